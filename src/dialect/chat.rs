@@ -1,0 +1,1 @@
+//! chat.completions (<https://platform.openai.com/docs/api-reference/chat>).

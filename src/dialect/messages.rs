@@ -1,0 +1,1 @@
+//! messages (<https://docs.anthropic.com/en/api/messages-streaming>).
