@@ -5,6 +5,17 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+mod cell;
+pub mod chain;
+pub mod decision;
 pub mod dialect;
+pub mod document;
+pub mod event;
+pub mod exchange;
+pub mod id;
 mod json;
+pub mod judge;
+pub mod limits;
+pub mod policy;
 pub mod sse;
+pub mod time;

@@ -224,7 +224,12 @@ impl Decoder {
     ///
     /// # Errors
     /// When the event cannot be read as the client would read it.
-    pub fn event(&mut self, event: &sse::Event<'_>, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
         match self {
             Self::Chat(decoder) => decoder.event(event, frame, each),
             Self::Messages(decoder) => decoder.event(event, frame, each),
