@@ -26,8 +26,49 @@ macro_rules! fixtures {
 /// All streams of `dialect`.
 pub fn streams(dialect: Dialect) -> &'static [Fixture] {
     match dialect {
-        Dialect::ChatCompletions => fixtures!(Dialect::ChatCompletions, "chat", ".sse", ["call_cut_by_length", "calls_in_one_chunk", "calls_without_index", "content_after_call", "content_and_call", "custom_tool", "error", "interleaved_tool_calls", "late_id_and_name", "legacy_function_call", "odd_fields", "parallel_tool_calls", "reasoning", "refusal", "text", "tool_call", "two_choices"]),
-        Dialect::Messages => fixtures!(Dialect::Messages, "messages", ".sse", ["call_cut_by_max_tokens", "citations", "error", "mcp_tool_use", "parallel_tool_use", "server_tool_use", "several_message_deltas", "stop_sequence", "text", "thinking", "tool_use", "whole_input"]),
+        Dialect::ChatCompletions => fixtures!(
+            Dialect::ChatCompletions,
+            "chat",
+            ".sse",
+            [
+                "call_cut_by_length",
+                "calls_in_one_chunk",
+                "calls_without_index",
+                "content_after_call",
+                "content_and_call",
+                "custom_tool",
+                "error",
+                "interleaved_tool_calls",
+                "late_id_and_name",
+                "legacy_function_call",
+                "odd_fields",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "text",
+                "tool_call",
+                "two_choices"
+            ]
+        ),
+        Dialect::Messages => fixtures!(
+            Dialect::Messages,
+            "messages",
+            ".sse",
+            [
+                "call_cut_by_max_tokens",
+                "citations",
+                "error",
+                "mcp_tool_use",
+                "parallel_tool_use",
+                "server_tool_use",
+                "several_message_deltas",
+                "stop_sequence",
+                "text",
+                "thinking",
+                "tool_use",
+                "whole_input"
+            ]
+        ),
         _ => &[],
     }
 }
@@ -35,8 +76,18 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
 /// All whole JSON bodies of `dialect`.
 pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
     match dialect {
-        Dialect::ChatCompletions => fixtures!(Dialect::ChatCompletions, "chat", ".json", ["parallel_tool_calls", "refusal", "text", "tool_call", "two_choices"]),
-        Dialect::Messages => fixtures!(Dialect::Messages, "messages", ".json", ["parallel_tool_use", "server_tool_use", "text", "thinking", "tool_use"]),
+        Dialect::ChatCompletions => fixtures!(
+            Dialect::ChatCompletions,
+            "chat",
+            ".json",
+            ["parallel_tool_calls", "refusal", "text", "tool_call", "two_choices"]
+        ),
+        Dialect::Messages => fixtures!(
+            Dialect::Messages,
+            "messages",
+            ".json",
+            ["parallel_tool_use", "server_tool_use", "text", "thinking", "tool_use"]
+        ),
         _ => &[],
     }
 }

@@ -14,7 +14,8 @@ pub fn next_request(dialect: Dialect, message: &Message) -> Value {
     let mut turns = vec![json!({"role": "user", "content": "What is the weather like?"})];
     match dialect {
         Dialect::ChatCompletions => {
-            let mut turn = json!({"role": "assistant", "content": if choice.text.is_empty() { Value::Null } else { json!(choice.text) }});
+            let mut turn =
+                json!({"role": "assistant", "content": if choice.text.is_empty() { Value::Null } else { json!(choice.text) }});
             if !choice.refusal.is_empty() {
                 turn["refusal"] = json!(choice.refusal);
             }
@@ -33,7 +34,8 @@ pub fn next_request(dialect: Dialect, message: &Message) -> Value {
         }
         Dialect::Messages => {
             turns.push(json!({"role": "assistant", "content": choice.content}));
-            let results = choice.calls.iter().map(|call| json!({"type": "tool_result", "tool_use_id": call.id, "content": "done"}));
+            let results =
+                choice.calls.iter().map(|call| json!({"type": "tool_result", "tool_use_id": call.id, "content": "done"}));
             let mut content = results.collect::<Vec<_>>();
             if content.is_empty() {
                 content.push(json!({"type": "text", "text": "Go on."}));
@@ -78,11 +80,14 @@ fn check_chat(turns: &[Value]) -> Result<(), String> {
                 require(turn.get("tool_calls").is_none() || !calls.is_empty(), || format!("{at}: tool_calls is empty"))?;
                 for call in calls {
                     let name = text(call, "/function/name");
-                    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+                    let named =
+                        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
                     require(named, || format!("{at}: {name:?} is not the name of a function"))?;
                     let arguments = text(call, "/function/arguments");
                     require(serde_json::from_str::<Value>(arguments).is_ok(), || format!("{at}: {arguments:?} is not JSON"))?;
-                    require(!text(call, "/id").is_empty() && open.insert(text(call, "/id")), || format!("{at}: the ids of calls must differ"))?;
+                    require(!text(call, "/id").is_empty() && open.insert(text(call, "/id")), || {
+                        format!("{at}: the ids of calls must differ")
+                    })?;
                 }
             }
         }
@@ -102,7 +107,11 @@ fn check_messages(turns: &[Value]) -> Result<(), String> {
         }
         let blocks = array(turn, "/content");
         require(!blocks.is_empty(), || format!("{at}: content is empty"))?;
-        let mut results = blocks.iter().filter(|block| text(block, "/type") == "tool_result").map(|block| text(block, "/tool_use_id")).collect::<Vec<_>>();
+        let mut results = blocks
+            .iter()
+            .filter(|block| text(block, "/type") == "tool_result")
+            .map(|block| text(block, "/tool_use_id"))
+            .collect::<Vec<_>>();
         let mut expected = core::mem::take(&mut open);
         results.sort_unstable();
         expected.sort_unstable();
@@ -110,7 +119,9 @@ fn check_messages(turns: &[Value]) -> Result<(), String> {
         for (index, block) in blocks.iter().enumerate() {
             let at = format!("{at}.content[{index}]");
             match text(block, "/type") {
-                "text" => require(!text(block, "/text").trim().is_empty(), || format!("{at}: text must have more than white space"))?,
+                "text" => {
+                    require(!text(block, "/text").trim().is_empty(), || format!("{at}: text must have more than white space"))?
+                }
                 "thinking" => require(!text(block, "/signature").is_empty(), || format!("{at}: the signature is missing"))?,
                 "tool_use" => {
                     require(block["input"].is_object(), || format!("{at}: the input is not an object"))?;

@@ -52,7 +52,8 @@ pub(super) fn whole(body: &[u8]) -> Vec<Violation> {
         check_error(&value, &mut report);
         return report.violations;
     }
-    report.require(text(&value, "/object") == "chat.completion", "the object is a chat.completion", || value["object"].to_string());
+    report
+        .require(text(&value, "/object") == "chat.completion", "the object is a chat.completion", || value["object"].to_string());
     let named = !text(&value, "/id").is_empty() && !text(&value, "/model").is_empty() && value["created"].is_u64();
     report.require(named, "the answer has id, created and model", || value.to_string());
     let mut answer = Answer::default();

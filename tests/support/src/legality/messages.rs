@@ -120,7 +120,11 @@ impl Block {
     }
 
     fn has_valid_input(&self) -> bool {
-        if self.partial_json.is_empty() { self.input.is_object() } else { json::read(&self.partial_json).is_ok_and(|input| input.is_object()) }
+        if self.partial_json.is_empty() {
+            self.input.is_object()
+        } else {
+            json::read(&self.partial_json).is_ok_and(|input| input.is_object())
+        }
     }
 }
 
@@ -201,7 +205,8 @@ impl Message {
             ..Block::default()
         };
         if block.is_thinking() {
-            let first = self.blocks.iter().all(Block::is_thinking) || self.blocks.last().is_some_and(|last| last.kind.ends_with("_result"));
+            let first = self.blocks.iter().all(Block::is_thinking)
+                || self.blocks.last().is_some_and(|last| last.kind.ends_with("_result"));
             report.require(first, "thinking comes first", || content.to_string());
         }
         if block.is_server_side() || block.kind == "tool_use" {
@@ -237,8 +242,12 @@ impl Message {
     fn stop(&mut self, report: &mut Report) {
         self.open = false;
         let Some(block) = self.blocks.last() else { return };
-        report.require(block.kind != "text" || !block.text.is_empty(), "no text block is empty", || format!("block {}", self.blocks.len() - 1));
-        report.require(block.kind != "thinking" || !block.signature.is_empty(), "thinking is signed", || format!("block {}", self.blocks.len() - 1));
+        report.require(block.kind != "text" || !block.text.is_empty(), "no text block is empty", || {
+            format!("block {}", self.blocks.len() - 1)
+        });
+        report.require(block.kind != "thinking" || !block.signature.is_empty(), "thinking is signed", || {
+            format!("block {}", self.blocks.len() - 1)
+        });
     }
 
     /// What only the whole message shows.
