@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir::chain::Chain;
 use weir::decision::Decision;
+use weir::dialect::Dialect;
 use weir::document::{Document, DocumentError, Registry};
 use weir::event::Event;
 use weir::exchange::{
@@ -17,7 +18,7 @@ use weir::judge::CalloutReply;
 use weir::time::Timestamp;
 
 use crate::json;
-use crate::script::{JudgeReply, Script, Step};
+use crate::script::{self, JudgeReply, Script, Step};
 
 /// What came of a script.
 #[derive(Clone, Debug)]
@@ -392,4 +393,34 @@ impl Play<'_> {
 
 fn header<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> &'h [u8] {
     headers.iter().find(|(known, _)| known == name).map_or(&[], |(_, value)| value)
+}
+
+/// Streams `chunks` through an exchange with `chain` and gives back what left: [`play_chain`] without the bookkeeping, for
+/// tests that stream many thousand times. No judge answers.
+pub fn stream_through<'c>(chain: &Arc<Chain>, dialect: Dialect, chunks: impl IntoIterator<Item = &'c [u8]>) -> Vec<u8> {
+    let now = Timestamp::default();
+    let mut exchange = Exchange::new(Arc::clone(chain), CallId::from_bytes([7; 16]), now);
+    let head = RequestHead {
+        method: b"POST",
+        path: script::path(dialect).as_bytes(),
+        content_type: b"application/json",
+        ..RequestHead::default()
+    };
+    let request = script::request_body(dialect, true).to_string();
+    let held = exchange.handle_request_head(&head, false, now);
+    assert_eq!(held, RequestProgress::Hold, "a governed request is held until it was read");
+    let sent = exchange.handle_request_body(request.as_bytes(), true, now);
+    assert_eq!(sent, RequestProgress::Send, "no policy touched the request");
+    let head = ResponseHead { status: 200, content_type: b"text/event-stream", content_encoding: b"" };
+    let mode = exchange.handle_response_head(&head, false, now);
+    assert_eq!(mode, ResponseMode::Stream, "a stream is read as one");
+    let mut out = Vec::new();
+    for chunk in chunks {
+        let _ = exchange.handle_response_body(chunk, false, now, &mut out);
+        while exchange.poll_effect().is_some() {}
+    }
+    let _ = exchange.handle_response_body(b"", true, now, &mut out);
+    exchange.handle_end(EndReason::Completed, now);
+    while exchange.poll_effect().is_some() {}
+    out
 }
