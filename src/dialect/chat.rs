@@ -1,1 +1,0 @@
-//! chat.completions (<https://platform.openai.com/docs/api-reference/chat>).

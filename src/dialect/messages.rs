@@ -1,1 +1,0 @@
-//! messages (<https://docs.anthropic.com/en/api/messages-streaming>).
