@@ -6,6 +6,8 @@
 //! terminator. Both types are closed sets, dispatched statically.
 
 mod chat;
+mod document;
+mod framing;
 mod messages;
 pub mod reply;
 pub mod request;
