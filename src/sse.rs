@@ -191,3 +191,6 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     let value = value.strip_prefix(b":").unwrap_or(value);
     (field, value.strip_prefix(b" ").unwrap_or(value))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,11 @@ mod messages;
 pub mod reply;
 pub mod request;
 
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod testing;
+
 use core::fmt;
 
 use smallvec::SmallVec;

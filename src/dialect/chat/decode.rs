@@ -363,10 +363,14 @@ impl<'a> ChoiceReader<'_, 'a> {
     /// else a new one if the delta looks like a beginning, else the last one.
     fn known_call(&self, key: Option<CallKey>, id: Text<'_>, name: Text<'_>) -> Option<usize> {
         let calls = &self.choice.calls;
-        if let Some(key) = key {
-            return calls.iter().rposition(|call| call.key == key);
-        }
         let id = self.strings.get(id);
+        if let Some(key) = key {
+            let latest = calls.iter().rposition(|call| call.key == key)?;
+            // Some servers give every call the same index; a new id after a complete call begins another one.
+            let begins =
+                calls.get(latest).is_some_and(|call| !(call.open || id.is_empty() || call.id.is_empty() || call.id == id));
+            return (!begins).then_some(latest);
+        }
         if let Some(same) = calls.iter().rposition(|call| !id.is_empty() && call.id == id) {
             return Some(same);
         }

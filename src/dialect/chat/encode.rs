@@ -58,6 +58,10 @@ pub(super) struct Choice {
 impl Choice {
     /// Notes what becomes of a slot.
     pub(super) fn note(&mut self, slot: &Slot, fate: &SlotFate) {
+        if self.finished {
+            // The choice goes on after its finish reason: another answer in the same stream.
+            *self = Self::default();
+        }
         let removed = *fate == SlotFate::Remove;
         self.lost |= removed;
         if slot.kind == BlockKind::ToolCall {
@@ -228,7 +232,9 @@ impl Encoder {
                 choice.renumbers |= *fate == SlotFate::Remove || !in_order;
                 if *fate != SlotFate::Remove {
                     let own_index = own_index.unwrap_or(choice.next_call_index);
-                    let index = if choice.renumbers { choice.next_call_index } else { own_index };
+                    // An index that is taken would join two calls at the client.
+                    let index =
+                        if choice.renumbers || own_index < choice.next_call_index { choice.next_call_index } else { own_index };
                     choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
                     self.calls.push(SentCall { block: slot.block, index: (index != own_index).then_some(index) });
                 }

@@ -11,3 +11,6 @@ pub(super) use encode::Encoder;
 
 /// What clients take as the terminator: they look at the beginning of the data only.
 const TERMINATOR: &[u8] = b"[DONE]";
+
+#[cfg(test)]
+mod tests;
