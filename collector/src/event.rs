@@ -284,8 +284,19 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Parses `json`, which stands at `parent` in the batch, and names the wrong field from the batch's root.
+/// Parses the object `json`, which stands at `parent` in the batch, and names the wrong field from the batch's root.
 fn parse_at<'a, T: Deserialize<'a>>(parent: &str, json: &'a [u8]) -> Result<T, Malformed> {
+    // Serde would take the fields of a struct from an array too, in their order.
+    if json
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|byte| *byte != b'{')
+    {
+        return Err(Malformed {
+            path: parent.to_owned(),
+            message: "not a JSON object".to_owned(),
+        });
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let malformed = |path: &str, error: &serde_json::Error| Malformed {
         path: match (parent, path) {
@@ -411,10 +422,15 @@ mod tests {
             ),
             (
                 EVENT.replace('{', r#"{"kind":"error","#),
-                "events[1].kind",
+                "events[1]",
                 "duplicate field `kind`",
             ),
-            ("17".to_owned(), "events[1]", "invalid type: integer `17`"),
+            ("17".to_owned(), "events[1]", "not a JSON object"),
+            (
+                r#"["e-1","request",1,"t","info","s"]"#.to_owned(),
+                "events[1]",
+                "not a JSON object",
+            ),
         ] {
             let (found_path, found_message) = refusal(&batch(&event));
             assert_eq!(found_path, path, "for {event}");
@@ -441,7 +457,13 @@ mod tests {
             refusal(r#"{"sender":"s","sequence":0,"events":{}}"#).0,
             "events"
         );
-        assert_eq!(refusal("[1"), (".".to_owned(), refusal("[1").1));
+        for not_an_object in ["[1", "17", r#"["s",0,0,[]]"#] {
+            assert_eq!(
+                refusal(not_an_object),
+                (".".to_owned(), "not a JSON object".to_owned())
+            );
+        }
+        assert_eq!(refusal("").0, ".");
         let (path, message) = refusal(&format!("{good} x"));
         assert_eq!(path, ".");
         assert!(

@@ -21,12 +21,12 @@ pub(crate) fn routes() -> Router<Collector> {
             get(async || html(include_str!("ui/index.html"))),
         )
         .route(
-            "/ui/activity/activity.js",
-            get(async || script(include_str!("ui/activity.js"))),
+            "/ui/activity/activity.mjs",
+            get(async || script(include_str!("ui/activity.mjs"))),
         )
         .route(
-            "/ui/activity/feed.js",
-            get(async || script(include_str!("ui/feed.js"))),
+            "/ui/activity/feed.mjs",
+            get(async || script(include_str!("ui/feed.mjs"))),
         )
         .route(
             "/ui/activity/activity.css",

@@ -21,7 +21,7 @@ local late = 0
 if #ids > 0 then
   local in_seen = redis.call('SMISMEMBER', seen, unpack(ids))
   local in_seen_before = redis.call('SMISMEMBER', seen_before, unpack(ids))
-  local in_batch = {}
+  local in_batch, fresh = {}, {}
   for i, id in ipairs(ids) do
     if in_seen[i] == 1 or in_seen_before[i] == 1 or in_batch[id] then
       result[#result + 1] = i - 1
@@ -30,11 +30,12 @@ if #ids > 0 then
       redis.call('XADD', stream, 'MAXLEN', '~', history, '*',
         'sender', sender, 'sequence', whole(number), 'event', ARGV[first + 2 * i - 1])
       in_batch[id] = true
+      fresh[#fresh + 1] = id
       if number < known.next_sequence then late = late + 1 end
     end
   end
   -- After the events, so that running out of memory on the way can repeat an event but never lose one.
-  redis.call('SADD', seen, unpack(ids))
+  if #fresh > 0 then redis.call('SADD', seen, unpack(fresh)) end
   if redis.call('SCARD', seen) >= window then
     redis.call('UNLINK', seen_before)
     redis.call('RENAME', seen, seen_before)

@@ -70,8 +70,17 @@ export class Feed {
 
 /** An event of the collector with what the page needs of it again and again. */
 export function entryOf(record) {
-  const { event } = record;
-  return { position: record.position, record, event, searched: JSON.stringify(record).toLowerCase() };
+  return { position: record.position, record, event: record.event, searched: valuesOf(record).toLowerCase() };
+}
+
+/** Everything that a record says, without the names of its fields: whoever looks for "blocked" means the word. */
+function valuesOf(record) {
+  const values = [];
+  JSON.stringify(record, (_, value) => {
+    if (typeof value !== "object") values.push(value);
+    return value;
+  });
+  return values.join("\n");
 }
 
 /** Whether a filter shows an entry: its kind is chosen, and it contains every word. */

@@ -1,6 +1,6 @@
 // The activity page: history on load, then live. Everything that comes from an event is set as text, never as markup.
 
-import { Feed, KINDS, clock, decisionOf, entryOf, jsonPieces, matches, short, wordsOf } from "./feed.js";
+import { Feed, KINDS, clock, decisionOf, entryOf, jsonPieces, matches, short, wordsOf } from "./feed.mjs";
 
 const ROWS = 1000;
 const PAGE = 100;
@@ -101,8 +101,7 @@ function payloadOf({ record, event }) {
       copy.textContent = "The browser does not allow it";
     }
   });
-  facts.append(copy);
-  payload.append(facts, jsonOf(event));
+  payload.append(facts, copy, jsonOf(event));
   return payload;
 }
 
