@@ -28,6 +28,14 @@ test("the list is bounded: what is new pushes the oldest off its end", () => {
   assert.deepEqual(positions(feed.entries), [4, 3, 2]);
 });
 
+test("the history fills the list up to its bound", () => {
+  const feed = new Feed(3);
+  feed.arrive(entries(9));
+  assert.deepEqual(positions(feed.older(entries(8, 7, 6, 5))), [8, 7]);
+  assert.ok(feed.full);
+  assert.deepEqual(positions(feed.older(entries(4))), []);
+});
+
 test("a flood larger than the list leaves its newest events", () => {
   const feed = new Feed(3);
   assert.deepEqual(positions(feed.arrive(entries(1, 2, 3, 4, 5)).added), [3, 4, 5]);

@@ -154,7 +154,7 @@ function describe() {
   const held = feed.entries.length;
   const shown = feed.entries.reduce((count, entry) => count + matches(entry, filter), 0);
   byId("shown").textContent = shown === held ? plural(held, "event") : `${shown} of ${plural(held, "event")}`;
-  byId("older").hidden = olderThan === undefined;
+  byId("older").hidden = olderThan === undefined || feed.full;
 
   const empty = byId("empty");
   empty.hidden = shown > 0 || !historyLoaded;
@@ -185,11 +185,9 @@ async function fetchJson(path) {
 async function loadHistory() {
   const before = olderThan === undefined ? "" : `&before=${olderThan}`;
   const page = await fetchJson(`/v1/events?limit=${PAGE}${before}`);
-  const entries = page.events.map(entryOf);
-  feed.older(entries);
+  list.append(...feed.older(page.events.map(entryOf)).map(rowOf));
   olderThan = page.next ?? undefined;
   historyLoaded = true;
-  list.append(...entries.map(rowOf));
   describe();
 }
 

@@ -25,6 +25,11 @@ export class Feed {
     this.newest = undefined;
   }
 
+  /** Whether older events find no place any more. */
+  get full() {
+    return this.entries.length >= this.#limit;
+  }
+
   /** How many events arrived during this pause. */
   get waiting() {
     return this.#waiting.length + this.#missed;
@@ -43,10 +48,15 @@ export class Feed {
     return { added: [], removed: [] };
   }
 
-  /** Takes a page of the history, newest first, that stands before everything held. */
+  /**
+   * Takes a page of the history, newest first, that stands before everything held.
+   * @returns {object[]} what became visible
+   */
   older(entries) {
     this.newest ??= entries[0]?.position;
-    this.entries.push(...entries);
+    const added = entries.slice(0, this.#limit - this.entries.length);
+    this.entries.push(...added);
+    return added;
   }
 
   pause() {
