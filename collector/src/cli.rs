@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use clap::{Args, Parser, Subcommand};
 use weir_collector::{Access, Limits, Token};
@@ -44,8 +45,13 @@ pub(crate) struct Collect {
     pub(crate) redis_prefix: String,
 
     /// How many events to keep
-    #[arg(long, env = "WEIR_COLLECTOR_HISTORY", default_value_t = Limits::default().history, value_name = "COUNT")]
-    pub(crate) history: usize,
+    #[arg(
+        long,
+        env = "WEIR_COLLECTOR_HISTORY",
+        default_value = "100000",
+        value_name = "COUNT"
+    )]
+    pub(crate) history: NonZeroUsize,
 
     /// Secret that readers and senders must show; needed when other machines can reach the address
     #[arg(
@@ -77,7 +83,7 @@ impl Collect {
 
     pub(crate) fn limits(&self) -> Limits {
         Limits {
-            history: self.history,
+            history: self.history.get(),
             ..Limits::default()
         }
     }

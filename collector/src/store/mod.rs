@@ -257,3 +257,20 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Position;
+
+    #[test]
+    fn positions_grow_even_when_the_clock_steps_back() {
+        let first = Position::START.next(1_000);
+        let second = first.next(1_000);
+        let third = second.next(400);
+        let fourth = third.next(1_001);
+        assert_eq!(
+            [first, second, third, fourth].map(|position| position.to_string()),
+            ["1000-0", "1000-1", "1000-2", "1001-0"]
+        );
+    }
+}

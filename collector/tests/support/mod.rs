@@ -270,6 +270,27 @@ impl Redis {
         self.process.wait().expect("redis-server has ended");
     }
 
+    /// Makes Redis take no notice of anything, with its connections open.
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends [`Self::hang`].
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .expect("kill")
+                .success()
+        );
+    }
+
     /// Starts it again with the data on disk.
     pub fn restart(&mut self) {
         self.process = Self::launch(self.port, &self.folder);
