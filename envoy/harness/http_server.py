@@ -142,7 +142,6 @@ class Server:
     def __init__(self, handler: Handler, port: int = 0) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
         self.port = port
         self.requests: list[Request] = []
 
@@ -150,19 +149,7 @@ class Server:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=MAX_HEAD_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def stop(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for connection in list(self._connections):
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
         try:
             while await self._serve_one(reader, writer):
                 pass
@@ -202,8 +189,18 @@ class Background:
         return future.result(timeout=30)
 
     def close(self) -> None:
+        """Ends every server and connection of the loop, and the loop."""
+        self.run(_cancel_all_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+        self._loop.close()
+
+
+async def _cancel_all_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _phrase(status: int) -> str:

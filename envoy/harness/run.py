@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +199,7 @@ def _decision(port: int, trace_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + EVENTS_WITHIN_SECONDS
     while time.monotonic() < deadline:
         _, body = _get(port, "/v1/events?limit=200")
-        for event in json.loads(body)["events"]:
+        for event in (stored["event"] for stored in json.loads(body)["events"]):
             if event.get("trace_id") == trace_id and event.get("event_type") == "enforcement":
                 return event.get("metadata", {})
         time.sleep(0.05)
@@ -220,10 +219,11 @@ def _describe_decision(decision: dict[str, Any]) -> str:
 
 
 def _print_addresses(ports: Ports) -> None:
+    url = f"http://127.0.0.1:{ports.envoy}{CHAT.path}"
     body = json.dumps(CHAT.request("Delete everything."))
     print(
         f"\nActivity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
-        f"\nTry it:         curl -N http://127.0.0.1:{ports.envoy}{CHAT.path} -H 'content-type: application/json' -d '{body}'"
+        f"\nTry it:         curl -N {url} -H 'content-type: application/json' -d '{body}'"
         "\n                (a prompt with the word weather, delete or both asks for tool calls)"
         f"\nLogs:           {LOGS}",
         flush=True,

@@ -40,7 +40,7 @@ def ensure_venv(*requirements: Path) -> None:
         except (OSError, subprocess.CalledProcessError) as error:
             shutil.rmtree(VENV, ignore_errors=True)
             raise SetupError(
-                f"Python cannot create a virtual environment ({error}); install its venv package, for example python3-venv."
+                f"Python cannot create a virtual environment ({error}): install its venv package (python3-venv)."
             ) from error
     for file in requirements:
         stamp = VENV / f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.installed"
