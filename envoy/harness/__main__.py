@@ -39,7 +39,7 @@ def e2e() -> int:
 def _continue_in_venv() -> None:
     """Starts over in the project's own Python where this one is not it."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
-    if not os.path.samefile(sys.prefix, tools.VENV):
+    if not tools.VENV.samefile(sys.prefix):
         os.execv(tools.VENV_PYTHON, [str(tools.VENV_PYTHON), "-m", "harness", *sys.argv[1:]])
 
 

@@ -12,7 +12,7 @@ HARMLESS_TOOL = "get_weather"
 HARMFUL_TOOL = "run_shell"
 
 
-class Invalid(Exception):
+class InvalidRequest(Exception):
     """The request breaks a rule that the real provider enforces."""
 
     def __init__(self, message: str, param: str | None = None) -> None:

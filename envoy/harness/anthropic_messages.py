@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from harness.answers import Answer, Invalid, answer_to, new_id, tokens
+from harness.answers import Answer, InvalidRequest, answer_to, new_id, tokens
 
 PATH = "/v1/messages"
 
@@ -21,21 +21,21 @@ def error(status: int, message: str, param: str | None = None) -> tuple[int, dic
 
 
 def validate(body: Any) -> None:
-    """Raises `Invalid` where the real API answers 400: a refused tool call must not poison the next turn."""
+    """Raises `InvalidRequest` where the real API answers 400: a refused call must not poison the next turn."""
     if not isinstance(body, dict):
-        raise Invalid("Input should be a valid dictionary")
+        raise InvalidRequest("Input should be a valid dictionary")
     for name, kind in (("model", str), ("max_tokens", int), ("messages", list)):
         if not isinstance(body.get(name), kind):
-            raise Invalid("Field required", name)
+            raise InvalidRequest("Field required", name)
     messages = body["messages"]
     if not messages:
-        raise Invalid("at least one message is required", "messages")
+        raise InvalidRequest("at least one message is required", "messages")
     expected: list[str] = []
     for index, message in enumerate(messages):
         at = f"messages.{index}"
         role = "assistant" if index % 2 else "user"
         if message.get("role") != role:
-            raise Invalid('roles must alternate between "user" and "assistant", starting with "user"', at)
+            raise InvalidRequest('roles must alternate between "user" and "assistant", starting with "user"', at)
         blocks = _blocks(message.get("content"), at)
         if role == "user":
             _require_results(expected, blocks, at)
@@ -47,10 +47,12 @@ def _blocks(content: Any, at: str) -> list[dict[str, Any]]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list) or not content:
-        raise Invalid("all messages must have non-empty content except for the optional final assistant message", at)
+        raise InvalidRequest(
+            "all messages must have non-empty content except for the optional final assistant message", at
+        )
     for block in content:
         if block.get("type") == "text" and not block.get("text"):
-            raise Invalid("text content blocks must be non-empty", at)
+            raise InvalidRequest("text content blocks must be non-empty", at)
     return content
 
 
@@ -59,13 +61,13 @@ def _tool_use_ids(blocks: list[dict[str, Any]], at: str) -> list[str]:
     for index, block in enumerate(blocks):
         if block.get("type") == "tool_use":
             if not isinstance(block.get("input"), dict) or not block.get("name") or not block.get("id"):
-                raise Invalid("Input should be a valid dictionary", f"{at}.content.{index}.tool_use.input")
+                raise InvalidRequest("Input should be a valid dictionary", f"{at}.content.{index}.tool_use.input")
             if block["id"] in ids:
-                raise Invalid("`tool_use` ids must be unique", at)
+                raise InvalidRequest("`tool_use` ids must be unique", at)
             ids.append(block["id"])
         elif ids:
             # The real API takes what follows as the next turn and then misses the results (checked live by others).
-            raise Invalid(
+            raise InvalidRequest(
                 "`tool_use` ids were found without `tool_result` blocks immediately after: "
                 f"{', '.join(ids)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
                 "next message.",
@@ -78,7 +80,7 @@ def _require_results(expected: list[str], blocks: list[dict[str, Any]], at: str)
     results = [block.get("tool_use_id") for block in blocks if block.get("type") == "tool_result"]
     for result in results:
         if result not in expected:
-            raise Invalid(
+            raise InvalidRequest(
                 f"unexpected `tool_use_id` found in `tool_result` blocks: {result}. Each `tool_result` block must "
                 "have a corresponding `tool_use` block in the previous message.",
                 at,
@@ -86,7 +88,7 @@ def _require_results(expected: list[str], blocks: list[dict[str, Any]], at: str)
     missing = [each for each in expected if each not in results]
     leading = [block.get("type") for block in blocks[: len(results)]]
     if missing or any(kind != "tool_result" for kind in leading):
-        raise Invalid(
+        raise InvalidRequest(
             "`tool_use` ids were found without `tool_result` blocks immediately after: "
             f"{', '.join(missing or expected)}. Each `tool_use` block must have a corresponding `tool_result` block "
             "in the next message.",
@@ -120,15 +122,13 @@ def events(body: dict[str, Any], reply: Answer) -> Iterator[bytes]:
     """The answer as server-sent events, one per token."""
     start = {**_message(body), "usage": {**_INPUT_USAGE, "output_tokens": 1}}
     yield _event({"type": "message_start", "message": start})
-    index = 0
     if reply.text:
         yield _event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
         yield _event({"type": "ping"})
         for token in tokens(reply.text):
             yield _event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": token}})
         yield _event({"type": "content_block_stop", "index": 0})
-        index = 1
-    for index, call in enumerate(reply.calls, start=index):
+    for index, call in enumerate(reply.calls, start=1 if reply.text else 0):
         block = {"type": "tool_use", "id": new_id("toolu_"), "name": call.name, "input": {}}
         yield _event({"type": "content_block_start", "index": index, "content_block": block})
         for token in ("", *tokens(call.json())):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from harness.answers import Answer, Invalid, answer_to, new_id, tokens
+from harness.answers import Answer, InvalidRequest, answer_to, new_id, tokens
 
 PATH = "/v1/chat/completions"
 ROLES = {"assistant", "developer", "system", "tool", "user"}
@@ -21,22 +21,22 @@ def error(status: int, message: str, param: str | None = None) -> tuple[int, dic
 
 
 def validate(body: Any) -> None:
-    """Raises `Invalid` where the real API answers 400: a refused tool call must not poison the next turn."""
+    """Raises `InvalidRequest` where the real API answers 400: a refused call must not poison the next turn."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise Invalid("you must provide a model parameter")
+        raise InvalidRequest("you must provide a model parameter")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise Invalid("Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages")
+        raise InvalidRequest("Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages")
     unanswered: list[str] = []
     for index, message in enumerate(messages):
         at = f"messages.[{index}]"
         role = message.get("role")
         if role not in ROLES:
-            raise Invalid(f"Invalid value: {role!r}. Supported values are: {sorted(ROLES)}.", f"{at}.role")
+            raise InvalidRequest(f"Invalid value: {role!r}. Supported values are: {sorted(ROLES)}.", f"{at}.role")
         if role == "tool":
             call_id = message.get("tool_call_id")
             if call_id not in unanswered:
-                raise Invalid(
+                raise InvalidRequest(
                     "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.",
                     f"{at}.role",
                 )
@@ -46,13 +46,15 @@ def validate(body: Any) -> None:
         if role == "assistant":
             unanswered = _tool_call_ids(message, at)
         elif not message.get("content"):
-            raise Invalid(f"Invalid value for 'content': expected a string or an array in {at}.", f"{at}.content")
+            raise InvalidRequest(
+                f"Invalid value for 'content': expected a string or an array in {at}.", f"{at}.content"
+            )
     _require_all_answered(unanswered, "messages")
 
 
 def _require_all_answered(unanswered: list[str], at: str) -> None:
     if unanswered:
-        raise Invalid(
+        raise InvalidRequest(
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
             f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(unanswered)}",
             f"{at}.role",
@@ -63,18 +65,18 @@ def _tool_call_ids(message: dict[str, Any], at: str) -> list[str]:
     calls = message.get("tool_calls")
     if calls is None:
         if message.get("content") is None and message.get("refusal") is None:
-            raise Invalid(f"Invalid value for 'content': expected a string, got null in {at}.", f"{at}.content")
+            raise InvalidRequest(f"Invalid value for 'content': expected a string, got null in {at}.", f"{at}.content")
         return []
     if not calls:
-        raise Invalid(
+        raise InvalidRequest(
             f"Invalid '{at}.tool_calls': empty array. Expected an array with minimum length 1.", f"{at}.tool_calls"
         )
     for index, call in enumerate(calls):
         function = call.get("function", {})
         if not call.get("id") or call.get("type") != "function" or not function.get("name"):
-            raise Invalid("Missing required parameter of a tool call.", f"{at}.tool_calls[{index}]")
+            raise InvalidRequest("Missing required parameter of a tool call.", f"{at}.tool_calls[{index}]")
         if not isinstance(function.get("arguments"), str):
-            raise Invalid(
+            raise InvalidRequest(
                 "Invalid type for 'arguments': expected a string.", f"{at}.tool_calls[{index}].function.arguments"
             )
     return [call["id"] for call in calls]

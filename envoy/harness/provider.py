@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from harness import anthropic_messages, openai_chat
-from harness.answers import Invalid
+from harness.answers import InvalidRequest
 from harness.http_server import Handler, Reply, Server
 
 SCRIPT_HEADER = "x-mock-script"
@@ -40,7 +40,7 @@ class Provider(Server):
         except ValueError:
             await reply.send_json(*dialect.error(400, "We could not parse the JSON body of your request."))
             return
-        except Invalid as invalid:
+        except InvalidRequest as invalid:
             await reply.send_json(*dialect.error(400, str(invalid), invalid.param))
             return
         answer = dialect.answer(body)

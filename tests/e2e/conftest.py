@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from support.documents import REFUSED_CLUSTER, Document, no_op, tool_call_judge
-from support.scripts import Register
-from support.sink import Sink
-
 from harness import judge as judges
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background, Handler
@@ -22,6 +18,9 @@ from harness.judge import Judge
 from harness.paths import TARGET, WEIR_WASM
 from harness.processes import ProcessGroup
 from harness.provider import Provider
+from support.documents import REFUSED_CLUSTER, Document, no_op, tool_call_judge
+from support.scripts import Register
+from support.sink import Sink
 
 ROOT_FOLDER = TARGET / "e2e"
 

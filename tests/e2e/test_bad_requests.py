@@ -8,14 +8,13 @@ import socket
 
 import pytest
 from conftest import MakeGateway
+from harness.gateway import Gateway
+from harness.judge import Judge
+from harness.provider import Provider
 from support.documents import tool_call_judge, with_limits
 from support.exchange import CHAT, PATHS, Answer, ask, question
 from support.legality import read_legal
 from support.sink import Sink
-
-from harness.gateway import Gateway
-from harness.judge import Judge
-from harness.provider import Provider
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
 
@@ -76,9 +75,7 @@ def test_body_over_the_limit_of_envoy(judged: Gateway, provider: Provider, path:
 
 @each_path
 @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "x-unheard-of"])
-def test_body_of_unknown_encoding(
-    judged: Gateway, provider: Provider, sink: Sink, path: str, encoding: str
-) -> None:
+def test_body_of_unknown_encoding(judged: Gateway, provider: Provider, sink: Sink, path: str, encoding: str) -> None:
     answer = ask(judged.url, path, b"\x1b\x03\x00\xf8", headers={"content-encoding": encoding})
     assert answer.status in (400, 415)
     answer.error_message(path)

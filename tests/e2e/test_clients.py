@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.clients import CLIENTS, Client, Turn
-from support.sink import Sink
-
 from harness.gateway import Gateway
 from harness.judge import Judge, question
 from harness.provider import Provider
+from support.clients import CLIENTS, Client, Turn
+from support.sink import Sink
 
 Connect = Callable[[Gateway], Client]
 

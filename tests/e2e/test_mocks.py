@@ -1,14 +1,16 @@
-"""The mocks themselves, through Envoy without Weir: a provider that accepts anything would make the two-turn test idle."""
+"""The mocks themselves, through Envoy without Weir.
+
+A provider that accepted anything would make the two-turn test idle.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from harness.gateway import Gateway
 from support.exchange import CHAT, MESSAGES, PATHS, ask, question
 from support.legality import read_legal
-
-from harness.gateway import Gateway
 
 USER = {"role": "user", "content": "Hi."}
 CHAT_CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}

@@ -6,18 +6,17 @@ import threading
 
 import pytest
 from conftest import MakeGateway
-from support import scripts
-from support.documents import tool_call_judge
-from support.exchange import CHAT, MESSAGES, PATHS, Answer, ask, question, streaming
-from support.legality import read_legal
-from support.sink import Sink
-
 from harness import judge as judges
 from harness.answers import ToolCall
 from harness.gateway import Gateway
 from harness.http_server import Handler, Reply
 from harness.judge import Judge
 from harness.provider import Provider
+from support import scripts
+from support.documents import tool_call_judge
+from support.exchange import CHAT, MESSAGES, PATHS, Answer, ask, question, streaming
+from support.legality import read_legal
+from support.sink import Sink
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
 
@@ -34,7 +33,9 @@ def held_until(release: threading.Event, then: Handler = judges.verdict) -> Hand
 
 
 @each_path
-def test_text_reaches_the_client_while_the_call_waits(judged: Gateway, judge: Judge, provider: Provider, path: str) -> None:
+def test_text_reaches_the_client_while_the_call_waits(
+    judged: Gateway, judge: Judge, provider: Provider, path: str
+) -> None:
     provider.pace = 0.005
     release = threading.Event()
     judge.behaviour = held_until(release)
@@ -98,7 +99,9 @@ def test_outcome_does_not_depend_on_the_chunks(
     pieces = [body[start : start + cut] for start in range(0, len(body), cut)]
     answer = ask(judged.url, path, question(path, prompt), script=script(scripts.streams(pieces)))
     seen = read_legal(path, answer.body)
-    assert seen.names == {"What": ["get_weather"], "Do": ["get_weather"], "Look": ["get_weather"] * 2}[prompt.split()[0]]
+    assert (
+        seen.names == {"What": ["get_weather"], "Do": ["get_weather"], "Look": ["get_weather"] * 2}[prompt.split()[0]]
+    )
 
 
 @each_path
@@ -183,7 +186,10 @@ def test_content_after_a_call_keeps_its_order(judged: Gateway, judge: Judge, scr
 
 def test_every_choice_is_governed(judged: Gateway, script: scripts.Register) -> None:
     first = scripts.recorded(CHAT, "What is the weather?")
-    second = [event.replace(b'"choices":[{"index":0', b'"choices":[{"index":1') for event in scripts.recorded(CHAT, "Be silent.")]
+    second = [
+        event.replace(b'"choices":[{"index":0', b'"choices":[{"index":1')
+        for event in scripts.recorded(CHAT, "Be silent.")
+    ]
     pieces = [*first[:-1], *second[:-1], first[-1]]
     answer = ask(judged.url, CHAT, script=script(scripts.streams(pieces)))
     assert read_legal(CHAT, answer.body).names == ["get_weather"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-
 from harness import anthropic_messages, openai_chat
 
 CHAT = openai_chat.PATH

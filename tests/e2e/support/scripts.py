@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from harness import anthropic_messages, openai_chat
 from harness.answers import Answer, answer_to
 from harness.http_server import Handler, Reply
+
 from support.exchange import CHAT, MESSAGES, question
 
 DIALECTS = {CHAT: openai_chat, MESSAGES: anthropic_messages}
