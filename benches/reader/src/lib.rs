@@ -2,6 +2,7 @@
 //!
 //! The configuration string chooses: `read` copies every chunk of a response into the module and looks no further,
 //! `noop` takes the callback and leaves the chunk with the host. Anything else is refused when the module is loaded.
+#![allow(missing_docs, reason = "proxy_wasm::main! exports a function without documentation")]
 
 use std::hint::black_box;
 
