@@ -29,35 +29,19 @@ pub(crate) struct Answer<'a> {
 }
 
 /// Sends a request and gives both ends of the exchange once the provider has the request; its stream is started.
-pub(crate) async fn open<'a>(
-    services: &Rc<Services>,
-    client: &'a mut Connection,
-) -> Result<(ProviderEnd, Answer<'a>)> {
+pub(crate) async fn open<'a>(services: &Rc<Services>, client: &'a mut Connection) -> Result<(ProviderEnd, Answer<'a>)> {
     let (number, arrival) = services.expect_exchange();
     client.write(&request(number)).await?;
     let Ok(Ok(mut provider)) = timeout(PATIENCE, arrival).await else {
         bail!("the proxy did not pass request {number} on to the provider within {PATIENCE:?}");
     };
     provider.start_stream().await?;
-    let answer = Answer {
-        client,
-        decoder: None,
-        window: Vec::new(),
-        events: 0,
-        bytes: 0,
-        has_tool_call: false,
-        complete: false,
-    };
+    let answer = Answer { client, decoder: None, window: Vec::new(), events: 0, bytes: 0, has_tool_call: false, complete: false };
     Ok((provider, answer))
 }
 
 /// Writes the rest of the answer, reads it to its end and counts the exchange.
-pub(crate) async fn finish(
-    provider: ProviderEnd,
-    mut answer: Answer<'_>,
-    ending: &[Frame],
-    tally: &mut Tally,
-) -> Result<()> {
+pub(crate) async fn finish(provider: ProviderEnd, mut answer: Answer<'_>, ending: &[Frame], tally: &mut Tally) -> Result<()> {
     let written = provider.finish(ending).await?;
     answer.wait_for_end().await?;
     tally.count_exchange(written, &answer);
@@ -96,10 +80,7 @@ impl Answer<'_> {
 
     async fn read_more(&mut self) -> Result<()> {
         if self.complete {
-            bail!(
-                "the answer ended after {} events, before what the client waits for",
-                self.events
-            );
+            bail!("the answer ended after {} events, before what the client waits for", self.events);
         }
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,

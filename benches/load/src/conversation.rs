@@ -35,11 +35,7 @@ pub(crate) fn request_body() -> Vec<u8> {
 pub(crate) fn text(size: usize) -> Frame {
     let empty = event(&delta(json!({"content": ""}), Value::Null)).len();
     let words = "The third build machine is almost full. ";
-    let content: String = words
-        .chars()
-        .cycle()
-        .take(size.saturating_sub(empty))
-        .collect();
+    let content: String = words.chars().cycle().take(size.saturating_sub(empty)).collect();
     frame(&event(&delta(json!({"content": content}), Value::Null)))
 }
 
@@ -53,24 +49,14 @@ pub(crate) fn tool_call(fragments: usize, unique: u64) -> Vec<Frame> {
     for _ in 3..fragments {
         frames.push(arguments(" --max-depth 1 /var/cache"));
     }
-    frames.push(arguments(&format!(
-        r#"","{}":true}}"#,
-        String::from_utf8_lossy(LAST_FRAGMENT)
-    )));
+    frames.push(arguments(&format!(r#"","{}":true}}"#, String::from_utf8_lossy(LAST_FRAGMENT))));
     frames
 }
 
 /// The end of an answer: the finish reason, the usage, the terminator.
 pub(crate) fn ending(finish_reason: &str) -> Vec<Frame> {
-    let usage = chunk(
-        json!([]),
-        json!({"prompt_tokens": 140, "completion_tokens": 40, "total_tokens": 180}),
-    );
-    vec![
-        frame(&event(&delta(json!({}), json!(finish_reason)))),
-        frame(&event(&usage)),
-        frame("data: [DONE]\n\n"),
-    ]
+    let usage = chunk(json!([]), json!({"prompt_tokens": 140, "completion_tokens": 40, "total_tokens": 180}));
+    vec![frame(&event(&delta(json!({}), json!(finish_reason)))), frame(&event(&usage)), frame("data: [DONE]\n\n")]
 }
 
 /// The answer of a judge that finds nothing wrong.
@@ -94,8 +80,7 @@ fn tool_call_delta(call: Value) -> Frame {
 }
 
 fn delta(delta: Value, finish_reason: Value) -> Value {
-    let choice =
-        json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
+    let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
     chunk(json!([choice]), Value::Null)
 }
 
@@ -147,9 +132,6 @@ mod tests {
         let text = String::from_utf8(frame.to_vec()).unwrap();
         let (_, chunk) = text.split_once("data: ").unwrap();
         let chunk: Value = serde_json::from_str(chunk.trim()).unwrap();
-        chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap().to_owned()
     }
 }

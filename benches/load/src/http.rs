@@ -26,28 +26,17 @@ pub(crate) struct Request {
 impl Connection {
     pub(crate) fn new(socket: TcpStream) -> Result<Self> {
         socket.set_nodelay(true)?;
-        Ok(Self {
-            socket,
-            unread: BytesMut::new(),
-        })
+        Ok(Self { socket, unread: BytesMut::new() })
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.socket
-            .write_all(bytes)
-            .await
-            .context("writing to the proxy")
+        self.socket.write_all(bytes).await.context("writing to the proxy")
     }
 
     /// Reads whatever comes next; `false` once the peer has closed.
     async fn fill(&mut self) -> Result<bool> {
         self.unread.reserve(READ_SIZE);
-        Ok(self
-            .socket
-            .read_buf(&mut self.unread)
-            .await
-            .context("reading from the proxy")?
-            > 0)
+        Ok(self.socket.read_buf(&mut self.unread).await.context("reading from the proxy")? > 0)
     }
 
     /// The next request, or `None` when the peer has closed the connection between two requests.
@@ -58,12 +47,8 @@ impl Connection {
         let (mut decoder, exchange) = {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut head = httparse::Request::new(&mut headers);
-            head.parse(&self.unread[..length])
-                .context("the proxy sent a broken request head")?;
-            (
-                BodyDecoder::for_request(head.headers)?,
-                exchange_number(head.headers)?,
-            )
+            head.parse(&self.unread[..length]).context("the proxy sent a broken request head")?;
+            (BodyDecoder::for_request(head.headers)?, exchange_number(head.headers)?)
         };
         self.unread.advance(length);
         let mut body = Vec::new();
@@ -77,13 +62,10 @@ impl Connection {
 
     /// Reads the head of a response: its status and a decoder for its body.
     pub(crate) async fn read_response_head(&mut self) -> Result<(u16, BodyDecoder)> {
-        let Some(length) = self.read_head().await? else {
-            bail!("the proxy closed the connection without an answer")
-        };
+        let Some(length) = self.read_head().await? else { bail!("the proxy closed the connection without an answer") };
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Response::new(&mut headers);
-        head.parse(&self.unread[..length])
-            .context("the proxy sent a broken response head")?;
+        head.parse(&self.unread[..length]).context("the proxy sent a broken response head")?;
         let status = head.code.context("the response has no status")?;
         let decoder = BodyDecoder::for_response(head.headers)?;
         self.unread.advance(length);
@@ -91,11 +73,7 @@ impl Connection {
     }
 
     /// Decodes what is there of a body, after waiting for more of it where nothing is.
-    pub(crate) async fn read_body(
-        &mut self,
-        decoder: &mut BodyDecoder,
-        body: &mut Vec<u8>,
-    ) -> Result<bool> {
+    pub(crate) async fn read_body(&mut self, decoder: &mut BodyDecoder, body: &mut Vec<u8>) -> Result<bool> {
         loop {
             let before = body.len();
             if decoder.decode(&mut self.unread, body)? {
@@ -133,17 +111,12 @@ fn exchange_number(headers: &[httparse::Header<'_>]) -> Result<Option<u64>> {
     let Some(value) = header(headers, EXCHANGE_HEADER) else {
         return Ok(None);
     };
-    let number = str::from_utf8(value)?
-        .parse()
-        .with_context(|| format!("{EXCHANGE_HEADER} is not a number"))?;
+    let number = str::from_utf8(value)?.parse().with_context(|| format!("{EXCHANGE_HEADER} is not a number"))?;
     Ok(Some(number))
 }
 
 fn header<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
-    headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value)
+    headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
 /// Takes the framing of HTTP/1.1 off a body, however it was cut into reads.
@@ -168,19 +141,13 @@ impl BodyDecoder {
     }
 
     fn from_headers(headers: &[httparse::Header<'_>]) -> Result<Option<Self>> {
-        if header(headers, "transfer-encoding")
-            .is_some_and(|value| value.eq_ignore_ascii_case(b"chunked"))
-        {
+        if header(headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case(b"chunked")) {
             return Ok(Some(Self::ChunkSize));
         }
         let Some(value) = header(headers, "content-length") else {
             return Ok(None);
         };
-        Ok(Some(Self::Length(
-            str::from_utf8(value)?
-                .parse()
-                .context("content-length is not a number")?,
-        )))
+        Ok(Some(Self::Length(str::from_utf8(value)?.parse().context("content-length is not a number")?)))
     }
 
     /// Moves body bytes from `input` to `body`; `true` once the body is complete.
@@ -189,11 +156,7 @@ impl BodyDecoder {
             match *self {
                 Self::Length(missing) => {
                     let left = missing - take(missing, input, body);
-                    *self = if left == 0 {
-                        Self::Complete
-                    } else {
-                        Self::Length(left)
-                    };
+                    *self = if left == 0 { Self::Complete } else { Self::Length(left) };
                     if left > 0 {
                         return Ok(false);
                     }
@@ -202,25 +165,14 @@ impl BodyDecoder {
                     let Some(line) = take_line(input) else {
                         return Ok(false);
                     };
-                    let digits = line[..]
-                        .split(|byte| *byte == b';')
-                        .next()
-                        .unwrap_or_default();
+                    let digits = line[..].split(|byte| *byte == b';').next().unwrap_or_default();
                     let size = usize::from_str_radix(str::from_utf8(digits)?.trim(), 16)
                         .context("the size of a chunk is not a hexadecimal number")?;
-                    *self = if size == 0 {
-                        Self::Trailers
-                    } else {
-                        Self::ChunkData(size)
-                    };
+                    *self = if size == 0 { Self::Trailers } else { Self::ChunkData(size) };
                 }
                 Self::ChunkData(missing) => {
                     let left = missing - take(missing, input, body);
-                    *self = if left == 0 {
-                        Self::ChunkEnd
-                    } else {
-                        Self::ChunkData(left)
-                    };
+                    *self = if left == 0 { Self::ChunkEnd } else { Self::ChunkData(left) };
                     if left > 0 {
                         return Ok(false);
                     }
@@ -267,17 +219,9 @@ mod tests {
     fn a_chunked_body_is_the_same_however_it_was_cut() {
         let wire = b"4\r\nweir\r\n6;name=value\r\n\r\ndam\n\r\n0\r\nx-trailer: 1\r\n\r\nnext";
         for cut in 0..=wire.len() {
-            let (mut decoder, mut input, mut body) = (
-                BodyDecoder::ChunkSize,
-                BytesMut::from(&wire[..cut]),
-                Vec::new(),
-            );
+            let (mut decoder, mut input, mut body) = (BodyDecoder::ChunkSize, BytesMut::from(&wire[..cut]), Vec::new());
             let complete = decoder.decode(&mut input, &mut body).unwrap();
-            assert_eq!(
-                complete,
-                cut >= wire.len() - 4,
-                "the body ends where the empty line after the trailers ends"
-            );
+            assert_eq!(complete, cut >= wire.len() - 4, "the body ends where the empty line after the trailers ends");
             input.extend_from_slice(&wire[cut..]);
             assert!(decoder.decode(&mut input, &mut body).unwrap());
             assert_eq!(body, b"weir\r\ndam\n");
@@ -288,10 +232,6 @@ mod tests {
     #[test]
     fn a_size_that_is_no_number_is_refused() {
         let mut input = BytesMut::from(&b"weir\r\n"[..]);
-        assert!(
-            BodyDecoder::ChunkSize
-                .decode(&mut input, &mut Vec::new())
-                .is_err()
-        );
+        assert!(BodyDecoder::ChunkSize.decode(&mut input, &mut Vec::new()).is_err());
     }
 }

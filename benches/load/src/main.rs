@@ -52,10 +52,7 @@ enum Mode {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // One thread: the load has one core, and a second thread would only move its events between caches.
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no runtime for the sockets")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context("no runtime for the sockets")?;
     let report = LocalSet::new().block_on(&runtime, measure(arguments))?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

@@ -88,17 +88,8 @@ impl Report {
 impl Quantiles {
     fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort_unstable();
-        let at = |percent: usize| {
-            samples
-                .get((samples.len().saturating_sub(1)) * percent / 100)
-                .map(microseconds)
-        };
-        Some(Self {
-            samples: samples.len(),
-            p50: at(50)?,
-            p99: at(99)?,
-            max: at(100)?,
-        })
+        let at = |percent: usize| samples.get((samples.len().saturating_sub(1)) * percent / 100).map(microseconds);
+        Some(Self { samples: samples.len(), p50: at(50)?, p99: at(99)?, max: at(100)? })
     }
 }
 
@@ -112,12 +103,8 @@ mod tests {
 
     #[test]
     fn quantiles_do_not_depend_on_the_order_of_the_samples() {
-        let quantiles =
-            Quantiles::of((0..=200).rev().map(Duration::from_micros).collect()).unwrap();
-        assert_eq!(
-            (quantiles.p50, quantiles.p99, quantiles.max),
-            (100.0, 198.0, 200.0)
-        );
+        let quantiles = Quantiles::of((0..=200).rev().map(Duration::from_micros).collect()).unwrap();
+        assert_eq!((quantiles.p50, quantiles.p99, quantiles.max), (100.0, 198.0, 200.0));
     }
 
     #[test]

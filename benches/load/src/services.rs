@@ -43,27 +43,16 @@ impl Services {
     pub(crate) async fn start(ports: Ports) -> Result<Rc<Self>> {
         let services = Rc::new(Self::default());
         let provider = Rc::clone(&services);
-        listen("provider", ports.provider_port, move |connection| {
-            answer_exchange(Rc::clone(&provider), connection)
-        })
-        .await?;
+        listen("provider", ports.provider_port, move |connection| answer_exchange(Rc::clone(&provider), connection)).await?;
         let judge = Rc::clone(&services);
         listen("judge", ports.judge_port, move |connection| {
-            answer_always(
-                connection,
-                response("200 OK", &harmless_verdict()),
-                counter(&judge, |services| &services.judged),
-            )
+            answer_always(connection, response("200 OK", &harmless_verdict()), counter(&judge, |services| &services.judged))
         })
         .await?;
         let collector = Rc::clone(&services);
         listen("collector", ports.collector_port, move |connection| {
             let accepted = response("202 Accepted", br#"{"accepted":0,"duplicates":0}"#);
-            answer_always(
-                connection,
-                accepted,
-                counter(&collector, |services| &services.event_batches),
-            )
+            answer_always(connection, accepted, counter(&collector, |services| &services.event_batches))
         })
         .await?;
         Ok(services)
@@ -118,10 +107,7 @@ impl ProviderEnd {
 }
 
 fn event_length(frame: &Frame) -> usize {
-    let size_line = frame
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(0, |position| position + 1);
+    let size_line = frame.iter().position(|byte| *byte == b'\n').map_or(0, |position| position + 1);
     frame.len().saturating_sub(size_line + 2)
 }
 
@@ -130,9 +116,8 @@ where
     Answer: Fn(Connection) -> Answering + 'static,
     Answering: Future<Output = ()> + 'static,
 {
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .await
-        .with_context(|| format!("the {name} cannot listen on port {port}"))?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("the {name} cannot listen on port {port}"))?;
     spawn_local(async move {
         while let Ok((socket, _)) = listener.accept().await {
             if let Ok(connection) = Connection::new(socket) {
@@ -149,17 +134,10 @@ async fn answer_exchange(services: Rc<Services>, mut connection: Connection) {
     let Ok(Some(request)) = connection.read_request().await else {
         return;
     };
-    let Some(waiting) = request
-        .exchange
-        .and_then(|number| services.expected.borrow_mut().remove(&number))
-    else {
+    let Some(waiting) = request.exchange.and_then(|number| services.expected.borrow_mut().remove(&number)) else {
         return;
     };
-    let end = ProviderEnd {
-        connection,
-        services,
-        written: 0,
-    };
+    let end = ProviderEnd { connection, services, written: 0 };
     // The exchange may have given up waiting; then nobody wants the connection.
     let _ = waiting.send(end);
 }
@@ -179,17 +157,12 @@ fn counter(services: &Rc<Services>, of: fn(&Services) -> &Cell<u64>) -> impl Fn(
 }
 
 fn response(status: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
 /// Connects a client to the proxy.
 pub(crate) async fn connect(port: u16) -> Result<Connection> {
-    let socket = TcpStream::connect(("127.0.0.1", port))
-        .await
-        .with_context(|| format!("no proxy answers on port {port}"))?;
+    let socket = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("no proxy answers on port {port}"))?;
     Connection::new(socket)
 }

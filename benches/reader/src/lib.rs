@@ -33,10 +33,7 @@ impl RootContext for Root {
             Some(b"read") => Work::Read,
             _ => {
                 // Nothing can be done about a host that does not take a log line.
-                let _ = hostcalls::log(
-                    LogLevel::Error,
-                    "the configuration must be the string noop or read",
-                );
+                let _ = hostcalls::log(LogLevel::Error, "the configuration must be the string noop or read");
                 return false;
             }
         };

@@ -47,24 +47,14 @@ impl Hold {
             anyhow::Ok(())
         };
         let streams = side_by_side(self.streams, |stream| {
-            let waiting = Waiting {
-                arrive: Rc::clone(&arrive),
-                released: released.clone(),
-            };
-            self.clone()
-                .stream(Rc::clone(services), port, stream, waiting)
+            let waiting = Waiting { arrive: Rc::clone(&arrive), released: released.clone() };
+            self.clone().stream(Rc::clone(services), port, stream, waiting)
         });
         let (tally, ()) = tokio::try_join!(streams, conductor)?;
         Ok(tally)
     }
 
-    async fn stream(
-        self,
-        services: Rc<Services>,
-        port: u16,
-        stream: usize,
-        mut waiting: Waiting,
-    ) -> Result<Tally> {
+    async fn stream(self, services: Rc<Services>, port: u16, stream: usize, mut waiting: Waiting) -> Result<Tally> {
         let frame = text(self.event_size);
         let mut tally = Tally::default();
         let mut client = connect(port).await?;
@@ -73,11 +63,7 @@ impl Hold {
             provider.write(&frame).await?;
             answer.wait_for_events(event).await?;
         }
-        let call = if self.fragments > 0 {
-            tool_call(self.fragments, stream as u64)
-        } else {
-            Vec::new()
-        };
+        let call = if self.fragments > 0 { tool_call(self.fragments, stream as u64) } else { Vec::new() };
         let (before, after) = call.split_at(call.len() / 2);
         for fragment in before {
             provider.write(fragment).await?;
@@ -87,11 +73,7 @@ impl Hold {
         for fragment in after {
             provider.write(fragment).await?;
         }
-        let reason = if call.is_empty() {
-            "stop"
-        } else {
-            "tool_calls"
-        };
+        let reason = if call.is_empty() { "stop" } else { "tool_calls" };
         finish(provider, answer, &ending(reason), &mut tally).await?;
         Ok(tally)
     }

@@ -29,11 +29,7 @@ pub(crate) struct LockStep {
 impl LockStep {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
         let frame = Rc::new(text(self.event_size));
-        side_by_side(self.streams, |_| {
-            self.clone()
-                .stream(Rc::clone(services), port, Rc::clone(&frame))
-        })
-        .await
+        side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame))).await
     }
 
     async fn stream(self, services: Rc<Services>, port: u16, frame: Rc<Frame>) -> Result<Tally> {

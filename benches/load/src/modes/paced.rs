@@ -29,20 +29,10 @@ pub(crate) struct Paced {
 impl Paced {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
         let frame = Rc::new(text(self.event_size));
-        side_by_side(self.streams, |stream| {
-            self.clone()
-                .stream(Rc::clone(services), port, Rc::clone(&frame), stream)
-        })
-        .await
+        side_by_side(self.streams, |stream| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame), stream)).await
     }
 
-    async fn stream(
-        self,
-        services: Rc<Services>,
-        port: u16,
-        frame: Rc<Frame>,
-        stream: usize,
-    ) -> Result<Tally> {
+    async fn stream(self, services: Rc<Services>, port: u16, frame: Rc<Frame>, stream: usize) -> Result<Tally> {
         let pace = Duration::from_millis(self.interval_ms);
         // The streams take turns within an interval instead of all writing at once.
         sleep(pace * stream as u32 / self.streams as u32).await;
@@ -65,10 +55,7 @@ impl Paced {
             while tally.transit.len() < self.events {
                 answer.wait_for_events(tally.transit.len() + 1).await?;
                 let written = written.borrow();
-                let arrived = written
-                    .iter()
-                    .take(answer.events())
-                    .skip(tally.transit.len());
+                let arrived = written.iter().take(answer.events()).skip(tally.transit.len());
                 tally.transit.extend(arrived.map(Instant::elapsed));
             }
             anyhow::Ok(())

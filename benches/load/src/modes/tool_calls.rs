@@ -35,20 +35,10 @@ pub(crate) struct ToolCalls {
 impl ToolCalls {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
         let frame = Rc::new(text(self.event_size));
-        side_by_side(self.streams, |stream| {
-            self.clone()
-                .stream(Rc::clone(services), port, Rc::clone(&frame), stream)
-        })
-        .await
+        side_by_side(self.streams, |stream| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame), stream)).await
     }
 
-    async fn stream(
-        self,
-        services: Rc<Services>,
-        port: u16,
-        frame: Rc<Frame>,
-        stream: usize,
-    ) -> Result<Tally> {
+    async fn stream(self, services: Rc<Services>, port: u16, frame: Rc<Frame>, stream: usize) -> Result<Tally> {
         let mut tally = Tally::default();
         let mut client = connect(port).await?;
         for round in 0..self.rounds {
@@ -58,9 +48,7 @@ impl ToolCalls {
                 answer.wait_for_events(event).await?;
             }
             let fragments = tool_call(self.fragments, unique(stream, round));
-            let (last, before) = fragments
-                .split_last()
-                .context("a tool call has at least one fragment")?;
+            let (last, before) = fragments.split_last().context("a tool call has at least one fragment")?;
             for fragment in before {
                 provider.write(fragment).await?;
                 sleep(Duration::from_millis(self.interval_ms)).await;
@@ -80,8 +68,6 @@ impl ToolCalls {
 
 /// Distinct for every exchange of this process and, by the clock, of the ones before it.
 fn unique(stream: usize, round: usize) -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 ^ ((stream as u64) << 48) ^ ((round as u64) << 32)
 }
