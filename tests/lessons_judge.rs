@@ -258,5 +258,5 @@ fn the_time_that_judges_took_is_recorded() {
     assert!(outcome.held_time >= Duration::from_millis(250), "{:?}", outcome.held_time);
     let enforcement = outcome.enforcement();
     assert_eq!(enforcement["decision"], "allow", "{enforcement}");
-    assert!(enforcement["held_ms"].as_u64().is_some_and(|held| held >= 250), "{enforcement}");
+    assert!(enforcement["held_ms"].as_f64().is_some_and(|held| held >= 250.0), "{enforcement}");
 }

@@ -215,7 +215,7 @@ fn finished_output_ends_at_once_and_the_hooks_go_on_seeing() {
     let outcome = play(&Script::events(MESSAGES, document(json!([{"use": "finish_after", "with": {"bytes": 8}}])), body));
     legality::assert_stream(MESSAGES, &outcome.client);
     let message = client::streamed(MESSAGES, &outcome.client);
-    assert_eq!((message.only().text.as_str(), message.only().calls.len()), ("I will look [the end]", 0));
+    assert_eq!((message.only().text.as_str(), message.only().calls.len()), ("I will [the end]", 0));
     assert_eq!(outcome.events_of("finish.late_send")[0].metadata["refused"], json!(true));
     assert_eq!(
         outcome.events_of("finish.seen")[0].metadata,
