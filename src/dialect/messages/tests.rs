@@ -135,7 +135,7 @@ fn client(output: &[u8]) -> (Vec<String>, String) {
                 let delta = &event["delta"];
                 let text = delta["text"]
                     .as_str()
-                    .or(delta["partial_json"].as_str())
+                    .or_else(|| delta["partial_json"].as_str())
                     .unwrap_or_default();
                 blocks.last_mut().unwrap().push_str(text);
             }
@@ -523,8 +523,9 @@ fn pass(encoder: &mut Encoder, decoder: &mut Decoder, events: &[String], out: &m
 fn own_text_goes_into_an_open_text_block_or_gets_its_own() {
     let begin = vec![BEGIN.to_owned()];
     let own = build_text_chunk(0, "own");
-    let thinking = vec![start(0, r#"{"type":"thinking","thinking":""}"#), stop(0)];
-    let cases: [(&str, Vec<String>, Vec<String>, &[&str]); 4] = [
+    let thinking = [start(0, r#"{"type":"thinking","thinking":""}"#), stop(0)];
+    type Case<'a> = (&'a str, Vec<String>, Vec<String>, &'a [&'a str]);
+    let cases: [Case<'_>; 4] = [
         (
             "before the message",
             vec![],
