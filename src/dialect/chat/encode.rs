@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use super::output::{self, Delta, Identity, ToolCall};
 use super::splice::{self, ChoiceChange, SlotChange};
@@ -252,9 +253,9 @@ impl Encoder {
         frame: &Frame,
         fates: &'f [SlotFate],
         own_indices: Vec<(u32, Option<u32>)>,
-    ) -> Vec<SlotChange<'f>> {
+    ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut own_indices = own_indices.into_iter();
-        let mut changes = Vec::new();
+        let mut changes = SmallVec::new();
         let touches_calls = frame
             .slots
             .iter()
@@ -320,7 +321,7 @@ impl Encoder {
         &mut self,
         raw: &[u8],
         frame: &Frame,
-        changes: Vec<SlotChange<'_>>,
+        changes: SmallVec<[SlotChange<'_>; 2]>,
         out: &mut Vec<u8>,
     ) {
         let mut choices = Vec::new();
