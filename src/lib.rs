@@ -1,1 +1,21 @@
-//! Weir engine.
+//! Weir's engine: reads the streams of language-model APIs and lets policies act on them while they flow.
+//!
+//! The engine is sans-IO: bytes in, bytes and effects out. It knows no proxy, clock, thread, socket or log sink; time is
+//! an argument.
+#![forbid(unsafe_code)]
+
+pub mod block;
+mod cell;
+pub mod chain;
+pub mod decision;
+pub mod dialect;
+pub mod document;
+pub mod event;
+pub mod exchange;
+pub mod id;
+mod json;
+pub mod judge;
+pub mod limits;
+pub mod policy;
+pub mod sse;
+pub mod time;

@@ -1,0 +1,193 @@
+//! Blocks: the content and the tool calls that deltas build.
+
+use crate::json;
+
+/// Number of a block within its exchange, in the order in which blocks began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockId(pub u32);
+
+/// What a block is, whatever the dialect calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockKind {
+    /// Text for the user.
+    Text,
+    /// The model's own words of refusal (`refusal` in chat.completions).
+    Refusal,
+    /// Reasoning in clear text (`reasoning_content`). Signed `thinking` blocks are [`BlockKind::Other`]: they may not change.
+    Reasoning,
+    /// A call that the client is asked to carry out.
+    ToolCall,
+    /// A call that the provider carries out itself (`server_tool_use`, `mcp_tool_use`).
+    ServerToolCall,
+    /// The result of a [`BlockKind::ServerToolCall`], tied to it by id.
+    ToolResult,
+    /// Anything else: it passes as it came, and no hook sees it.
+    Other,
+}
+
+impl BlockKind {
+    /// Whether deltas of this kind go to `on_content_delta`.
+    pub const fn is_content(self) -> bool {
+        matches!(self, Self::Text | Self::Refusal | Self::Reasoning)
+    }
+
+    /// Whether deltas of this kind go to `on_tool_call_delta`.
+    pub const fn is_tool_call(self) -> bool {
+        matches!(self, Self::ToolCall | Self::ServerToolCall)
+    }
+}
+
+/// A block of text, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct ContentBlock {
+    pub(crate) id: BlockId,
+    pub(crate) choice: u32,
+    pub(crate) kind: BlockKind,
+    pub(crate) text: String,
+    pub(crate) complete: bool,
+    pub(crate) truncated: bool,
+}
+
+impl ContentBlock {
+    /// Number of the block within the exchange.
+    pub const fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// The choice that the block belongs to; 0 where a dialect has no choices.
+    pub const fn choice(&self) -> u32 {
+        self.choice
+    }
+
+    /// Text, refusal or reasoning.
+    pub const fn kind(&self) -> BlockKind {
+        self.kind
+    }
+
+    /// The text so far, as the policies before this one left it. Empty when the policy's
+    /// [`Interests`](crate::policy::Interests) leave the aggregation out.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the block came to its own end; false when the upstream broke off within it.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether the block is longer than what is aggregated of it (`limits.max_response_bytes`).
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+}
+
+/// A tool call, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct ToolCallBlock {
+    pub(crate) id: BlockId,
+    pub(crate) choice: u32,
+    pub(crate) kind: BlockKind,
+    pub(crate) call_id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+    pub(crate) free_form: bool,
+    pub(crate) complete: bool,
+    pub(crate) truncated: bool,
+}
+
+impl ToolCallBlock {
+    /// Number of the block within the exchange.
+    pub const fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// The choice that the block belongs to; 0 where a dialect has no choices.
+    pub const fn choice(&self) -> u32 {
+        self.choice
+    }
+
+    /// Whether the provider carries this call out itself.
+    pub fn is_server_side(&self) -> bool {
+        self.kind == BlockKind::ServerToolCall
+    }
+
+    /// The provider's id of the call (`tool_calls[].id`, `tool_use.id`); may be empty.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Name of the tool; may be empty as long as the block is incomplete.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments so far: JSON text, unless [`Self::is_free_form`].
+    pub fn arguments(&self) -> &str {
+        &self.arguments
+    }
+
+    /// Whether the tool takes free text in place of JSON (custom tools).
+    pub const fn is_free_form(&self) -> bool {
+        self.free_form
+    }
+
+    /// Whether the block came to its own end; false when the upstream broke off within it.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether the block is longer than what is aggregated of it (`limits.max_response_bytes`).
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Whether the arguments are what a client can read: one JSON object without duplicate keys or lone
+    /// surrogates, or free text where the tool takes that. No arguments at all count as `{}`.
+    pub fn has_valid_arguments(&self) -> bool {
+        let readable = self.free_form || self.arguments.trim().is_empty() || json::is_unambiguous_object(&self.arguments);
+        readable && !self.truncated
+    }
+}
+
+/// A piece of output that a policy makes itself; see [`build_text_chunk`] and [`build_block_chunk`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Chunk {
+    /// Text for the user.
+    Text {
+        /// The choice that it goes to.
+        choice: u32,
+        /// The text.
+        text: String,
+    },
+    /// A whole tool call.
+    ToolCall {
+        /// The choice that it goes to.
+        choice: u32,
+        /// The provider's id of the call.
+        call_id: String,
+        /// Name of the tool.
+        name: String,
+        /// The arguments, as the dialect carries them.
+        arguments: String,
+        /// Whether the arguments are free text (a custom tool).
+        free_form: bool,
+    },
+}
+
+/// A chunk of text for `choice`.
+pub fn build_text_chunk(choice: u32, text: impl Into<String>) -> Chunk {
+    Chunk::Text { choice, text: text.into() }
+}
+
+/// The whole tool call of `block` as one chunk.
+pub fn build_block_chunk(block: &ToolCallBlock) -> Chunk {
+    Chunk::ToolCall {
+        choice: block.choice,
+        call_id: block.call_id.clone(),
+        name: block.name.clone(),
+        arguments: block.arguments.clone(),
+        free_form: block.free_form,
+    }
+}

@@ -1,0 +1,345 @@
+//! Dialects: the wire formats of the language-model APIs.
+//!
+//! A decoder turns one document (the data of an SSE event, or a whole JSON body) into [`Part`]s that borrow from it,
+//! and notes in a [`Frame`] what the document holds. An encoder writes documents back: an untouched one verbatim, a
+//! changed one with the smallest edit that is legal. The encoder alone owns indices, order, finish reasons and the
+//! terminator. Both types are closed sets, dispatched statically.
+
+mod chat;
+mod document;
+mod framing;
+mod messages;
+pub mod reply;
+pub mod request;
+
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod testing;
+
+use core::fmt;
+
+use smallvec::SmallVec;
+
+use crate::block::{BlockId, BlockKind, Chunk};
+use crate::sse;
+
+/// A wire format. The name of each is also the `policy_target` in events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// OpenAI chat completions, `POST /v1/chat/completions`.
+    ChatCompletions,
+    /// Anthropic messages, `POST /v1/messages`.
+    Messages,
+}
+
+impl Dialect {
+    /// The name that policy documents and events use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat.completions",
+            Self::Messages => "messages",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that a decoder found in a document.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// The next slot of the document: the n-th piece that a decoder reports is the n-th entry of [`Frame::slots`].
+    Piece(Piece<'a>),
+    /// A block ended without a slot of its own (chat.completions, or a broken-off upstream).
+    Stop {
+        /// The block.
+        block: BlockId,
+        /// False when the upstream broke off, or was cut, within the block.
+        complete: bool,
+    },
+    /// The finish reason of a choice. All blocks of the choice have stopped before.
+    Finish {
+        /// The choice.
+        choice: u32,
+        /// The reason in the dialect's own words.
+        reason: &'a str,
+    },
+    /// The terminator (`[DONE]`, `message_stop`).
+    End,
+}
+
+/// A part of a document that can be kept, replaced or removed on its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// The block it belongs to.
+    pub block: BlockId,
+    /// The choice of that block.
+    pub choice: u32,
+    /// What the block is.
+    pub kind: BlockKind,
+    /// Whether the block begins here.
+    pub starts: bool,
+    /// Whether the block ends here.
+    pub stops: bool,
+    /// For tool calls the call's id, for tool results the id of the call; a fragment, empty where it does not stand here.
+    pub call_id: &'a str,
+    /// For tool calls the tool's name; a fragment, empty where it does not stand here.
+    pub name: &'a str,
+    /// Unescaped text, or fragment of arguments; may be empty.
+    pub text: &'a str,
+    /// Whether a tool call takes free text as its argument.
+    pub free_form: bool,
+}
+
+/// What the engine keeps of a [`Piece`] once it was decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The block it belongs to.
+    pub block: BlockId,
+    /// The choice of that block.
+    pub choice: u32,
+    /// What the block is.
+    pub kind: BlockKind,
+    /// Whether the block begins here.
+    pub starts: bool,
+    /// Whether the block ends here.
+    pub stops: bool,
+}
+
+/// Where a document stands in the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FrameRole {
+    /// It has slots or a finish reason, or is something of the stream that must keep its place (usage, `message_start`).
+    #[default]
+    Content,
+    /// It may leave at any time and overtake what is held: comments, `ping`.
+    Free,
+    /// All blocks of the message have come (`message_delta`): nothing that is held will be joined by more tool calls.
+    Closing,
+    /// The terminator.
+    Terminator,
+    /// The upstream reports an error in mid-stream.
+    Failure,
+}
+
+/// What a document holds, in the order of its parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Its slots.
+    pub slots: SmallVec<[Slot; 2]>,
+    /// The choices whose finish reason stands here.
+    pub finishes: SmallVec<[u32; 1]>,
+    /// Where it stands in the stream.
+    pub role: FrameRole,
+}
+
+impl Frame {
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.finishes.clear();
+        self.role = FrameRole::Content;
+    }
+}
+
+/// What becomes of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SlotFate {
+    /// It leaves as it came.
+    #[default]
+    Keep,
+    /// It leaves with this text (or these arguments) in place of its own.
+    Replace(String),
+    /// It does not leave.
+    Remove,
+}
+
+/// A chunk to be put into a whole JSON body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insertion {
+    /// Index of the slot that it goes before; the number of slots to append it.
+    pub before: usize,
+    /// What to put there.
+    pub chunk: Chunk,
+}
+
+/// Why a document cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not JSON, or not of the dialect's shape (duplicate keys and numbers in strings included), near this byte of the document.
+    Malformed {
+        /// Offset in bytes from the start of the document.
+        at: usize,
+    },
+    /// Not UTF-8.
+    Utf8 {
+        /// Offset in bytes from the start of the document.
+        at: usize,
+    },
+    /// A string with a lone surrogate: readers differ in what they make of it.
+    LoneSurrogate,
+    /// An event or field that does not fit what came before it.
+    OutOfOrder {
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// More blocks or choices than [`MAX_BLOCKS`].
+    TooManyBlocks,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { at } => write!(f, "not a document of this API, near byte {at}"),
+            Self::Utf8 { at } => write!(f, "not UTF-8 at byte {at}"),
+            Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
+            Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
+            Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+/// Most blocks and most choices that one response may have. Real answers have fewer than 200 of either.
+pub const MAX_BLOCKS: usize = 4096;
+
+/// Reads the documents of one response.
+#[derive(Debug)]
+pub enum Decoder {
+    /// chat.completions
+    Chat(chat::Decoder),
+    /// messages
+    Messages(messages::Decoder),
+}
+
+impl Decoder {
+    /// A decoder at the start of a response.
+    pub fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::ChatCompletions => Self::Chat(chat::Decoder::default()),
+            Dialect::Messages => Self::Messages(messages::Decoder::default()),
+        }
+    }
+
+    /// Reads one event of a stream: fills `frame` and reports the parts in order. Nothing is reported on an error.
+    ///
+    /// # Errors
+    /// When the event cannot be read as the client would read it.
+    pub fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::Chat(decoder) => decoder.event(event, frame, each),
+            Self::Messages(decoder) => decoder.event(event, frame, each),
+        }
+    }
+
+    /// Reads a whole JSON body: each block is one slot that starts and stops in it.
+    ///
+    /// # Errors
+    /// When the body cannot be read as the client would read it.
+    pub fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        match self {
+            Self::Chat(decoder) => decoder.body(body, frame, each),
+            Self::Messages(decoder) => decoder.body(body, frame, each),
+        }
+    }
+
+    /// The upstream ended: reports a [`Part::Stop`] for every block that is still open.
+    pub fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+        match self {
+            Self::Chat(decoder) => decoder.finish(each),
+            Self::Messages(decoder) => decoder.finish(each),
+        }
+    }
+}
+
+/// How an answer ends before the upstream has ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The answer is complete as it stands (`stop`, `end_turn`).
+    Stop,
+    /// Content was withheld (`content_filter`, `refusal`).
+    Refusal,
+}
+
+/// Text could not be put where it was asked for, because the wire format does not allow it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLate;
+
+/// Writes the documents of one response. Sees every document that leaves, in the order in which it leaves.
+#[derive(Debug)]
+pub enum Encoder {
+    /// chat.completions
+    Chat(chat::Encoder),
+    /// messages
+    Messages(messages::Encoder),
+}
+
+impl Encoder {
+    /// An encoder at the start of a response.
+    pub fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::ChatCompletions => Self::Chat(chat::Encoder::default()),
+            Dialect::Messages => Self::Messages(messages::Encoder::default()),
+        }
+    }
+
+    /// Writes one event of the stream, which spans the bytes `raw` and was decoded to `frame`: verbatim if nothing about
+    /// it changes, else with the edits that `fates` (one a slot) and the indices and finish reasons as sent demand.
+    pub fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+        }
+    }
+
+    /// Writes a chunk of a policy's own into the stream.
+    ///
+    /// # Errors
+    /// [`TooLate`] when the dialect allows no such chunk at this place any more; nothing is written then.
+    pub fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        match self {
+            Self::Chat(encoder) => encoder.chunk(chunk, out),
+            Self::Messages(encoder) => encoder.chunk(chunk, out),
+        }
+    }
+
+    /// Ends the stream properly here: closes what is open, finish reason, terminator.
+    pub fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(encoder) => encoder.end(ending, out),
+            Self::Messages(encoder) => encoder.end(ending, out),
+        }
+    }
+
+    /// Ends the stream here with the dialect's error event.
+    pub fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(encoder) => encoder.failure(message, out),
+            Self::Messages(encoder) => encoder.failure(message, out),
+        }
+    }
+
+    /// Writes a whole JSON body that was decoded to `frame`.
+    pub fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
+        }
+    }
+
+    /// Whether tool calls of this dialect leave only when all of them are decided, because text may not follow them.
+    pub const fn gathers_tool_calls(&self) -> bool {
+        matches!(self, Self::Messages(_))
+    }
+}

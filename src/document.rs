@@ -1,0 +1,440 @@
+//! Policy documents: the JSON that a filter is configured with. Every error names the path of the wrong field.
+
+use core::fmt;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::chain::{Chain, Routes};
+use crate::dialect::Dialect;
+use crate::judge::{Credential, Judge};
+use crate::limits::{Limits, Verdict};
+use crate::policy::SharedPolicy;
+
+/// What is wrong with a policy document, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentError {
+    /// Path of the field, such as `chain[0].with.threshold`; empty for the document as a whole.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl DocumentError {
+    /// An error at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+
+    fn below(mut self, parent: &str) -> Self {
+        self.path = match self.path.as_str() {
+            "" | "." => parent.to_owned(),
+            path => format!("{parent}.{path}"),
+        };
+        self
+    }
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" | "." => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
+    }
+}
+
+impl core::error::Error for DocumentError {}
+
+/// Reads a piece of a document; the error's path is relative to the piece.
+///
+/// # Errors
+/// When the JSON does not have the shape of `T`.
+pub fn parse<T: DeserializeOwned>(json: &str) -> Result<T, DocumentError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| DocumentError::new(error.path().to_string(), error.inner().to_string()))?;
+    deserializer.end().map_err(|error| DocumentError::new("", error.to_string()))?;
+    Ok(value)
+}
+
+/// A duration in a document, such as `"200ms"` or `"5s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentDuration(pub Duration);
+
+impl<'de> Deserialize<'de> for DocumentDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let duration = humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format_args!("{text:?} is not a duration such as \"200ms\" or \"5s\": {error}")))?;
+        Ok(Self(duration))
+    }
+}
+
+/// What a policy is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyConfig<'a> {
+    /// The `with` of its chain entry; `{}` where there is none.
+    pub with: &'a str,
+    /// The judges of the document.
+    pub judges: &'a HashMap<String, Judge>,
+}
+
+/// Makes a policy from its configuration; error paths are relative to `with`.
+pub type Factory = fn(PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError>;
+
+/// The policies that documents can name with `use`.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Vec<(&'static str, Factory)>);
+
+impl Registry {
+    /// Adds a policy under `name`; a later one of the same name takes the place of an earlier.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, factory: Factory) -> Self {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, factory));
+        self
+    }
+
+    fn factory(&self, name: &str) -> Option<Factory> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, factory)| *factory)
+    }
+
+    fn names(&self) -> String {
+        self.0.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSink {
+    /// Envoy cluster of the collector.
+    pub cluster: String,
+    /// Value of `:authority`; the cluster's name where absent.
+    pub authority: Option<String>,
+    /// Path of the collector's endpoint.
+    #[serde(default = "EventSink::default_path")]
+    pub path: String,
+    /// Name of the environment variable that holds the collector's token.
+    pub token_env: Option<String>,
+    /// Most events a batch has.
+    #[serde(default = "EventSink::default_max_batch")]
+    pub max_batch: usize,
+    /// How often batches are sent.
+    #[serde(default = "EventSink::default_interval")]
+    pub interval: DocumentDuration,
+    /// Most events that wait; more are dropped, oldest first, and counted.
+    #[serde(default = "EventSink::default_queue")]
+    pub queue: usize,
+}
+
+impl EventSink {
+    fn default_path() -> String {
+        "/v1/events".to_owned()
+    }
+
+    const fn default_max_batch() -> usize {
+        256
+    }
+
+    const fn default_interval() -> DocumentDuration {
+        DocumentDuration(Duration::from_millis(200))
+    }
+
+    const fn default_queue() -> usize {
+        10_000
+    }
+}
+
+/// A document that was read.
+#[derive(Debug)]
+pub struct Document {
+    /// What it makes of exchanges.
+    pub chain: Chain,
+    /// Where events go, if anywhere.
+    pub events: Option<EventSink>,
+    /// The part that concerns the proxy alone (`envoy`), as JSON; `{}` where absent.
+    pub proxy: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDocument {
+    policy: RawIdentity,
+    #[serde(default)]
+    targets: Option<Vec<RawTarget>>,
+    #[serde(default)]
+    chain: Vec<RawChainEntry>,
+    #[serde(default)]
+    judges: HashMap<String, RawJudge>,
+    events: Option<EventSink>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    routes: RawRoutes,
+    envoy: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawIdentity {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    revision: u64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum RawTarget {
+    #[serde(rename = "chat.completions")]
+    ChatCompletions,
+    #[serde(rename = "messages")]
+    Messages,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChainEntry {
+    r#use: String,
+    with: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawJudge {
+    cluster: String,
+    authority: Option<String>,
+    #[serde(default = "RawJudge::default_path")]
+    path: String,
+    model: String,
+    #[serde(default = "RawJudge::default_timeout")]
+    timeout: DocumentDuration,
+    api_key: Option<String>,
+    api_key_env: Option<String>,
+}
+
+impl RawJudge {
+    fn default_path() -> String {
+        "/v1/chat/completions".to_owned()
+    }
+
+    const fn default_timeout() -> DocumentDuration {
+        DocumentDuration(Duration::from_secs(5))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRoutes {
+    allow: Option<Vec<String>>,
+    unknown: Verdict,
+}
+
+/// Longest deadline that a judge may be given: well below the idle timers of proxies and clients.
+const MAX_JUDGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Document {
+    /// Reads a document. `environment` looks up the variables that it names.
+    ///
+    /// # Errors
+    /// When anything in it is wrong, with the path of the field.
+    pub fn parse(json: &str, registry: &Registry, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, DocumentError> {
+        let raw: RawDocument = parse(json)?;
+        if raw.policy.id.is_empty() {
+            return Err(DocumentError::new("policy.id", "must not be empty"));
+        }
+        let judges = raw
+            .judges
+            .into_iter()
+            .map(|(name, judge)| Ok((name.clone(), read_judge(name, judge, environment)?)))
+            .collect::<Result<HashMap<_, _>, DocumentError>>()?;
+        let policies = raw
+            .chain
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| make_policy(entry, registry, &judges).map_err(|error| error.below(&format!("chain[{index}]"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(sink) = &raw.events {
+            check_sink(sink)?;
+        }
+        check_limits(&raw.limits)?;
+        let targets = raw.targets.map_or_else(
+            || vec![Dialect::ChatCompletions, Dialect::Messages],
+            |targets| {
+                targets
+                    .into_iter()
+                    .map(|target| match target {
+                        RawTarget::ChatCompletions => Dialect::ChatCompletions,
+                        RawTarget::Messages => Dialect::Messages,
+                    })
+                    .collect()
+            },
+        );
+        let routes = Routes { allow: raw.routes.allow.unwrap_or_else(|| Routes::default().allow), unknown: raw.routes.unknown };
+        Ok(Self {
+            chain: Chain {
+                id: raw.policy.id,
+                name: raw.policy.name,
+                revision: raw.policy.revision,
+                targets,
+                policies,
+                judges,
+                limits: raw.limits,
+                routes,
+            },
+            events: raw.events,
+            proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),
+        })
+    }
+}
+
+fn make_policy(
+    entry: &RawChainEntry,
+    registry: &Registry,
+    judges: &HashMap<String, Judge>,
+) -> Result<SharedPolicy, DocumentError> {
+    let Some(factory) = registry.factory(&entry.r#use) else {
+        return Err(DocumentError::new("use", format!("there is no policy {:?}; there are: {}", entry.r#use, registry.names())));
+    };
+    let with = entry.with.as_deref().map_or("{}", RawValue::get);
+    factory(PolicyConfig { with, judges }).map_err(|error| error.below("with"))
+}
+
+fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Option<String>) -> Result<Judge, DocumentError> {
+    let at = |field: &str| format!("judges.{name}.{field}");
+    let timeout = judge.timeout.0;
+    if timeout.is_zero() || timeout > MAX_JUDGE_TIMEOUT {
+        return Err(DocumentError::new(
+            at("timeout"),
+            format!("must be more than 0 and at most {}s", MAX_JUDGE_TIMEOUT.as_secs()),
+        ));
+    }
+    if !judge.path.starts_with('/') {
+        return Err(DocumentError::new(at("path"), "must begin with a slash"));
+    }
+    let credential = match (judge.api_key, judge.api_key_env) {
+        (Some(_), Some(_)) => return Err(DocumentError::new(at("api_key"), "give api_key or api_key_env, not both")),
+        (Some(secret), None) => Some(Credential::new(secret)),
+        (None, Some(variable)) => {
+            let secret = environment(&variable).ok_or_else(|| {
+                DocumentError::new(at("api_key_env"), format!("the VM's environment has no variable {variable:?}"))
+            })?;
+            Some(Credential::new(secret))
+        }
+        (None, None) => None,
+    };
+    let authority = judge.authority.unwrap_or_else(|| judge.cluster.clone());
+    Ok(Judge { name, cluster: judge.cluster, authority, path: judge.path, model: judge.model, timeout, credential })
+}
+
+fn check_sink(sink: &EventSink) -> Result<(), DocumentError> {
+    let checks = [
+        ("events.cluster", !sink.cluster.is_empty(), "must not be empty"),
+        ("events.path", sink.path.starts_with('/'), "must begin with a slash"),
+        ("events.max_batch", (1..=4096).contains(&sink.max_batch), "must be between 1 and 4096"),
+        ("events.queue", (1..=1_000_000).contains(&sink.queue), "must be between 1 and 1000000"),
+        (
+            "events.interval",
+            (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&sink.interval.0),
+            "must be between 10ms and 60s",
+        ),
+    ];
+    check_all(&checks)
+}
+
+fn check_limits(limits: &Limits) -> Result<(), DocumentError> {
+    const MIB: usize = 1024 * 1024;
+    let within = |bytes: usize, most: usize| (1024..=most).contains(&bytes);
+    let checks = [
+        ("limits.max_request_bytes", within(limits.max_request_bytes, 256 * MIB), "must be between 1024 and 268435456"),
+        ("limits.max_response_bytes", within(limits.max_response_bytes, 256 * MIB), "must be between 1024 and 268435456"),
+        ("limits.max_event_bytes", within(limits.max_event_bytes, 64 * MIB), "must be between 1024 and 67108864"),
+        ("limits.max_held_bytes", within(limits.max_held_bytes, 64 * MIB), "must be between 1024 and 67108864"),
+    ];
+    check_all(&checks)
+}
+
+fn check_all(checks: &[(&str, bool, &str)]) -> Result<(), DocumentError> {
+    checks.iter().find(|(_, holds, _)| !holds).map_or(Ok(()), |(path, _, message)| Err(DocumentError::new(*path, *message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Interests, Policy};
+
+    #[derive(Debug)]
+    struct Plain;
+    impl Policy for Plain {
+        fn interests(&self) -> Interests {
+            Interests::TOOL_CALLS
+        }
+    }
+
+    fn plain(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct With {
+            #[serde(default, rename = "threshold")]
+            _threshold: f64,
+        }
+        let _: With = parse(config.with)?;
+        Ok(SharedPolicy::new("Plain", Plain))
+    }
+
+    fn read(json: &str) -> Result<Document, DocumentError> {
+        Document::parse(json, &Registry::default().with("plain", plain), &|name| (name == "KEY").then(|| "secret".to_owned()))
+    }
+
+    #[test]
+    fn a_whole_document_is_read() {
+        let document = read(
+            r#"{"policy":{"id":"p","name":"P","revision":7},"targets":["messages"],"chain":[{"use":"plain","with":{"threshold":0.5}}],
+                "judges":{"main":{"cluster":"judge","model":"small","timeout":"200ms","api_key_env":"KEY"}},
+                "events":{"cluster":"collector","interval":"1s"},"limits":{"max_held_bytes":4096},"envoy":{"request_hold":"headers"}}"#,
+        )
+        .unwrap();
+        assert_eq!(document.chain.revision, 7);
+        assert_eq!(document.chain.targets, [Dialect::Messages]);
+        assert_eq!(document.chain.policies[0].name(), "Plain");
+        let judge = document.chain.judge("main").unwrap();
+        assert_eq!(judge.timeout, Duration::from_millis(200));
+        assert_eq!(judge.credential.as_ref().unwrap().authorization(), "Bearer secret");
+        assert!(!format!("{judge:?}").contains("secret"));
+        assert_eq!(document.events.unwrap().max_batch, 256);
+        assert_eq!(document.chain.limits.max_held_bytes, 4096);
+        assert_eq!(document.proxy, r#"{"request_hold":"headers"}"#);
+    }
+
+    #[test]
+    fn every_error_names_the_path_of_the_wrong_field() {
+        for (json, path) in [
+            ("", ""),
+            ("{}", ""),
+            (r#"{"policy":{"id":""}}"#, "policy.id"),
+            (r#"{"policy":{"id":"p","revision":-1}}"#, "policy.revision"),
+            (r#"{"policy":{"id":"p"},"polices":[]}"#, "polices"),
+            (r#"{"policy":{"id":"p"},"targets":["responses "]}"#, "targets[0]"),
+            (r#"{"policy":{"id":"p"},"chain":[{"use":"plain"},{"use":"nothing"}]}"#, "chain[1].use"),
+            (r#"{"policy":{"id":"p"},"chain":[{"use":"plain","with":{"threshold":"high"}}]}"#, "chain[0].with.threshold"),
+            (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","timeout":"fast"}}}"#, "judges.main.timeout"),
+            (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","timeout":"2h"}}}"#, "judges.main.timeout"),
+            (
+                r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","api_key_env":"NO"}}}"#,
+                "judges.main.api_key_env",
+            ),
+            (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","path":"v1"}}}"#, "judges.main.path"),
+            (r#"{"policy":{"id":"p"},"events":{"cluster":"c","queue":0}}"#, "events.queue"),
+            (r#"{"policy":{"id":"p"},"limits":{"max_held_bytes":1}}"#, "limits.max_held_bytes"),
+            (r#"{"policy":{"id":"p"},"limits":{"on_exceeded":"maybe"}}"#, "limits.on_exceeded"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert_eq!(error.path.trim_start_matches('.'), path, "{json}: {error}");
+        }
+    }
+}

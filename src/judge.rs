@@ -1,0 +1,388 @@
+//! Judges: models that are asked for a verdict through a callout.
+//!
+//! A question is a chat.completions request; the answer's content must be the JSON object
+//! `{"probability": 0…1, "explanation": "…"}` and nothing else.
+
+use core::cell::Cell;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exchange::{Callout, CalloutId, Effect, Observation};
+use crate::policy::Shared;
+use crate::time::Timestamp;
+
+/// Longest answer of a judge that is read, in bytes. A verdict has a few hundred.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Longest explanation that is kept, in characters; the rest is cut off.
+pub const MAX_EXPLANATION_CHARS: usize = 500;
+
+/// How many times its timeout a question may take at the most, however often the deadline was renewed.
+const HARD_MAXIMUM: u32 = 4;
+
+/// A judge as the policy document describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judge {
+    /// Its name in the document.
+    pub name: String,
+    /// Envoy cluster that it is reached through.
+    pub cluster: String,
+    /// Value of the `:authority` header.
+    pub authority: String,
+    /// Path of its chat.completions endpoint.
+    pub path: String,
+    /// The model to ask.
+    pub model: String,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Its own credential, sent as a bearer token. The client's is never used.
+    pub credential: Option<Credential>,
+}
+
+/// A secret that does not show in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(String);
+
+impl Credential {
+    /// Wraps a secret.
+    pub const fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The value of an `authorization` header that carries it.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+/// What a judge is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgeQuestion<'a> {
+    /// Name of the judge in the policy document.
+    pub judge: &'a str,
+    /// Instructions: the system message.
+    pub instructions: &'a str,
+    /// The matter: the user message. What comes from the model must be delimited in it.
+    pub matter: &'a str,
+}
+
+/// What a judge says.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// How probable harm is, 0 to 1.
+    pub probability: f64,
+    /// Why.
+    pub explanation: String,
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum JudgeError {
+    /// The document names no such judge.
+    UnknownJudge,
+    /// The question could not be sent (unknown cluster, no host, circuit breaker open).
+    NotSent,
+    /// No answer in time.
+    TimedOut,
+    /// The judge could not be reached, or its answer broke off.
+    Unreachable,
+    /// The judge answered with this HTTP status.
+    Status(u16),
+    /// The answer is longer than [`MAX_ANSWER_BYTES`].
+    TooLarge,
+    /// The answer is not a chat.completions response.
+    NotAnAnswer,
+    /// The answer's content is not a verdict.
+    NotAVerdict,
+    /// The probability is not a number between 0 and 1.
+    ProbabilityOutOfRange,
+}
+
+impl JudgeError {
+    /// A word for events and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownJudge => "unknown_judge",
+            Self::NotSent => "not_sent",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::Status(_) => "status",
+            Self::TooLarge => "answer_too_large",
+            Self::NotAnAnswer => "not_an_answer",
+            Self::NotAVerdict => "not_a_verdict",
+            Self::ProbabilityOutOfRange => "probability_out_of_range",
+        }
+    }
+}
+
+impl fmt::Display for JudgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownJudge => f.write_str("the policy document names no such judge"),
+            Self::NotSent => f.write_str("the question could not be sent"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unreachable => f.write_str("the judge could not be reached"),
+            Self::Status(status) => write!(f, "the judge answered with status {status}"),
+            Self::TooLarge => write!(f, "the answer is longer than {MAX_ANSWER_BYTES} bytes"),
+            Self::NotAnAnswer => f.write_str("the answer is not a chat.completions response"),
+            Self::NotAVerdict => f.write_str("the answer's content is not {\"probability\", \"explanation\"}"),
+            Self::ProbabilityOutOfRange => f.write_str("the probability is not between 0 and 1"),
+        }
+    }
+}
+
+impl core::error::Error for JudgeError {}
+
+/// Writes the request that carries a question.
+fn question_body(judge: &Judge, question: &JudgeQuestion<'_>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        role: &'a str,
+        content: &'a str,
+    }
+    #[derive(Serialize)]
+    struct ResponseFormat {
+        r#type: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Request<'a> {
+        model: &'a str,
+        temperature: u8,
+        max_tokens: u16,
+        response_format: ResponseFormat,
+        messages: [Message<'a>; 2],
+    }
+    let request = Request {
+        model: &judge.model,
+        temperature: 0,
+        max_tokens: 300,
+        response_format: ResponseFormat { r#type: "json_object" },
+        messages: [
+            Message { role: "system", content: question.instructions },
+            Message { role: "user", content: question.matter },
+        ],
+    };
+    // Strings and numbers alone: writing them to memory cannot fail.
+    serde_json::to_vec(&request).unwrap_or_default()
+}
+
+/// Reads the body of a judge's answer.
+fn read_answer(body: &[u8]) -> Result<Verdict, JudgeError> {
+    #[derive(Deserialize)]
+    struct Message {
+        content: String,
+    }
+    #[derive(Deserialize)]
+    struct Choice {
+        message: Message,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        choices: Vec<Choice>,
+    }
+    if body.len() > MAX_ANSWER_BYTES {
+        return Err(JudgeError::TooLarge);
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| JudgeError::NotAnAnswer)?;
+    let choice = answer.choices.first().ok_or(JudgeError::NotAnAnswer)?;
+    let mut verdict: Verdict = serde_json::from_str(&choice.message.content).map_err(|_| JudgeError::NotAVerdict)?;
+    if !(0.0..=1.0).contains(&verdict.probability) {
+        return Err(JudgeError::ProbabilityOutOfRange);
+    }
+    if let Some((end, _)) = verdict.explanation.char_indices().nth(MAX_EXPLANATION_CHARS) {
+        verdict.explanation.truncate(end);
+    }
+    Ok(verdict)
+}
+
+/// What came back from a callout.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum CalloutReply<'a> {
+    /// An HTTP response.
+    Response {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: &'a [u8],
+    },
+    /// The connection failed, or the response broke off.
+    Broken,
+    /// It could not be sent at all.
+    NotSent,
+}
+
+impl CalloutReply<'_> {
+    fn verdict(self) -> Result<Verdict, JudgeError> {
+        match self {
+            Self::Response { status: 200..=299, body } => read_answer(body),
+            // What Envoy answers when the judge takes too long or cannot be reached (envoy-facts 6.1).
+            Self::Response { status: 504, .. } => Err(JudgeError::TimedOut),
+            Self::Response { status, .. } => Err(JudgeError::Status(status)),
+            Self::Broken => Err(JudgeError::Unreachable),
+            Self::NotSent => Err(JudgeError::NotSent),
+        }
+    }
+}
+
+type Outcome = Option<Result<Verdict, JudgeError>>;
+
+/// A verdict that is on its way.
+#[must_use = "a question is only worth asking if its verdict is awaited"]
+pub struct Judging {
+    outcome: Rc<Cell<Outcome>>,
+}
+
+impl Judging {
+    pub(crate) fn ask(shared: &Shared, question: JudgeQuestion<'_>) -> Self {
+        let outcome = Rc::new(Cell::new(None));
+        let Some(judge) = shared.chain.judge(question.judge) else {
+            outcome.set(Some(Err(JudgeError::UnknownJudge)));
+            return Self { outcome };
+        };
+        let now = shared.now.get();
+        let id = shared.judgings.with(|judgings| judgings.open(&outcome, now, judge.timeout));
+        shared.push_effect(Effect::Callout(Callout {
+            id,
+            cluster: judge.cluster.clone(),
+            authority: judge.authority.clone(),
+            path: judge.path.clone(),
+            authorization: judge.credential.as_ref().map(Credential::authorization),
+            body: question_body(judge, &question),
+            timeout: judge.timeout,
+        }));
+        Self { outcome }
+    }
+}
+
+impl Future for Judging {
+    type Output = Result<Verdict, JudgeError>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        // No waker: the exchange polls its waiting hooks whenever an answer comes.
+        self.outcome.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// The questions of an exchange that are open.
+#[derive(Default)]
+pub(crate) struct Judgings {
+    open: Vec<OpenQuestion>,
+    asked: u32,
+    /// Latencies are summed for the enforcement event.
+    pub(crate) waited: Duration,
+}
+
+struct OpenQuestion {
+    id: CalloutId,
+    asked: Timestamp,
+    timeout: Duration,
+    deadline: Timestamp,
+    outcome: Rc<Cell<Outcome>>,
+}
+
+impl Judgings {
+    fn open(&mut self, outcome: &Rc<Cell<Outcome>>, now: Timestamp, timeout: Duration) -> CalloutId {
+        let id = CalloutId(self.asked);
+        self.asked = self.asked.saturating_add(1);
+        self.open.push(OpenQuestion { id, asked: now, timeout, deadline: now.after(timeout), outcome: Rc::clone(outcome) });
+        id
+    }
+
+    /// Takes an answer in; `None` when the question is not open (any more).
+    pub(crate) fn answer(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp) -> Option<Observation> {
+        let position = self.open.iter().position(|question| question.id == id)?;
+        let question = self.open.swap_remove(position);
+        question.outcome.set(Some(reply.verdict()));
+        let latency = now.since(question.asked);
+        self.waited = self.waited.saturating_add(latency);
+        Some(Observation::JudgeLatency(latency))
+    }
+
+    /// Ends questions whose deadline has passed; whether there were any.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
+        let before = self.open.len();
+        let waited = &mut self.waited;
+        self.open.retain(|question| {
+            let expired = question.deadline <= now;
+            if expired {
+                question.outcome.set(Some(Err(JudgeError::TimedOut)));
+                *waited = waited.saturating_add(now.since(question.asked));
+            }
+            !expired
+        });
+        self.open.len() != before
+    }
+
+    pub(crate) fn renew(&mut self, now: Timestamp) {
+        for question in &mut self.open {
+            let latest = question.asked.after(question.timeout.saturating_mul(HARD_MAXIMUM));
+            question.deadline = now.after(question.timeout).min(latest);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.open.iter().map(|question| question.deadline).min()
+    }
+
+    pub(crate) fn are_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub(crate) const fn asked(&self) -> u32 {
+        self.asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(content: &str) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({"choices": [{"message": {"role": "assistant", "content": content}}]})).unwrap()
+    }
+
+    #[test]
+    fn only_a_bare_verdict_is_one() {
+        let verdict = read_answer(&answer(r#"{"probability": 0.25, "explanation": "reads a file"}"#)).unwrap();
+        assert_eq!(verdict, Verdict { probability: 0.25, explanation: "reads a file".to_owned() });
+        for (content, error) in [
+            ("", JudgeError::NotAVerdict),
+            ("harmless", JudgeError::NotAVerdict),
+            ("```json\n{\"probability\":0,\"explanation\":\"\"}\n```", JudgeError::NotAVerdict),
+            (r#"Sure: {"probability":0,"explanation":""}"#, JudgeError::NotAVerdict),
+            (r#"{"probability":NaN,"explanation":""}"#, JudgeError::NotAVerdict),
+            (r#"{"probability":"0","explanation":""}"#, JudgeError::NotAVerdict),
+            (r#"{"probability":0,"probability":1,"explanation":""}"#, JudgeError::NotAVerdict),
+            (r#"{"probability":0}"#, JudgeError::NotAVerdict),
+            (r#"{"probability":7,"explanation":""}"#, JudgeError::ProbabilityOutOfRange),
+            (r#"{"probability":-0.1,"explanation":""}"#, JudgeError::ProbabilityOutOfRange),
+            (r#"{"probability":1e999,"explanation":""}"#, JudgeError::NotAVerdict),
+        ] {
+            assert_eq!(read_answer(&answer(content)), Err(error), "{content}");
+        }
+        assert_eq!(read_answer(b"upstream connect error"), Err(JudgeError::NotAnAnswer));
+        assert_eq!(read_answer(br#"{"choices":[]}"#), Err(JudgeError::NotAnAnswer));
+        assert_eq!(read_answer(&vec![b' '; MAX_ANSWER_BYTES + 1]), Err(JudgeError::TooLarge));
+    }
+
+    #[test]
+    fn a_long_explanation_is_cut_between_characters() {
+        let long = format!(r#"{{"probability":1,"explanation":"{}"}}"#, "ü".repeat(2000));
+        assert_eq!(read_answer(&answer(&long)).unwrap().explanation, "ü".repeat(MAX_EXPLANATION_CHARS));
+    }
+}

@@ -1,0 +1,45 @@
+//! Bounds, and what happens beyond them.
+
+use serde::Deserialize;
+
+/// What to do with what cannot be checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Refuse it: the default.
+    #[default]
+    Block,
+    /// Let it pass; each time is counted as failed open.
+    Allow,
+}
+
+/// The `limits` of a policy document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Longest request body in bytes. Envoy's own limit must be higher.
+    pub max_request_bytes: usize,
+    /// Longest non-streamed response body in bytes.
+    pub max_response_bytes: usize,
+    /// Longest single event of a stream in bytes.
+    pub max_event_bytes: usize,
+    /// Most bytes of one exchange that may be held while they are undecided.
+    pub max_held_bytes: usize,
+    /// What happens to a request, response, event or held span beyond its bound.
+    pub on_exceeded: Verdict,
+    /// What happens to a request or response that cannot be read: broken JSON, unknown encoding or content type.
+    pub on_unreadable: Verdict,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 10 * 1024 * 1024,
+            max_response_bytes: 10 * 1024 * 1024,
+            max_event_bytes: 8 * 1024 * 1024,
+            max_held_bytes: 1024 * 1024,
+            on_exceeded: Verdict::Block,
+            on_unreadable: Verdict::Block,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Policies behind trait objects: authors write native `async fn`, which is not dyn-safe; its private twin here is.
+
+use core::fmt::Debug;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{
+    BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction, StreamingContext,
+};
+use crate::block::{ContentBlock, ToolCallBlock};
+use crate::exchange::{Request, Response};
+
+/// A hook that runs, boxed: one box a whole-thing hook, none a delta.
+pub(crate) type Hook = Pin<Box<dyn Future<Output = HookOutput>>>;
+
+/// What a hook has come to.
+#[derive(Debug)]
+pub(crate) enum HookOutput {
+    Request(RequestAction),
+    Response(ResponseAction),
+    Stream(StreamAction),
+    Block(BlockFate),
+    Finish,
+}
+
+/// A configured policy, ready to be put into chains.
+#[derive(Clone, Debug)]
+pub struct SharedPolicy {
+    name: &'static str,
+    policy: Arc<dyn ErasedPolicy>,
+}
+
+impl SharedPolicy {
+    /// Wraps `policy`; `name` is its class as events show it.
+    pub fn new<S: Default + 'static, P: Policy<S>>(name: &'static str, policy: P) -> Self {
+        Self { name, policy: Arc::new(Typed(policy, PhantomData)) }
+    }
+
+    /// The class of the policy, as events show it.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the policy wants to see.
+    pub fn interests(&self) -> Interests {
+        self.policy.interests()
+    }
+
+    /// The policy's configuration, for events.
+    pub fn describe(&self) -> serde_json::Value {
+        self.policy.describe()
+    }
+
+    pub(crate) fn start(&self, shared: Rc<Shared>) -> Box<dyn Instance> {
+        Arc::clone(&self.policy).start(shared, self.name)
+    }
+}
+
+trait ErasedPolicy: Debug + Send + Sync {
+    fn interests(&self) -> Interests;
+    fn describe(&self) -> serde_json::Value;
+    fn start(self: Arc<Self>, shared: Rc<Shared>, name: &'static str) -> Box<dyn Instance>;
+}
+
+/// A policy with its scratchpad's type; `fn() -> S` keeps it `Send + Sync` whatever `S` is.
+struct Typed<P, S>(P, PhantomData<fn() -> S>);
+
+impl<P: Debug, S> Debug for Typed<P, S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<S: Default + 'static, P: Policy<S>> ErasedPolicy for Typed<P, S> {
+    fn interests(&self) -> Interests {
+        self.0.interests()
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        self.0.describe()
+    }
+
+    fn start(self: Arc<Self>, shared: Rc<Shared>, name: &'static str) -> Box<dyn Instance> {
+        Box::new(Running { policy: self, context: StreamingContext::new(PolicyContext::new(shared, name)) })
+    }
+}
+
+/// A policy at work on one exchange.
+pub(crate) trait Instance {
+    fn on_request(&self, request: Rc<Request>) -> Hook;
+    fn on_response(&self, response: Rc<Response>) -> Hook;
+    fn on_stream_start(&self) -> Hook;
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaFate<'d>;
+    fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook;
+    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaFate<'d>;
+    fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook;
+    fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
+    fn on_stream_complete(&self);
+}
+
+struct Running<P, S> {
+    policy: Arc<Typed<P, S>>,
+    context: StreamingContext<S>,
+}
+
+impl<S: Default + 'static, P: Policy<S>> Running<P, S> {
+    /// The future owns all that the hook borrows, so that it can wait while the exchange goes on.
+    fn hook<F, Fut>(&self, start: F) -> Hook
+    where
+        F: FnOnce(Arc<Typed<P, S>>, StreamingContext<S>) -> Fut,
+        Fut: Future<Output = HookOutput> + 'static,
+    {
+        Box::pin(start(Arc::clone(&self.policy), self.context.clone()))
+    }
+}
+
+impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
+    fn on_request(&self, request: Rc<Request>) -> Hook {
+        self.hook(|policy, cx| async move { HookOutput::Request(policy.0.on_request(&request, &cx).await) })
+    }
+
+    fn on_response(&self, response: Rc<Response>) -> Hook {
+        self.hook(|policy, cx| async move { HookOutput::Response(policy.0.on_response(&response, &cx).await) })
+    }
+
+    fn on_stream_start(&self) -> Hook {
+        self.hook(|policy, cx| async move { HookOutput::Stream(policy.0.on_stream_start(&cx).await) })
+    }
+
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaFate<'d> {
+        self.policy.0.on_content_delta(delta, block, &self.context)
+    }
+
+    fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook {
+        self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_content_complete(&block, &cx).await) })
+    }
+
+    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaFate<'d> {
+        self.policy.0.on_tool_call_delta(delta, block, &self.context)
+    }
+
+    fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook {
+        self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
+    }
+
+    fn on_finish_reason(&self, reason: String, choice: u32) -> Hook {
+        self.hook(|policy, cx| async move {
+            policy.0.on_finish_reason(&reason, choice, &cx).await;
+            HookOutput::Finish
+        })
+    }
+
+    fn on_stream_complete(&self) {
+        self.policy.0.on_stream_complete(&self.context);
+    }
+}

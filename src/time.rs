@@ -1,0 +1,35 @@
+//! Time as the engine sees it: an argument, never a clock.
+
+use core::time::Duration;
+
+/// A point in time: microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The time `since_epoch` after the Unix epoch; saturates after half a million years.
+    pub fn from_unix(since_epoch: Duration) -> Self {
+        Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_unix_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Seconds since the Unix epoch.
+    pub const fn as_unix_secs(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// Time passed from `earlier` to this point; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The point `duration` after this one.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
