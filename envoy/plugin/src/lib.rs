@@ -1,1 +1,3 @@
-//! weir.wasm.
+//! weir.wasm: the glue with the built-in policies.
+
+weir_envoy::plugin!(weir::document::Registry::default);

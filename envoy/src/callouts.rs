@@ -1,0 +1,82 @@
+//! Questions to judges that are under way, and the carrying out of the engine's effects.
+
+use weir::exchange::{Callout, CalloutId, Effect, Exchange, Resumed};
+use weir::judge::CalloutReply;
+use weir::time::Timestamp;
+
+use crate::host::{self, Post};
+use crate::plugin::Plugin;
+
+/// The callouts of one exchange that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Callouts {
+    /// The proxy's token of each.
+    open: Vec<(u32, CalloutId)>,
+    /// The caller's `traceparent`, sent along so that the judge's work shows in the caller's trace.
+    traceparent: Option<String>,
+}
+
+impl Callouts {
+    /// With the request's `traceparent`, as the client sent it.
+    pub(crate) fn new(traceparent: &[u8]) -> Self {
+        let is_one = weir::id::TraceContext::parse(traceparent).is_some();
+        let traceparent = core::str::from_utf8(traceparent).ok().filter(|_| is_one).map(str::to_owned);
+        Self { open: Vec::new(), traceparent }
+    }
+
+    /// Whether that token is one of these callouts.
+    pub(crate) fn contains(&self, token: u32) -> bool {
+        self.open.iter().any(|(open, _)| *open == token)
+    }
+
+    /// Ends the callout of that token.
+    pub(crate) fn take(&mut self, token: u32) -> Option<CalloutId> {
+        let position = self.open.iter().position(|(open, _)| *open == token)?;
+        Some(self.open.swap_remove(position).1)
+    }
+
+    /// Carries out what the exchange asks for. What could not be sent is answered at once, and what the answer set going
+    /// is returned.
+    pub(crate) fn carry_out(&mut self, exchange: &mut Exchange, plugin: &Plugin, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        let mut resumed = Resumed::Nothing;
+        while let Some(effect) = exchange.poll_effect() {
+            match effect {
+                Effect::Event(event) => plugin.record(&event),
+                Effect::Observe(observation) => plugin.metrics.observe(observation),
+                Effect::Callout(callout) => {
+                    if self.send(&callout) {
+                        continue;
+                    }
+                    match exchange.handle_callout_reply(callout.id, CalloutReply::NotSent, now, out) {
+                        Resumed::Nothing => {}
+                        progress => resumed = progress,
+                    }
+                }
+                _ => {}
+            }
+        }
+        resumed
+    }
+
+    fn send(&mut self, callout: &Callout) -> bool {
+        let post = Post {
+            cluster: &callout.cluster,
+            authority: &callout.authority,
+            path: &callout.path,
+            authorization: callout.authorization.as_deref(),
+            traceparent: self.traceparent.as_deref(),
+            body: &callout.body,
+            timeout: callout.timeout,
+        };
+        match host::post(&post) {
+            Ok(token) => {
+                self.open.push((token, callout.id));
+                true
+            }
+            Err(status) => {
+                log::debug!("a judge cannot be asked through cluster {:?} ({status:?})", callout.cluster);
+                false
+            }
+        }
+    }
+}

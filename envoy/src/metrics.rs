@@ -1,0 +1,61 @@
+//! Metrics, as Envoy counts them: `wasmcustom.weir.…` in its statistics.
+
+use core::cell::RefCell;
+use core::time::Duration;
+
+use proxy_wasm::types::MetricType;
+use weir::exchange::Observation;
+
+use crate::host;
+
+/// The metrics that were used so far, each defined with the proxy at its first use.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    defined: RefCell<Vec<Defined>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Defined {
+    group: &'static str,
+    word: &'static str,
+    id: u32,
+}
+
+impl Metrics {
+    /// Counts an observation of the engine.
+    pub(crate) fn observe(&self, observation: Observation) {
+        match observation {
+            Observation::JudgeLatency(latency) => self.record("judge_latency_ms", latency),
+            Observation::Held(time) => self.record("held_ms", time),
+            Observation::Decided(decision) => self.count("decisions", decision.name(), 1),
+            Observation::Failed(word) => self.count("errors", word, 1),
+            Observation::FailedOpen(word) => self.count("failed_open", word, 1),
+            _ => {}
+        }
+    }
+
+    /// Adds to the counter `weir.<group>.<word>`.
+    pub(crate) fn count(&self, group: &'static str, word: &'static str, by: u64) {
+        if let Some(id) = self.id(MetricType::Counter, group, word) {
+            host::increment(id, by);
+        }
+    }
+
+    fn record(&self, word: &'static str, time: Duration) {
+        if let Some(id) = self.id(MetricType::Histogram, "", word) {
+            host::record(id, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// The words are few and fixed: a list is found through faster than a map.
+    fn id(&self, kind: MetricType, group: &'static str, word: &'static str) -> Option<u32> {
+        let mut defined = self.defined.try_borrow_mut().ok()?;
+        if let Some(known) = defined.iter().find(|known| known.group == group && known.word == word) {
+            return Some(known.id);
+        }
+        let name = if group.is_empty() { format!("weir.{word}") } else { format!("weir.{group}.{word}") };
+        let id = host::define_metric(kind, &name)?;
+        defined.push(Defined { group, word, id });
+        Some(id)
+    }
+}

@@ -1,0 +1,78 @@
+//! What one configuration of the plugin amounts to; shared by its root context and its streams.
+
+use core::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use weir::chain::Chain;
+use weir::document::{Document, DocumentError, EventSink};
+use weir::event::Event;
+use weir::judge::Credential;
+
+use crate::events::EventQueue;
+use crate::metrics::Metrics;
+use crate::settings::{RequestHold, Settings};
+use crate::stream::Stream;
+
+/// A document made ready, with what its streams share.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: RefCell<Option<EventQueue>>,
+    /// Streams that the root's tick looks after, by their context ids.
+    pub(crate) waiting: RefCell<Vec<(u32, Weak<RefCell<Stream>>)>>,
+}
+
+impl Plugin {
+    /// Reads a document.
+    pub(crate) fn configure(json: &[u8]) -> Result<Rc<Self>, DocumentError> {
+        let json = core::str::from_utf8(json).map_err(|_| DocumentError::new("", "the policy document is not UTF-8 text"))?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let document = Document::parse(json, &crate::registry(), &environment)?;
+        let settings = Settings::parse(&document.proxy)?;
+        let events = document.events.map(|sink| make_queue(sink, &environment)).transpose()?;
+        Ok(Rc::new(Self {
+            chain: Arc::new(document.chain),
+            settings,
+            metrics: Metrics::default(),
+            events: RefCell::new(events),
+            waiting: RefCell::new(Vec::new()),
+        }))
+    }
+
+    /// Whether heads of requests are to be held.
+    pub(crate) fn holds_heads(&self) -> bool {
+        self.settings.request_hold == RequestHold::Headers
+    }
+
+    /// Puts an event into the queue, where there is one.
+    pub(crate) fn record(&self, event: &Event) {
+        let dropped = match self.events.try_borrow_mut().as_deref_mut() {
+            Ok(Some(queue)) => queue.push(event),
+            _ => 0,
+        };
+        self.count_dropped(dropped);
+    }
+
+    /// Counts events that were dropped.
+    pub(crate) fn count_dropped(&self, dropped: u64) {
+        if dropped > 0 {
+            self.metrics.count("events", "dropped", dropped);
+        }
+    }
+}
+
+fn make_queue(sink: EventSink, environment: &dyn Fn(&str) -> Option<String>) -> Result<EventQueue, DocumentError> {
+    let authorization = match &sink.token_env {
+        None => None,
+        Some(variable) => {
+            let token = environment(variable).ok_or_else(|| {
+                DocumentError::new("events.token_env", format!("the VM's environment has no variable {variable:?}"))
+            })?;
+            Some(Credential::new(token).authorization())
+        }
+    };
+    Ok(EventQueue::new(sink, authorization))
+}

@@ -1,0 +1,208 @@
+//! The request's way through the proxy: held until the engine decides.
+//!
+//! ```text
+//!            ┌─ Passing: not governed, or decided
+//! head ──────┤
+//!            └─ Held ── body, trailers, a judge's answer or a deadline ──► Passing, or answered
+//! ```
+//! With `request_hold: body` the head leaves at once and the body waits. With `headers` both wait; the proxy calls back
+//! for the body of a held head only if it is configured to ([`proxy::HeadHold`]). That it is not shows by bytes that the
+//! proxy received and that no callback brought: then the head is let go, and the body alone is held from there on.
+
+use proxy_wasm::types::{Action, BufferType, MapType};
+use weir::exchange::{RequestHead, RequestProgress, Resumed};
+use weir::time::Timestamp;
+
+use crate::callouts::Callouts;
+use crate::host;
+use crate::proxy::{self, HeadHold};
+use crate::stream::Stream;
+
+/// A body may always grow to this size: no sensible proxy buffers less.
+const ALWAYS_FITS: usize = 64 * 1024;
+
+/// Where the request stands.
+#[derive(Debug, Default)]
+pub(crate) enum RequestState {
+    /// What comes passes.
+    #[default]
+    Passing,
+    /// Nothing of the body leaves.
+    Held(Held),
+}
+
+/// A request that is held.
+#[derive(Debug)]
+pub(crate) struct Held {
+    head: Head,
+    /// How much of the body the engine has; the proxy has the same.
+    read: usize,
+}
+
+/// The head of a held request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    /// It has left.
+    Left,
+    /// It is held, rightly: no body follows, or the body comes.
+    Held,
+    /// It is held, and it is not known yet whether the body will come. The proxy had received this many bytes by then.
+    OnTrial { received: u64 },
+}
+
+impl RequestState {
+    /// Whether the root's tick must find out if the body comes.
+    pub(crate) const fn is_head_held_on_trial(&self) -> bool {
+        matches!(self, Self::Held(Held { head: Head::OnTrial { .. }, .. }))
+    }
+}
+
+impl Stream {
+    pub(crate) fn handle_request_headers(&mut self, end: bool, now: Timestamp) -> Action {
+        let header = |name| host::header(MapType::HttpRequestHeaders, name);
+        let [method, path, content_type, content_encoding, content_length, traceparent, policy_user] =
+            [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", "x-policy-user"]
+                .map(|name| header(name).unwrap_or_default());
+        let head = RequestHead {
+            method: &method,
+            path: &path,
+            content_type: &content_type,
+            content_encoding: &content_encoding,
+            content_length: host::parse_number(&content_length),
+            traceparent: &traceparent,
+            policy_user: &policy_user,
+        };
+        self.callouts = Callouts::new(&traceparent);
+        let progress = self.exchange.handle_request_head(&head, end, now);
+        match self.settle_request(progress, now) {
+            RequestProgress::Send => Action::Continue,
+            RequestProgress::Hold => self.hold_request(end),
+            RequestProgress::Answer(reply) => self.answer(&reply),
+            RequestProgress::SendBody(_) => {
+                self.answer_failure("request_without_body", "a policy gave a body to a request that has none")
+            }
+        }
+    }
+
+    pub(crate) fn handle_request_body(&mut self, size: usize, end: bool, now: Timestamp) -> Action {
+        if self.over {
+            return Action::Pause;
+        }
+        let RequestState::Held(held) = &mut self.request else { return Action::Continue };
+        if held.head != Head::Left {
+            proxy::prove_head_hold();
+            held.head = Head::Held;
+        }
+        let new = host::body(BufferType::HttpRequestBody, held.read, size);
+        held.read = size;
+        let progress = self.exchange.handle_request_body(&new, end, now);
+        self.decide_request(progress, now)
+    }
+
+    /// Trailers end the body where the body's own callbacks did not say so.
+    pub(crate) fn handle_request_trailers(&mut self, now: Timestamp) -> Action {
+        if self.over {
+            return Action::Pause;
+        }
+        if matches!(self.request, RequestState::Passing) {
+            return Action::Continue;
+        }
+        let progress = self.exchange.handle_request_body(&[], true, now);
+        self.decide_request(progress, now)
+    }
+
+    /// Goes on with the request outside its own callbacks.
+    pub(crate) fn resume_request(&mut self, progress: RequestProgress, now: Timestamp) {
+        if self.decide_request(progress, now) == Action::Continue {
+            host::resume_request();
+        }
+    }
+
+    /// Lets the head go if it turns out that the body does not come as long as the head is held.
+    pub(crate) fn release_head_held_in_vain(&mut self, now: Timestamp) {
+        let RequestState::Held(held) = &mut self.request else { return };
+        let Head::OnTrial { received } = held.head else { return };
+        if proxy::head_hold() == HeadHold::Proven {
+            // The client is slow, and may not weaken the policy by that.
+            held.head = Head::Held;
+            return;
+        }
+        if host::number(RECEIVED_BYTES).is_none_or(|bytes| bytes <= received) {
+            return;
+        }
+        held.head = Head::Left;
+        if self.exchange.may_rewrite_request() {
+            host::remove_header(MapType::HttpRequestHeaders, "content-length");
+        }
+        host::resume_request();
+        if proxy::miss_head_hold() {
+            self.plugin.metrics.count("errors", "request_hold_unsupported", 1);
+            self.report(
+                "proxy.request_hold_unsupported",
+                "envoy.request_hold is \"headers\", but the plugin lacks allow_on_headers_stop_iteration: true; \
+                 from now on requests are held by their bodies alone",
+                now,
+            );
+        }
+    }
+
+    fn hold_request(&mut self, end: bool) -> Action {
+        // What is compressed cannot be read on its way back.
+        host::set_header(MapType::HttpRequestHeaders, "accept-encoding", "identity");
+        let head = if end || (self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Proven) {
+            Head::Held
+        } else if self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Unproven {
+            Head::OnTrial { received: host::number(RECEIVED_BYTES).unwrap_or_default() }
+        } else {
+            Head::Left
+        };
+        self.request = RequestState::Held(Held { head, read: 0 });
+        if head != Head::Left {
+            return Action::Pause;
+        }
+        if self.exchange.may_rewrite_request() {
+            // Once the head has left its length cannot be corrected.
+            host::remove_header(MapType::HttpRequestHeaders, "content-length");
+        }
+        Action::Continue
+    }
+
+    /// Carries out the effects, which may bring the progress forward.
+    fn settle_request(&mut self, progress: RequestProgress, now: Timestamp) -> RequestProgress {
+        match self.carry_out_effects(now, &mut Vec::new()) {
+            Resumed::Request(progress) => progress,
+            Resumed::Nothing | Resumed::Response(_) => progress,
+        }
+    }
+
+    fn decide_request(&mut self, progress: RequestProgress, now: Timestamp) -> Action {
+        match self.settle_request(progress, now) {
+            RequestProgress::Hold => Action::Pause,
+            RequestProgress::Answer(reply) => self.answer(&reply),
+            RequestProgress::Send => {
+                self.request = RequestState::Passing;
+                Action::Continue
+            }
+            RequestProgress::SendBody(body) => self.send_body(&body),
+        }
+    }
+
+    fn send_body(&mut self, body: &[u8]) -> Action {
+        let RequestState::Held(held) = &self.request else { return Action::Continue };
+        if body.len() > held.read.max(ALWAYS_FITS) {
+            return self.answer_failure(
+                "rewritten_request_too_large",
+                "a policy made a request longer than the proxy is known to buffer",
+            );
+        }
+        host::replace_body(BufferType::HttpRequestBody, held.read, body);
+        if held.head != Head::Left {
+            host::set_header(MapType::HttpRequestHeaders, "content-length", &body.len().to_string());
+        }
+        self.request = RequestState::Passing;
+        Action::Continue
+    }
+}
+
+/// Bytes of the request that the proxy has received, head and body.
+const RECEIVED_BYTES: &[&str] = &["request", "total_size"];

@@ -1,0 +1,290 @@
+//! The response's way through the proxy.
+//!
+//! ```text
+//!            ┌─ Passing: not governed
+//! head ──────┤            ┌──────── nothing can leave, a judge is out ────────┐
+//!            └─ Open: Flowing                                                 Paused
+//!                         └◄───── there is something to send, or the end ─────┘
+//! ```
+//! While a response is paused the proxy's buffer holds *ballast*: newlines in place of what is held, as many as can still
+//! leave. A judge's answer comes outside the body's callbacks, and there nothing longer may be put into the buffer than it
+//! is known to take: beyond its limit Envoy falls (envoy-facts 0.3), and no call tells the limit. Ballast makes Envoy
+//! check the limit in a callback, where it ends the stream in an orderly way. Should anything ever let the ballast go,
+//! empty lines say nothing in an event stream and in JSON.
+
+use proxy_wasm::types::{Action, BufferType, MapType};
+use weir::exchange::{ResponseHead, ResponseMode, ResponseProgress, Resumed};
+use weir::time::Timestamp;
+
+use crate::host;
+use crate::proxy::{self, HeadHold};
+use crate::stream::Stream;
+
+/// Room beside what is known to be able to leave: a judge's answer can make a replacement of what comes next, too.
+const SPARE_BALLAST: usize = 4 * 1024;
+
+/// Longest body whose head is held until the body is decided.
+const HEAD_HOLD_MAX: usize = 512 * 1024;
+
+/// Where the response stands.
+#[derive(Debug, Default)]
+pub(crate) enum ResponseState {
+    /// What comes passes.
+    #[default]
+    Passing,
+    /// The engine is fed with it.
+    Open(Open),
+}
+
+/// A response that the engine is fed with.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// It is no stream: everything leaves at the end.
+    whole: bool,
+    /// The head has not left.
+    head_held: bool,
+    /// What may leave, and could not yet.
+    unsent: Vec<u8>,
+    flow: Flow,
+    /// The upstream's end came.
+    ended: bool,
+}
+
+/// Whether the proxy forwards the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// Each callback has the new bytes; what it leaves in the buffer is sent.
+    Flowing,
+    /// The buffer has this many bytes of ballast; each callback has them and the new bytes.
+    Paused { ballast: usize },
+}
+
+impl ResponseState {
+    /// Whether the upstream's end came.
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self, Self::Open(Open { ended: true, .. }))
+    }
+}
+
+impl Stream {
+    pub(crate) fn handle_response_headers(&mut self, end: bool, now: Timestamp) -> Action {
+        // Weir's own answer to a request comes by as a response (envoy-facts 1.11).
+        if self.over {
+            return Action::Continue;
+        }
+        let header = |name| host::header(MapType::HttpResponseHeaders, name);
+        let [status, content_type, content_encoding, content_length] =
+            [":status", "content-type", "content-encoding", "content-length"].map(|name| header(name).unwrap_or_default());
+        let head = ResponseHead {
+            status: host::parse_number(&status).unwrap_or_default(),
+            content_type: &content_type,
+            content_encoding: &content_encoding,
+        };
+        let mode = self.exchange.handle_response_head(&head, end, now);
+        let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
+        match mode {
+            ResponseMode::Pass => {}
+            ResponseMode::Refuse => {
+                let mut out = Vec::new();
+                let refusal = self.exchange.handle_response_body(&[], false, now, &mut out);
+                let _ = self.carry_out_effects(now, &mut out);
+                if let ResponseProgress::Answer(reply) = refusal {
+                    return self.answer(&reply);
+                }
+                open.unsent = out;
+                self.response = ResponseState::Open(open);
+            }
+            ResponseMode::Stream => self.response = ResponseState::Open(open),
+            ResponseMode::Whole => {
+                open.whole = true;
+                open.head_held = !end
+                    && self.plugin.holds_heads()
+                    && proxy::head_hold() == HeadHold::Proven
+                    && host::parse_number(&content_length).is_some_and(|length: usize| length <= HEAD_HOLD_MAX);
+                self.response = ResponseState::Open(open);
+            }
+        }
+        let ResponseState::Open(open) = &mut self.response else {
+            let _ = self.carry_out_effects(now, &mut Vec::new());
+            return Action::Continue;
+        };
+        let mut out = core::mem::take(&mut open.unsent);
+        let head_held = open.head_held;
+        let _ = self.carry_out_effects(now, &mut out);
+        self.keep_for_later(&out);
+        if !end {
+            // A changed body would be cut off at the old length (envoy-facts 2.4).
+            host::remove_header(MapType::HttpResponseHeaders, "content-length");
+        }
+        if head_held { Action::Pause } else { Action::Continue }
+    }
+
+    pub(crate) fn handle_response_body(&mut self, size: usize, end: bool, now: Timestamp) -> Action {
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if self.over {
+            return Action::Pause;
+        }
+        let read = match open.flow {
+            Flow::Flowing => 0,
+            Flow::Paused { ballast } => ballast,
+        };
+        open.ended = end;
+        let mut out = core::mem::take(&mut open.unsent);
+        let new = host::body(BufferType::HttpResponseBody, read, size);
+        let progress = self.exchange.handle_response_body(&new, end, now, &mut out);
+        let progress = match self.carry_out_effects(now, &mut out) {
+            Resumed::Response(progress) => progress,
+            Resumed::Nothing | Resumed::Request(_) => progress,
+        };
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if let ResponseProgress::Answer(reply) = progress {
+            if open.head_held {
+                return self.answer(&reply);
+            }
+            // The head has left: the status can no longer say it, the body can.
+            out.extend_from_slice(&reply.body);
+            return self.send_in_callback(size, end, out);
+        }
+        let may_leave_now = match progress {
+            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !proxy::trailers_seen(),
+            _ => end || !(open.head_held || (open.whole && proxy::trailers_seen())),
+        };
+        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out) }
+    }
+
+    /// Trailers end the body where the body's own callbacks did not say so.
+    pub(crate) fn handle_response_trailers(&mut self, now: Timestamp) -> Action {
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if self.over {
+            return Action::Pause;
+        }
+        proxy::see_trailers();
+        open.ended = true;
+        let mut out = core::mem::take(&mut open.unsent);
+        let progress = self.exchange.handle_response_body(&[], true, now, &mut out);
+        let progress = match self.carry_out_effects(now, &mut out) {
+            Resumed::Response(progress) => progress,
+            Resumed::Nothing | Resumed::Request(_) => progress,
+        };
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if let ResponseProgress::Answer(reply) = progress {
+            if open.head_held {
+                return self.answer(&reply);
+            }
+            out.extend_from_slice(&reply.body);
+        } else if progress == ResponseProgress::Waiting && open.flow != Flow::Flowing {
+            open.unsent = out;
+            return Action::Pause;
+        } else if progress == ResponseProgress::Waiting {
+            return self
+                .break_off("trailers", "a response ended with trailers while a judge was asked: nothing can be sent any more");
+        }
+        match open.flow {
+            Flow::Paused { ballast } if out.len() <= ballast => {
+                host::replace_body(BufferType::HttpResponseBody, ballast, &out);
+                open.flow = Flow::Flowing;
+                Action::Continue
+            }
+            Flow::Flowing if out.is_empty() => Action::Continue,
+            _ => self.break_off("trailers", "a response ended with trailers before all of it could be sent"),
+        }
+    }
+
+    /// Goes on with the response outside its own callbacks.
+    pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
+        let ResponseState::Open(open) = &mut self.response else { return };
+        open.unsent.extend_from_slice(&out);
+        let Flow::Paused { ballast } = open.flow else {
+            // It leaves with the next bytes, or at the end.
+            if let ResponseProgress::Answer(reply) = progress {
+                open.unsent.extend_from_slice(&reply.body);
+            }
+            return;
+        };
+        let is_decided = match progress {
+            ResponseProgress::Answer(reply) if open.head_held => {
+                self.answer(&reply);
+                return;
+            }
+            ResponseProgress::Answer(reply) => {
+                open.unsent.extend_from_slice(&reply.body);
+                true
+            }
+            ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !proxy::trailers_seen(),
+            ResponseProgress::Flowing | ResponseProgress::Finished => true,
+        };
+        if !is_decided || (!open.ended && (open.head_held || (open.whole && proxy::trailers_seen()))) {
+            return;
+        }
+        let rest = open.unsent.split_off(open.unsent.len().min(ballast));
+        if open.ended && !rest.is_empty() {
+            self.break_off("ballast", "more is to be sent at a response's end than was made room for");
+            return;
+        }
+        host::replace_body(BufferType::HttpResponseBody, ballast, &open.unsent);
+        open.unsent = rest;
+        open.flow = Flow::Flowing;
+        host::resume_response();
+    }
+
+    /// Keeps what may leave for the next occasion.
+    pub(crate) fn keep_for_later(&mut self, out: &[u8]) {
+        if let ResponseState::Open(open) = &mut self.response {
+            open.unsent.extend_from_slice(out);
+        }
+    }
+
+    /// The proxy gave up because of what was held: later exchanges hold less.
+    pub(crate) fn learn_buffer_size(&mut self, now: Timestamp) {
+        let ResponseState::Open(Open { flow: Flow::Paused { ballast }, .. }) = self.response else { return };
+        if proxy::exceed_buffer(ballast) {
+            self.plugin.metrics.count("errors", "proxy_buffer_exceeded", 1);
+            self.report(
+                "proxy.buffer_exceeded",
+                &format!(
+                    "the proxy could not buffer {ballast} bytes of a response and broke it off; raise the listener's \
+                     per_connection_buffer_limit_bytes above limits.max_held_bytes; from now on less is held"
+                ),
+                now,
+            );
+        }
+    }
+
+    fn send_in_callback(&mut self, size: usize, end: bool, mut out: Vec<u8>) -> Action {
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if let Flow::Paused { .. } = open.flow {
+            // A paused body must not grow beyond what the proxy was seen to buffer.
+            open.unsent = out.split_off(out.len().min(size));
+            if end && !open.unsent.is_empty() {
+                return self.break_off("ballast", "more is to be sent at a response's end than was made room for");
+            }
+        }
+        host::replace_body(BufferType::HttpResponseBody, size, &out);
+        open.flow = Flow::Flowing;
+        open.head_held = false;
+        Action::Continue
+    }
+
+    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
+        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        open.unsent = unsent;
+        let ballast = match open.flow {
+            Flow::Flowing => needed,
+            Flow::Paused { .. } => needed.min(size),
+        };
+        if open.flow != (Flow::Paused { ballast }) || size != ballast {
+            host::replace_body(BufferType::HttpResponseBody, size, &vec![b'\n'; ballast]);
+            open.flow = Flow::Paused { ballast };
+        }
+        Action::Pause
+    }
+
+    /// Breaks the stream off, because what is left of it cannot be sent: closed, and counted.
+    fn break_off(&mut self, word: &'static str, message: &str) -> Action {
+        self.fail(word, message);
+        self.over = true;
+        host::reset_stream();
+        Action::Pause
+    }
+}

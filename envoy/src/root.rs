@@ -1,0 +1,133 @@
+//! The root context: one for each configuration of the plugin in each worker.
+
+use core::cell::RefCell;
+use core::time::Duration;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::host;
+use crate::plugin::Plugin;
+use crate::stream::{Stream, StreamContext};
+
+/// How often the root looks after waiting streams, unless events are to be sent more often.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The root context.
+pub(crate) struct Root {
+    context_id: u32,
+    plugin: Option<Rc<Plugin>>,
+}
+
+impl Root {
+    pub(crate) const fn new(context_id: u32) -> Self {
+        Self { context_id, plugin: None }
+    }
+
+    /// Lets streams whose deadline has passed, or whose head was held in vain, go on.
+    fn look_after_streams(&self, plugin: &Plugin) {
+        let waiting = plugin.waiting.try_borrow_mut().map_or_else(|_| Vec::new(), |mut waiting| core::mem::take(&mut *waiting));
+        if waiting.is_empty() {
+            return;
+        }
+        let now = host::now();
+        let mut still_waiting = Vec::with_capacity(waiting.len());
+        for (id, stream) in waiting {
+            let Some(alive) = stream.upgrade() else { continue };
+            let goes_on_waiting = host::act_for(id) && alive.try_borrow_mut().is_ok_and(|mut stream| stream.handle_tick(now));
+            if goes_on_waiting {
+                still_waiting.push((id, stream));
+            }
+        }
+        host::act_for(self.context_id);
+        if let Ok(mut waiting) = plugin.waiting.try_borrow_mut() {
+            // A tick may have made streams wait anew.
+            waiting.append(&mut still_waiting);
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
+        let Some(plugin) = &self.plugin else { return };
+        let reply = host::callout_reply(num_headers, body_size, weir::judge::MAX_ANSWER_BYTES.saturating_add(1));
+        let handled = plugin.events.try_borrow_mut().ok().and_then(|mut events| {
+            let queue = events.as_mut()?;
+            let dropped = queue.handle_reply(token, reply.as_ref().map(|(status, _)| *status), host::now())?;
+            Some((dropped, queue.is_done()))
+        });
+        if let Some((dropped, done)) = handled {
+            plugin.count_dropped(dropped);
+            if done {
+                host::done();
+            }
+            return;
+        }
+        // The callouts that a stream makes in the root's tick are answered to the root.
+        let asker = plugin.waiting.try_borrow().ok().and_then(|waiting| {
+            let asked = |stream: &Rc<RefCell<Stream>>| stream.try_borrow().is_ok_and(|stream| stream.asked(token));
+            waiting.iter().find_map(|(id, stream)| Some((*id, stream.upgrade().filter(asked)?)))
+        });
+        if let Some((id, stream)) = asker
+            && host::act_for(id)
+        {
+            if let Ok(mut stream) = stream.try_borrow_mut() {
+                stream.handle_callout_reply(token, reply);
+            }
+            host::act_for(self.context_id);
+        }
+    }
+
+    fn on_done(&mut self) -> bool {
+        let Some(plugin) = &self.plugin else { return true };
+        let awaits_reply =
+            plugin.events.try_borrow_mut().is_ok_and(|mut events| events.as_mut().is_some_and(|queue| queue.flush(host::now())));
+        !awaits_reply
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        host::adopt_log_level();
+        match Plugin::configure(&host::configuration(size)) {
+            Ok(plugin) => {
+                let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
+                host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));
+                let chain = &plugin.chain;
+                log::info!(
+                    "policy document {:?} revision {} is in force: {} policies",
+                    chain.id,
+                    chain.revision,
+                    chain.policies.len()
+                );
+                self.plugin = Some(plugin);
+                true
+            }
+            Err(error) => {
+                // The proxy then refuses the configuration, and goes on with the one before.
+                log::error!("the policy document is refused: {error}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        host::adopt_log_level();
+        let Some(plugin) = &self.plugin else { return };
+        self.look_after_streams(plugin);
+        if let Ok(mut events) = plugin.events.try_borrow_mut()
+            && let Some(queue) = events.as_mut()
+        {
+            queue.tick(host::now());
+        }
+    }
+
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(StreamContext::new(context_id, self.plugin.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,251 @@
+//! The stream context: one for each exchange.
+
+use core::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use weir::dialect::reply::{self, Reply};
+use weir::event::{Event, EventKind, Severity};
+use weir::exchange::{EndReason, Exchange, Resumed};
+use weir::id::CallId;
+use weir::judge::{CalloutReply, MAX_ANSWER_BYTES};
+use weir::time::Timestamp;
+
+use crate::callouts::Callouts;
+use crate::host;
+use crate::plugin::Plugin;
+use crate::proxy;
+use crate::request::RequestState;
+use crate::response::ResponseState;
+
+/// An exchange and where it stands with the proxy. The hooks for the request are in [`crate::request`], those for the
+/// response in [`crate::response`].
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) plugin: Rc<Plugin>,
+    pub(crate) exchange: Exchange,
+    pub(crate) callouts: Callouts,
+    pub(crate) request: RequestState,
+    pub(crate) response: ResponseState,
+    /// Weir answered it or broke it off: nothing of it may be touched any more.
+    pub(crate) over: bool,
+}
+
+impl Stream {
+    fn new(plugin: Rc<Plugin>, context_id: u32, now: Timestamp) -> Self {
+        let call_id = CallId::random().unwrap_or_else(|_| {
+            // Without randomness the time and the context tell exchanges of a worker apart.
+            let bits = u128::from(now.as_unix_millis()).wrapping_shl(64) | u128::from(context_id);
+            CallId::from_bytes(bits.to_be_bytes())
+        });
+        let mut exchange = Exchange::new(plugin.chain.clone(), call_id, now);
+        if let Some(bytes) = proxy::buffer_exceeded_at() {
+            // Half, because a replacement may need room beside what it replaces.
+            exchange.limit_held_bytes(bytes / 2);
+        }
+        Self {
+            plugin,
+            exchange,
+            callouts: Callouts::default(),
+            request: RequestState::default(),
+            response: ResponseState::default(),
+            over: false,
+        }
+    }
+
+    /// Gives an answer of Weir's own. The stream is over then.
+    pub(crate) fn answer(&mut self, reply: &Reply) -> Action {
+        self.over = true;
+        host::answer(reply);
+        Action::Pause
+    }
+
+    /// Answers that Weir cannot do what it should. The stream is over then.
+    pub(crate) fn answer_failure(&mut self, word: &'static str, message: &str) -> Action {
+        self.fail(word, message);
+        self.answer(&reply::error(None, 500, word, message))
+    }
+
+    /// Counts and logs something that could not be done.
+    pub(crate) fn fail(&self, word: &'static str, message: &str) {
+        self.plugin.metrics.count("errors", word, 1);
+        log::error!("{message}");
+    }
+
+    /// Records something about the proxy's configuration, for those who watch the activity page.
+    pub(crate) fn report(&self, event_type: &str, summary: &str, now: Timestamp) {
+        log::warn!("{summary}");
+        self.plugin.record(&Event {
+            id: CallId::random().map_or_else(|_| String::new(), |id| id.to_string()),
+            kind: EventKind::Error,
+            time_ms: now.as_unix_millis(),
+            call_id: String::new(),
+            trace_id: None,
+            span_id: None,
+            policy_target: None,
+            policy_class: None,
+            event_type: event_type.to_owned(),
+            severity: Severity::Warning,
+            summary: summary.to_owned(),
+            metadata: serde_json::Map::new(),
+        });
+    }
+
+    /// Carries out what the exchange asks for; what that set going is returned.
+    pub(crate) fn carry_out_effects(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        self.callouts.carry_out(&mut self.exchange, &self.plugin, now, out)
+    }
+
+    /// Whether that callout is this stream's.
+    pub(crate) fn asked(&self, token: u32) -> bool {
+        self.callouts.contains(token)
+    }
+
+    /// A judge answered, or did not.
+    pub(crate) fn handle_callout_reply(&mut self, token: u32, reply: Option<(u16, Vec<u8>)>) {
+        let Some(id) = self.callouts.take(token) else { return };
+        if self.over {
+            return;
+        }
+        let reply =
+            reply.as_ref().map_or(CalloutReply::Broken, |(status, body)| CalloutReply::Response { status: *status, body });
+        let now = host::now();
+        let mut out = Vec::new();
+        let resumed = self.exchange.handle_callout_reply(id, reply, now, &mut out);
+        self.resume(resumed, out, now);
+    }
+
+    /// Time passed. Whether there is anything left to look after.
+    pub(crate) fn handle_tick(&mut self, now: Timestamp) -> bool {
+        if self.over {
+            return false;
+        }
+        self.release_head_held_in_vain(now);
+        if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let mut out = Vec::new();
+            let resumed = self.exchange.handle_tick(now, &mut out);
+            self.resume(resumed, out, now);
+        }
+        self.is_waiting()
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.over && (self.exchange.next_deadline().is_some() || self.request.is_head_held_on_trial())
+    }
+
+    /// Goes on outside a callback of the stream's own.
+    fn resume(&mut self, resumed: Resumed, mut out: Vec<u8>, now: Timestamp) {
+        let resumed = match self.carry_out_effects(now, &mut out) {
+            Resumed::Nothing => resumed,
+            later => later,
+        };
+        match resumed {
+            Resumed::Nothing => self.keep_for_later(&out),
+            Resumed::Request(progress) => self.resume_request(progress, now),
+            Resumed::Response(progress) => self.resume_response(progress, out),
+        }
+    }
+
+    fn handle_log(&mut self, now: Timestamp) {
+        let details = host::property(&["response", "code_details"]).unwrap_or_default();
+        let reason = self.end_reason(&details);
+        if reason == EndReason::ProxyBufferExceeded {
+            self.learn_buffer_size(now);
+        }
+        self.exchange.handle_end(reason, now);
+        // The stream is gone: whatever this sets going, nothing of it can be sent.
+        let _ = self.carry_out_effects(now, &mut Vec::new());
+        host::set_filter_state("weir.decision", self.exchange.decision().name());
+        host::set_filter_state("weir.held_ms", &self.exchange.held_time().as_millis().to_string());
+        self.over = true;
+    }
+
+    /// Why the stream ended, by Envoy's words for it (`%RESPONSE_CODE_DETAILS%`).
+    fn end_reason(&self, details: &[u8]) -> EndReason {
+        let says = |word: &[u8]| details.windows(word.len()).any(|part| part == word);
+        if self.over || self.response.has_ended() {
+            EndReason::Completed
+        } else if says(b"payload_too_large") {
+            EndReason::ProxyBufferExceeded
+        } else if says(b"downstream") || says(b"remote_reset") {
+            EndReason::ClientGone
+        } else if details == b"via_upstream" || details.is_empty() {
+            EndReason::Completed
+        } else {
+            EndReason::UpstreamBroke
+        }
+    }
+}
+
+/// The stream as the SDK sees it. The exchange begins with the request's head: a context can come to its end without
+/// ever having seen one (envoy-facts 7.4).
+pub(crate) struct StreamContext {
+    context_id: u32,
+    plugin: Option<Rc<Plugin>>,
+    stream: Option<Rc<RefCell<Stream>>>,
+}
+
+impl StreamContext {
+    pub(crate) const fn new(context_id: u32, plugin: Option<Rc<Plugin>>) -> Self {
+        Self { context_id, plugin, stream: None }
+    }
+
+    /// Runs a hook, and has the root's tick look after the stream if the hook left it waiting.
+    fn run<T>(&mut self, otherwise: T, hook: impl FnOnce(&mut Stream, Timestamp) -> T) -> T {
+        let Some(stream) = &self.stream else { return otherwise };
+        let Ok(mut borrowed) = stream.try_borrow_mut() else { return otherwise };
+        let result = hook(&mut borrowed, host::now());
+        if borrowed.is_waiting()
+            && let Ok(mut waiting) = borrowed.plugin.waiting.try_borrow_mut()
+            && !waiting.iter().any(|(id, _)| *id == self.context_id)
+        {
+            waiting.push((self.context_id, Rc::downgrade(stream)));
+        }
+        result
+    }
+}
+
+impl Context for StreamContext {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
+        let reply = host::callout_reply(num_headers, body_size, MAX_ANSWER_BYTES.saturating_add(1));
+        self.run((), |stream, _| stream.handle_callout_reply(token, reply));
+    }
+}
+
+impl HttpContext for StreamContext {
+    fn on_http_request_headers(&mut self, _: usize, end: bool) -> Action {
+        let Some(plugin) = &self.plugin else {
+            // No document was ever accepted; Envoy lets no request come then. To pass it would bypass every policy.
+            host::answer(&reply::error(None, 503, "not_configured", "Weir has no policy document"));
+            return Action::Pause;
+        };
+        let stream = Stream::new(Rc::clone(plugin), self.context_id, host::now());
+        self.stream = Some(Rc::new(RefCell::new(stream)));
+        self.run(Action::Pause, |stream, now| stream.handle_request_headers(end, now))
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        self.run(Action::Continue, |stream, now| stream.handle_request_body(size, end, now))
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.run(Action::Continue, Stream::handle_request_trailers)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
+        self.run(Action::Continue, |stream, now| stream.handle_response_headers(end, now))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        self.run(Action::Continue, |stream, now| stream.handle_response_body(size, end, now))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.run(Action::Continue, Stream::handle_response_trailers)
+    }
+
+    fn on_log(&mut self) {
+        self.run((), Stream::handle_log);
+    }
+}
