@@ -37,11 +37,7 @@ impl FromStr for Token {
 
     fn from_str(token: &str) -> Result<Self, Self::Err> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if (16..=512).contains(&token.len()) && token.bytes().all(fits) {
-            Ok(Self(token.to_owned()))
-        } else {
-            Err(InvalidToken)
-        }
+        if (16..=512).contains(&token.len()) && token.bytes().all(fits) { Ok(Self(token.to_owned())) } else { Err(InvalidToken) }
     }
 }
 
@@ -71,11 +67,7 @@ impl fmt::Display for InvalidToken {
 impl std::error::Error for InvalidToken {}
 
 /// Lets a request pass that may read and send events.
-pub(crate) async fn require(
-    State(collector): State<Collector>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn require(State(collector): State<Collector>, request: Request, next: Next) -> Response {
     match collector.access() {
         Access::Open => next.run(request).await,
         Access::Loopback => {
@@ -92,9 +84,7 @@ pub(crate) async fn require(
                 return next.run(request).await;
             }
             // The cookie comes with every request that a browser makes, whoever wrote the page: it may only read.
-            if is_read(request.method())
-                && cookie(request.headers()).is_some_and(|shown| token.is(shown))
-            {
+            if is_read(request.method()) && cookie(request.headers()).is_some_and(|shown| token.is(shown)) {
                 return next.run(request).await;
             }
             if let Some(entered) = token_in_query(token, &request) {
@@ -104,10 +94,7 @@ pub(crate) async fn require(
                 StatusCode::UNAUTHORIZED,
                 "a token is needed: send `authorization: Bearer <token>`, or open the page with ?token=<token>",
             );
-            refusal.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                header::HeaderValue::from_static("Bearer"),
-            );
+            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             refusal
         }
     }
@@ -127,17 +114,8 @@ fn token_in_query(token: &Token, request: &Request) -> Option<Response> {
     if !token.is(&entry.token) {
         return None;
     }
-    let cookie = format!(
-        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000",
-        token.0
-    );
-    Some(
-        (
-            [(header::SET_COOKIE, cookie)],
-            Redirect::to(request.uri().path()),
-        )
-            .into_response(),
-    )
+    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000", token.0);
+    Some(([(header::SET_COOKIE, cookie)], Redirect::to(request.uri().path())).into_response())
 }
 
 fn is_read(method: &Method) -> bool {
@@ -145,14 +123,8 @@ fn is_read(method: &Method) -> bool {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
@@ -166,18 +138,10 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .and_then(|host| host.parse().ok());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
     let Some(authority) = host.or_else(|| uri.authority().cloned()) else {
         return false;
     };
-    let name = Authority::host(&authority)
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    let name = Authority::host(&authority).trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

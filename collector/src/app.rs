@@ -39,15 +39,8 @@ struct Shared {
 impl Collector {
     /// A collector over `store` that lets in whom `access` says.
     pub fn new(store: Store, access: Access) -> Self {
-        let shared = Shared {
-            store,
-            access,
-            metrics: Metrics::new(),
-            stopping: CancellationToken::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { store, access, metrics: Metrics::new(), stopping: CancellationToken::new() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Ends every live stream, and every one that is opened from now on.
@@ -74,42 +67,23 @@ impl Collector {
 
 /// Everything that the collector serves.
 pub fn app(collector: Collector) -> Router {
-    let header = |name: HeaderName, value| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
+    let header = |name: HeaderName, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     Router::new()
-        .route(
-            "/v1/events",
-            post(ingest::post_events).get(live::get_events),
-        )
+        .route("/v1/events", post(ingest::post_events).get(live::get_events))
         .route("/v1/activity/stream", get(live::get_stream))
         .route("/v1/senders", get(live::get_senders))
         .route("/metrics", get(get_metrics))
         .merge(ui::routes())
-        .route_layer(middleware::from_fn_with_state(
-            collector.clone(),
-            access::require,
-        ))
+        .route_layer(middleware::from_fn_with_state(collector.clone(), access::require))
         // Outside of the access check: who watches over the process has no token.
         .route("/healthz", get(get_health))
-        .fallback(async || {
-            problem(
-                StatusCode::NOT_FOUND,
-                "nothing here; the page is at /ui/activity/live",
-            )
-        })
+        .fallback(async || problem(StatusCode::NOT_FOUND, "nothing here; the page is at /ui/activity/live"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            REQUEST_TIMEOUT,
-        ))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
         .layer(header(header::CACHE_CONTROL, "no-store"))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header(
-            header::CONTENT_SECURITY_POLICY,
-            ui::CONTENT_SECURITY_POLICY,
-        ))
+        .layer(header(header::CONTENT_SECURITY_POLICY, ui::CONTENT_SECURITY_POLICY))
         .with_state(collector)
 }
 
@@ -133,15 +107,8 @@ pub(crate) fn problem(status: StatusCode, message: &str) -> Response {
 }
 
 /// The answer when the store fails. What is wrong with it stands in the log; who asks learns only that it is so.
-pub(crate) fn unavailable(
-    collector: &Collector,
-    operation: Operation,
-    error: &StoreError,
-) -> Response {
+pub(crate) fn unavailable(collector: &Collector, operation: Operation, error: &StoreError) -> Response {
     collector.metrics().count_store_error(operation);
     tracing::debug!(?operation, "{error}");
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the store cannot be reached; try again in a moment",
-    )
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be reached; try again in a moment")
 }

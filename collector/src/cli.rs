@@ -23,12 +23,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Collect {
     /// Address and port to listen on
-    #[arg(
-        long,
-        env = "WEIR_COLLECTOR_LISTEN",
-        default_value = "127.0.0.1:10004",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, env = "WEIR_COLLECTOR_LISTEN", default_value = "127.0.0.1:10004", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
     /// Redis that keeps the events, such as redis://127.0.0.1:6379/0; without it they are kept in memory
@@ -36,30 +31,15 @@ pub(crate) struct Collect {
     pub(crate) redis_url: Option<String>,
 
     /// What the keys in Redis begin with; collectors with the same prefix share their events
-    #[arg(
-        long,
-        env = "WEIR_COLLECTOR_REDIS_PREFIX",
-        default_value = "weir",
-        value_name = "TEXT"
-    )]
+    #[arg(long, env = "WEIR_COLLECTOR_REDIS_PREFIX", default_value = "weir", value_name = "TEXT")]
     pub(crate) redis_prefix: String,
 
     /// How many events to keep
-    #[arg(
-        long,
-        env = "WEIR_COLLECTOR_HISTORY",
-        default_value = "100000",
-        value_name = "COUNT"
-    )]
+    #[arg(long, env = "WEIR_COLLECTOR_HISTORY", default_value = "100000", value_name = "COUNT")]
     pub(crate) history: NonZeroUsize,
 
     /// Secret that readers and senders must show; needed when other machines can reach the address
-    #[arg(
-        long,
-        env = "WEIR_COLLECTOR_TOKEN",
-        value_name = "SECRET",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "WEIR_COLLECTOR_TOKEN", value_name = "SECRET", hide_env_values = true)]
     pub(crate) token: Option<Token>,
 
     /// Let in everyone who reaches the address, without a token
@@ -82,9 +62,6 @@ impl Collect {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            history: self.history.get(),
-            ..Limits::default()
-        }
+        Limits { history: self.history.get(), ..Limits::default() }
     }
 }

@@ -91,9 +91,7 @@ impl<'a> Batch<'a> {
         if count > MAX_BATCH_EVENTS {
             return Err(Malformed {
                 path: "events".to_owned(),
-                message: format!(
-                    "{count} events in one batch; at most {MAX_BATCH_EVENTS} are taken"
-                ),
+                message: format!("{count} events in one batch; at most {MAX_BATCH_EVENTS} are taken"),
             });
         }
         let events = envelope
@@ -102,40 +100,21 @@ impl<'a> Batch<'a> {
             .enumerate()
             .map(|(index, raw)| Event::parse(&format!("events[{index}]"), raw.get()))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            sender: envelope.sender.0,
-            sequence: envelope.sequence.0,
-            dropped: envelope.dropped.0,
-            events,
-        })
+        Ok(Self { sender: envelope.sender.0, sequence: envelope.sequence.0, dropped: envelope.dropped.0, events })
     }
 }
 
 impl<'a> Event<'a> {
     fn parse(path: &str, json: &'a str) -> Result<Self, Malformed> {
-        let refuse = |message| {
-            Err(Malformed {
-                path: path.to_owned(),
-                message,
-            })
-        };
+        let refuse = |message| Err(Malformed { path: path.to_owned(), message });
         if json.len() > MAX_EVENT_BYTES {
-            return refuse(format!(
-                "{} bytes; an event may have at most {MAX_EVENT_BYTES}",
-                json.len()
-            ));
+            return refuse(format!("{} bytes; an event may have at most {MAX_EVENT_BYTES}", json.len()));
         }
         if nests_deeper_than(MAX_EVENT_DEPTH, json) {
-            return refuse(format!(
-                "arrays and objects nest deeper than {MAX_EVENT_DEPTH} levels"
-            ));
+            return refuse(format!("arrays and objects nest deeper than {MAX_EVENT_DEPTH} levels"));
         }
         let fields: Fields<'a> = parse_at(path, json.as_bytes())?;
-        Ok(Self {
-            id: fields.id.0,
-            kind: fields.kind,
-            json: on_one_line(json),
-        })
+        Ok(Self { id: fields.id.0, kind: fields.kind, json: on_one_line(json) })
     }
 }
 
@@ -191,10 +170,7 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
             number @ 0..=Self::MAX => Ok(Self(number)),
-            larger => Err(de::Error::invalid_value(
-                de::Unexpected::Unsigned(larger),
-                &"a whole number of at most 53 bits",
-            )),
+            larger => Err(de::Error::invalid_value(de::Unexpected::Unsigned(larger), &"a whole number of at most 53 bits")),
         }
     }
 }
@@ -220,15 +196,8 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Text<'a, MAX> {
                 check_length(text, &self).map(|()| Cow::Owned(text.to_owned()))
             }
         }
-        fn check_length<const MAX: usize, E: de::Error>(
-            text: &str,
-            expected: &TextVisitor<MAX>,
-        ) -> Result<(), E> {
-            if (1..=MAX).contains(&text.len()) {
-                Ok(())
-            } else {
-                Err(E::invalid_length(text.len(), expected))
-            }
+        fn check_length<const MAX: usize, E: de::Error>(text: &str, expected: &TextVisitor<MAX>) -> Result<(), E> {
+            if (1..=MAX).contains(&text.len()) { Ok(()) } else { Err(E::invalid_length(text.len(), expected)) }
         }
         deserializer.deserialize_str(TextVisitor::<MAX>).map(Text)
     }
@@ -251,10 +220,7 @@ impl<'de, const LEN: usize> Deserialize<'de> for Hex<LEN> {
                 if text.len() == LEN && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                     Ok(Hex)
                 } else {
-                    Err(E::invalid_value(
-                        de::Unexpected::Other("this string"),
-                        &self,
-                    ))
+                    Err(E::invalid_value(de::Unexpected::Other("this string"), &self))
                 }
             }
         }
@@ -287,15 +253,8 @@ impl<'de> Deserialize<'de> for Object {
 /// Parses the object `json`, which stands at `parent` in the batch, and names the wrong field from the batch's root.
 fn parse_at<'a, T: Deserialize<'a>>(parent: &str, json: &'a [u8]) -> Result<T, Malformed> {
     // Serde would take the fields of a struct from an array too, in their order.
-    if json
-        .trim_ascii_start()
-        .first()
-        .is_some_and(|byte| *byte != b'{')
-    {
-        return Err(Malformed {
-            path: parent.to_owned(),
-            message: "not a JSON object".to_owned(),
-        });
+    if json.trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
+        return Err(Malformed { path: parent.to_owned(), message: "not a JSON object".to_owned() });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let malformed = |path: &str, error: &serde_json::Error| Malformed {
@@ -325,11 +284,7 @@ fn describe(error: &serde_json::Error) -> String {
 /// Valid JSON has line breaks only between tokens, so a space says the same. Server-sent events and Redis tools show
 /// one event on one line.
 fn on_one_line(json: &str) -> Cow<'_, str> {
-    if json.contains(['\n', '\r']) {
-        Cow::Owned(json.replace(['\n', '\r'], " "))
-    } else {
-        Cow::Borrowed(json)
-    }
+    if json.contains(['\n', '\r']) { Cow::Owned(json.replace(['\n', '\r'], " ")) } else { Cow::Borrowed(json) }
 }
 
 fn nests_deeper_than(limit: usize, json: &str) -> bool {
@@ -381,103 +336,47 @@ mod tests {
         let body = batch(&event);
         let batch = Batch::parse(body.as_bytes()).expect("unknown fields are accepted");
         assert_eq!(batch.events[1].json, event.replace('\n', " "));
-        assert_eq!(
-            (batch.sender.as_ref(), batch.sequence, batch.events[1].kind),
-            ("s", 7, Kind::Request)
-        );
+        assert_eq!((batch.sender.as_ref(), batch.sequence, batch.events[1].kind), ("s", 7, Kind::Request));
     }
 
     #[test]
     fn the_wrong_field_is_named_by_its_path() {
         for (event, path, message) in [
-            (
-                EVENT.replace("\"request\"", "\"reqest\""),
-                "events[1].kind",
-                "unknown variant `reqest`",
-            ),
-            (
-                EVENT.replace("\"e-1\"", "\"\""),
-                "events[1].id",
-                "invalid length 0, expected a string of 1 to 128 bytes",
-            ),
-            (
-                EVENT.replace("1760000000000", "-1"),
-                "events[1].time_ms",
-                "invalid value: integer `-1`, expected u64",
-            ),
-            (
-                EVENT.replace("\"severity\":\"info\",", ""),
-                "events[1]",
-                "missing field `severity`",
-            ),
-            (
-                EVENT.replace('{', r#"{"trace_id":"abc","#),
-                "events[1].trace_id",
-                "expected 32 hexadecimal digits",
-            ),
-            (
-                EVENT.replace('{', r#"{"metadata":[1],"#),
-                "events[1].metadata",
-                "expected a JSON object",
-            ),
-            (
-                EVENT.replace('{', r#"{"kind":"error","#),
-                "events[1]",
-                "duplicate field `kind`",
-            ),
+            (EVENT.replace("\"request\"", "\"reqest\""), "events[1].kind", "unknown variant `reqest`"),
+            (EVENT.replace("\"e-1\"", "\"\""), "events[1].id", "invalid length 0, expected a string of 1 to 128 bytes"),
+            (EVENT.replace("1760000000000", "-1"), "events[1].time_ms", "invalid value: integer `-1`, expected u64"),
+            (EVENT.replace("\"severity\":\"info\",", ""), "events[1]", "missing field `severity`"),
+            (EVENT.replace('{', r#"{"trace_id":"abc","#), "events[1].trace_id", "expected 32 hexadecimal digits"),
+            (EVENT.replace('{', r#"{"metadata":[1],"#), "events[1].metadata", "expected a JSON object"),
+            (EVENT.replace('{', r#"{"kind":"error","#), "events[1]", "duplicate field `kind`"),
             ("17".to_owned(), "events[1]", "not a JSON object"),
-            (
-                r#"["e-1","request",1,"t","info","s"]"#.to_owned(),
-                "events[1]",
-                "not a JSON object",
-            ),
+            (r#"["e-1","request",1,"t","info","s"]"#.to_owned(), "events[1]", "not a JSON object"),
         ] {
             let (found_path, found_message) = refusal(&batch(&event));
             assert_eq!(found_path, path, "for {event}");
-            assert!(
-                found_message.contains(message),
-                "{found_message:?} should say {message:?}"
-            );
+            assert!(found_message.contains(message), "{found_message:?} should say {message:?}");
         }
     }
 
     #[test]
     fn the_wrong_field_of_the_envelope_is_named_too() {
         let good = batch(EVENT);
-        assert_eq!(
-            refusal(&good.replace("\"sequence\":7", "\"sequence\":\"7\"")).0,
-            "sequence"
-        );
-        assert_eq!(
-            refusal(&good.replace("\"sequence\":7", "\"sequence\":18446744073709551615")).0,
-            "sequence"
-        );
+        assert_eq!(refusal(&good.replace("\"sequence\":7", "\"sequence\":\"7\"")).0, "sequence");
+        assert_eq!(refusal(&good.replace("\"sequence\":7", "\"sequence\":18446744073709551615")).0, "sequence");
         assert_eq!(refusal(&good.replace("\"s\"", "null")).0, "sender");
-        assert_eq!(
-            refusal(r#"{"sender":"s","sequence":0,"events":{}}"#).0,
-            "events"
-        );
+        assert_eq!(refusal(r#"{"sender":"s","sequence":0,"events":{}}"#).0, "events");
         for not_an_object in ["[1", "17", r#"["s",0,0,[]]"#] {
-            assert_eq!(
-                refusal(not_an_object),
-                (".".to_owned(), "not a JSON object".to_owned())
-            );
+            assert_eq!(refusal(not_an_object), (".".to_owned(), "not a JSON object".to_owned()));
         }
         assert_eq!(refusal("").0, ".");
         let (path, message) = refusal(&format!("{good} x"));
         assert_eq!(path, ".");
-        assert!(
-            message.starts_with("trailing characters at line 3"),
-            "{message}"
-        );
+        assert!(message.starts_with("trailing characters at line 3"), "{message}");
     }
 
     #[test]
     fn an_event_is_bounded_in_size_and_depth_and_a_batch_in_events() {
-        let long = EVENT.replace(
-            '{',
-            &format!(r#"{{"pad":"{}","#, "x".repeat(MAX_EVENT_BYTES)),
-        );
+        let long = EVENT.replace('{', &format!(r#"{{"pad":"{}","#, "x".repeat(MAX_EVENT_BYTES)));
         assert_eq!(refusal(&batch(&long)).0, "events[1]");
 
         let nested = |depth: usize| {
@@ -485,22 +384,12 @@ mod tests {
             batch(&EVENT.replace('{', &format!(r#"{{"pad":{value},"#)))
         };
         assert!(Batch::parse(nested(MAX_EVENT_DEPTH - 1).as_bytes()).is_ok());
-        assert!(
-            refusal(&nested(MAX_EVENT_DEPTH))
-                .1
-                .contains("deeper than 64 levels")
-        );
+        assert!(refusal(&nested(MAX_EVENT_DEPTH)).1.contains("deeper than 64 levels"));
 
         let brackets_in_a_string = EVENT.replace("a request", &format!(r#"\"{}"#, "[".repeat(100)));
         assert!(Batch::parse(batch(&brackets_in_a_string).as_bytes()).is_ok());
 
         let many = vec![EVENT; MAX_BATCH_EVENTS + 1].join(",");
-        assert_eq!(
-            refusal(&format!(
-                r#"{{"sender":"s","sequence":0,"events":[{many}]}}"#
-            ))
-            .0,
-            "events"
-        );
+        assert_eq!(refusal(&format!(r#"{{"sender":"s","sequence":0,"events":[{many}]}}"#)).0, "events");
     }
 }

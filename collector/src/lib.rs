@@ -20,12 +20,7 @@ mod ui;
 
 pub use access::{Access, InvalidToken, Token};
 pub use app::{Collector, app};
-pub use event::{
-    Batch, Event, Kind, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, MAX_EVENT_DEPTH, Malformed,
-};
+pub use event::{Batch, Event, Kind, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, MAX_EVENT_DEPTH, Malformed};
 pub use ingest::MAX_BODY_BYTES;
 pub use serve::serve;
-pub use store::{
-    Appended, InvalidPosition, Limits, MemoryStore, Position, RedisStore, Sender, Store,
-    StoreError, Stored, Tail,
-};
+pub use store::{Appended, InvalidPosition, Limits, MemoryStore, Position, RedisStore, Sender, Store, StoreError, Stored, Tail};

@@ -43,10 +43,7 @@ struct Page {
 }
 
 /// `GET /v1/events`: a page of the history, newest first.
-pub(crate) async fn get_events(
-    State(collector): State<Collector>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-) -> Response {
+pub(crate) async fn get_events(State(collector): State<Collector>, query: Result<Query<PageQuery>, QueryRejection>) -> Response {
     let Query(PageQuery { before, limit }) = match query {
         Ok(query) => query,
         Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
@@ -57,18 +54,11 @@ pub(crate) async fn get_events(
     };
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return problem(
-            StatusCode::BAD_REQUEST,
-            &format!("limit: {limit} is not between 1 and {MAX_PAGE}"),
-        );
+        return problem(StatusCode::BAD_REQUEST, &format!("limit: {limit} is not between 1 and {MAX_PAGE}"));
     }
     match collector.store().history(before, limit).await {
         Ok(events) => {
-            let next = if events.len() < limit {
-                None
-            } else {
-                events.last().map(|oldest| oldest.position)
-            };
+            let next = if events.len() < limit { None } else { events.last().map(|oldest| oldest.position) };
             Json(Page { events, next }).into_response()
         }
         Err(error) => unavailable(&collector, Operation::History, &error),
@@ -100,86 +90,57 @@ pub(crate) async fn get_stream(
         Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let after = match last_event_id
-        .or(after.as_deref())
-        .map(str::parse)
-        .transpose()
-    {
+    let after = match last_event_id.or(after.as_deref()).map(str::parse).transpose() {
         Ok(Some(after)) => after,
         Ok(None) => match collector.store().history(None, 1).await {
-            Ok(newest) => newest
-                .first()
-                .map_or(Position::START, |stored| stored.position),
+            Ok(newest) => newest.first().map_or(Position::START, |stored| stored.position),
             Err(error) => return unavailable(&collector, Operation::History, &error),
         },
         Err(error) => return invalid_position("after", &error),
     };
     let Some(subscription) = collector.metrics().subscribe(MAX_SUBSCRIBERS) else {
-        let message =
-            format!("{MAX_SUBSCRIBERS} live streams are open already; close one and try again");
+        let message = format!("{MAX_SUBSCRIBERS} live streams are open already; close one and try again");
         return problem(StatusCode::SERVICE_UNAVAILABLE, &message);
     };
     let tail = collector.store().tail(after);
     let events = follow(collector.clone(), tail, subscription).take_until(collector.stopping());
-    Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-        .into_response()
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// The messages of a live stream. When the store fails the reader is told once, and the stream goes on where it stood
 /// as soon as the store answers.
-fn follow(
-    collector: Collector,
-    tail: Tail,
-    subscription: Subscription,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(collector: Collector, tail: Tail, subscription: Subscription) -> impl Stream<Item = Result<Event, Infallible>> {
     let state = (collector, tail, subscription, true);
-    stream::unfold(
-        state,
-        async |(collector, mut tail, subscription, mut answered)| {
-            loop {
-                match tail.next().await {
-                    Ok(events) => {
-                        let recovered = (!answered).then(|| store_message(true));
-                        let messages: Vec<_> = recovered
-                            .into_iter()
-                            .chain(events.iter().filter_map(|event| message(event)))
-                            .map(Ok)
-                            .collect();
-                        return Some((
-                            stream::iter(messages),
-                            (collector, tail, subscription, true),
-                        ));
-                    }
-                    Err(error) => {
-                        collector.metrics().count_store_error(Operation::Tail);
-                        tracing::debug!("a live stream waits for the store: {error}");
-                        tokio::time::sleep(STORE_RETRY).await;
-                        if std::mem::take(&mut answered) {
-                            let state = (collector, tail, subscription, false);
-                            return Some((stream::iter(vec![Ok(store_message(false))]), state));
-                        }
+    stream::unfold(state, async |(collector, mut tail, subscription, mut answered)| {
+        loop {
+            match tail.next().await {
+                Ok(events) => {
+                    let recovered = (!answered).then(|| store_message(true));
+                    let messages: Vec<_> =
+                        recovered.into_iter().chain(events.iter().filter_map(|event| message(event))).map(Ok).collect();
+                    return Some((stream::iter(messages), (collector, tail, subscription, true)));
+                }
+                Err(error) => {
+                    collector.metrics().count_store_error(Operation::Tail);
+                    tracing::debug!("a live stream waits for the store: {error}");
+                    tokio::time::sleep(STORE_RETRY).await;
+                    if std::mem::take(&mut answered) {
+                        let state = (collector, tail, subscription, false);
+                        return Some((stream::iter(vec![Ok(store_message(false))]), state));
                     }
                 }
             }
-        },
-    )
+        }
+    })
     .flatten()
 }
 
 fn message(stored: &Stored) -> Option<Event> {
-    Event::default()
-        .id(stored.position.to_string())
-        .json_data(stored)
-        .ok()
+    Event::default().id(stored.position.to_string()).json_data(stored).ok()
 }
 
 fn store_message(reachable: bool) -> Event {
-    Event::default().event("store").data(if reachable {
-        r#"{"reachable":true}"#
-    } else {
-        r#"{"reachable":false}"#
-    })
+    Event::default().event("store").data(if reachable { r#"{"reachable":true}"# } else { r#"{"reachable":false}"# })
 }
 
 fn invalid_position(parameter: &str, error: &InvalidPosition) -> Response {

@@ -16,13 +16,9 @@ use crate::cli::{Cli, Collect, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli {
-        command: Command::Collect(options),
-    } = Cli::parse();
+    let Cli { command: Command::Collect(options) } = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
@@ -40,35 +36,25 @@ async fn collect(options: &Collect) -> Result<(), String> {
     let access = options.access()?;
     let (store, place) = match &options.redis_url {
         Some(url) => {
-            let store = RedisStore::new(url, &options.redis_prefix, options.limits())
-                .map_err(|error| format!("--redis-url: {error}"))?;
+            let store =
+                RedisStore::new(url, &options.redis_prefix, options.limits()).map_err(|error| format!("--redis-url: {error}"))?;
             (Store::Redis(Arc::new(store)), "Redis")
         }
-        None => (
-            Store::Memory(Arc::new(MemoryStore::new(options.limits()))),
-            "memory",
-        ),
+        None => (Store::Memory(Arc::new(MemoryStore::new(options.limits()))), "memory"),
     };
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                format!(
-                    "{} is taken by another program: stop it, or choose another port with --listen",
-                    options.listen
-                )
-            }
-            _ => format!("cannot listen on {}: {error}", options.listen),
-        })?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{} is taken by another program: stop it, or choose another port with --listen", options.listen)
+        }
+        _ => format!("cannot listen on {}: {error}", options.listen),
+    })?;
     let address = listener.local_addr().unwrap_or(options.listen);
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
     if let Err(error) = store.ping().await {
         tracing::warn!("events are refused until the store answers: {error}");
     }
     tracing::info!("activity page: http://{address}/ui/activity/live (events are kept in {place})");
-    serve(listener, Collector::new(store, access), stop)
-        .await
-        .map_err(|error| error.to_string())
+    serve(listener, Collector::new(store, access), stop).await.map_err(|error| error.to_string())
 }
 
 /// Ready when the process is asked to end.

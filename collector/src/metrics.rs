@@ -73,45 +73,14 @@ impl Metrics {
             registry: Registry::default(),
         };
         registry.register("events", "Events stored, by kind", metrics.accepted.clone());
-        registry.register(
-            "duplicates",
-            "Events that were stored before",
-            metrics.duplicates.clone(),
-        );
-        registry.register(
-            "rejected_batches",
-            "Batches not taken, by reason",
-            metrics.rejected.clone(),
-        );
-        registry.register(
-            "sequence_gaps",
-            "Batches that left sequence numbers out",
-            metrics.gaps.clone(),
-        );
-        registry.register(
-            "missing_events",
-            "Sequence numbers left out, late ones included",
-            metrics.missing.clone(),
-        );
-        registry.register(
-            "sender_dropped_events",
-            "Events that senders say they dropped",
-            metrics.dropped.clone(),
-        );
-        registry.register(
-            "store_errors",
-            "Failures of the store, by operation",
-            metrics.store_errors.clone(),
-        );
-        registry.register(
-            "stream_subscribers",
-            "Open live streams",
-            metrics.subscribers.clone(),
-        );
-        Self {
-            registry,
-            ..metrics
-        }
+        registry.register("duplicates", "Events that were stored before", metrics.duplicates.clone());
+        registry.register("rejected_batches", "Batches not taken, by reason", metrics.rejected.clone());
+        registry.register("sequence_gaps", "Batches that left sequence numbers out", metrics.gaps.clone());
+        registry.register("missing_events", "Sequence numbers left out, late ones included", metrics.missing.clone());
+        registry.register("sender_dropped_events", "Events that senders say they dropped", metrics.dropped.clone());
+        registry.register("store_errors", "Failures of the store, by operation", metrics.store_errors.clone());
+        registry.register("stream_subscribers", "Open live streams", metrics.subscribers.clone());
+        Self { registry, ..metrics }
     }
 
     pub(crate) fn count_appended(&self, batch: &Batch<'_>, appended: &Appended) {
@@ -147,9 +116,7 @@ impl Metrics {
             Operation::Senders => "senders",
             Operation::Tail => "tail",
         };
-        self.store_errors
-            .get_or_create(&[("operation", operation)])
-            .inc();
+        self.store_errors.get_or_create(&[("operation", operation)]).inc();
     }
 
     /// Counts one more live stream, or refuses when there are `limit` of them.

@@ -16,26 +16,11 @@ pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
 pub(crate) fn routes() -> Router<Collector> {
     Router::new()
         .route("/", get(async || Redirect::to("/ui/activity/live")))
-        .route(
-            "/ui/activity/live",
-            get(async || html(include_str!("ui/index.html"))),
-        )
-        .route(
-            "/ui/activity/activity.mjs",
-            get(async || script(include_str!("ui/activity.mjs"))),
-        )
-        .route(
-            "/ui/activity/feed.mjs",
-            get(async || script(include_str!("ui/feed.mjs"))),
-        )
-        .route(
-            "/ui/activity/activity.css",
-            get(async || style(include_str!("ui/activity.css"))),
-        )
-        .route(
-            "/ui/activity/icon.svg",
-            get(async || image(include_str!("ui/icon.svg"))),
-        )
+        .route("/ui/activity/live", get(async || html(include_str!("ui/index.html"))))
+        .route("/ui/activity/activity.mjs", get(async || script(include_str!("ui/activity.mjs"))))
+        .route("/ui/activity/feed.mjs", get(async || script(include_str!("ui/feed.mjs"))))
+        .route("/ui/activity/activity.css", get(async || style(include_str!("ui/activity.css"))))
+        .route("/ui/activity/icon.svg", get(async || image(include_str!("ui/icon.svg"))))
 }
 
 type File = ([(HeaderName, &'static str); 1], &'static str);

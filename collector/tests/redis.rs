@@ -27,9 +27,7 @@ async fn post_until_accepted(app: &axum::Router, batch: &serde_json::Value) -> s
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(NEVER, attempts)
-        .await
-        .expect("the batch is accepted in the end")
+    tokio::time::timeout(NEVER, attempts).await.expect("the batch is accepted in the end")
 }
 
 #[tokio::test]
@@ -40,23 +38,10 @@ async fn collectors_beside_each_other_show_everything_and_accept_an_event_once()
     post(&other, &batch("vm-1", 0, 2)).await;
     assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-0");
     assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-1");
-    assert_eq!(
-        post(&one, &batch("vm-1", 0, 3)).await.json(),
-        json!({"accepted": 1, "duplicates": 2})
-    );
-    assert_eq!(
-        ids(&get(&other, "/v1/events").await.json()["events"]),
-        ["vm-1-2", "vm-1-1", "vm-1-0"]
-    );
-    assert_eq!(
-        post(&other, &batch("vm-1", 5, 1)).await.status,
-        StatusCode::ACCEPTED
-    );
-    assert_eq!(
-        get(&one, "/v1/senders").await.json()["senders"][0]["missing"],
-        2,
-        "a gap across collectors"
-    );
+    assert_eq!(post(&one, &batch("vm-1", 0, 3)).await.json(), json!({"accepted": 1, "duplicates": 2}));
+    assert_eq!(ids(&get(&other, "/v1/events").await.json()["events"]), ["vm-1-2", "vm-1-1", "vm-1-0"]);
+    assert_eq!(post(&other, &batch("vm-1", 5, 1)).await.status, StatusCode::ACCEPTED);
+    assert_eq!(get(&one, "/v1/senders").await.json()["senders"][0]["missing"], 2, "a gap across collectors");
 }
 
 #[tokio::test]
@@ -65,40 +50,22 @@ async fn while_redis_is_away_nothing_is_acknowledged_and_the_collector_finds_it_
         return;
     };
     let app = redis.app();
-    assert_eq!(
-        post(&app, &batch("vm-1", 0, 1)).await.status,
-        StatusCode::ACCEPTED
-    );
+    assert_eq!(post(&app, &batch("vm-1", 0, 1)).await.status, StatusCode::ACCEPTED);
     redis.kill();
 
     let refused = post(&app, &batch("vm-1", 1, 1)).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers[header::RETRY_AFTER], "1");
-    for path in [
-        "/healthz",
-        "/v1/events",
-        "/v1/senders",
-        "/v1/activity/stream",
-    ] {
-        assert_eq!(
-            get(&app, path).await.status,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "{path}"
-        );
+    for path in ["/healthz", "/v1/events", "/v1/senders", "/v1/activity/stream"] {
+        assert_eq!(get(&app, path).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
     let metrics = get(&app, "/metrics").await.text;
-    assert!(
-        metrics.contains(r#"store_errors_total{operation="append"} 1"#),
-        "{metrics}"
-    );
+    assert!(metrics.contains(r#"store_errors_total{operation="append"} 1"#), "{metrics}");
 
     redis.restart();
     post_until_accepted(&app, &batch("vm-1", 1, 1)).await;
     assert_eq!(get(&app, "/healthz").await.status, StatusCode::OK);
-    assert_eq!(
-        ids(&get(&app, "/v1/events").await.json()["events"]),
-        ["vm-1-1", "vm-1-0"]
-    );
+    assert_eq!(ids(&get(&app, "/v1/events").await.json()["events"]), ["vm-1-1", "vm-1-0"]);
 }
 
 /// The sequence numbers of the whole history, oldest first.
@@ -108,11 +75,7 @@ async fn sequences(app: &axum::Router) -> Vec<u64> {
     loop {
         let page = get(app, &path).await.json();
         let events = page["events"].as_array().expect("a list");
-        found.extend(
-            events
-                .iter()
-                .map(|stored| stored["sequence"].as_u64().expect("a number")),
-        );
+        found.extend(events.iter().map(|stored| stored["sequence"].as_u64().expect("a number")));
         let Some(next) = page["next"].as_str() else {
             break;
         };
@@ -150,11 +113,7 @@ async fn what_was_acknowledged_is_there_after_redis_was_killed_at_any_time() {
         // The batch that got no answer may or may not be stored: sent again, it is there once.
         post_until_accepted(&app, &batch("vm-1", next, 5)).await;
         next += 5;
-        assert_eq!(
-            sequences(&app).await,
-            (0..next).collect::<Vec<_>>(),
-            "nothing is lost, nothing is there twice"
-        );
+        assert_eq!(sequences(&app).await, (0..next).collect::<Vec<_>>(), "nothing is lost, nothing is there twice");
     }
 }
 
@@ -164,10 +123,7 @@ async fn a_batch_whose_answer_is_lost_is_kept_once_when_it_is_sent_again() {
     let app = redis.app();
     post(&app, &batch("vm-1", 0, 1)).await;
     redis.hang();
-    assert_eq!(
-        post(&app, &batch("vm-1", 1, 3)).await.status,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    assert_eq!(post(&app, &batch("vm-1", 1, 3)).await.status, StatusCode::SERVICE_UNAVAILABLE);
     redis.go_on();
     // Redis now does what it was asked before, though nobody waits for it any more.
     post_until_accepted(&app, &batch("vm-1", 1, 3)).await;
@@ -186,10 +142,7 @@ async fn a_live_stream_says_that_the_store_is_away_and_goes_on_without_a_gap() {
 
     redis.kill();
     let message = live.next().await.expect("a message");
-    assert_eq!(
-        (message.event.as_str(), message.json()),
-        ("store", json!({"reachable": false}))
-    );
+    assert_eq!((message.event.as_str(), message.json()), ("store", json!({"reachable": false})));
 
     redis.restart();
     post_until_accepted(&app, &batch("vm-1", 1, 2)).await;
@@ -210,25 +163,12 @@ async fn an_entry_that_no_collector_wrote_is_skipped() {
     let Some(redis) = Redis::start() else { return };
     let app = redis.app();
     post(&app, &batch("vm-1", 0, 1)).await;
-    let mut connection = redis::Client::open(redis.url())
-        .and_then(|client| client.get_connection())
-        .expect("a connection");
-    for fields in [
-        &["something", "else"][..],
-        &["sender", "x", "sequence", "0", "event", "not JSON"],
-    ] {
-        let _: String = redis::cmd("XADD")
-            .arg("{test}:events")
-            .arg("*")
-            .arg(fields)
-            .query(&mut connection)
-            .expect("an id");
+    let mut connection = redis::Client::open(redis.url()).and_then(|client| client.get_connection()).expect("a connection");
+    for fields in [&["something", "else"][..], &["sender", "x", "sequence", "0", "event", "not JSON"]] {
+        let _: String = redis::cmd("XADD").arg("{test}:events").arg("*").arg(fields).query(&mut connection).expect("an id");
     }
     post(&app, &batch("vm-1", 1, 1)).await;
-    assert_eq!(
-        ids(&get(&app, "/v1/events").await.json()["events"]),
-        ["vm-1-1", "vm-1-0"]
-    );
+    assert_eq!(ids(&get(&app, "/v1/events").await.json()["events"]), ["vm-1-1", "vm-1-0"]);
     let mut live = Live::open(&app, "?after=0-0", None).await;
     assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-0");
     assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-1");

@@ -23,17 +23,11 @@ async fn on_both(limits: Limits, test: impl AsyncFn(Store)) {
 
 async fn append(store: &Store, batch: &Value) -> Appended {
     let text = batch.to_string();
-    store
-        .append(&Batch::parse(text.as_bytes()).expect("a good batch"), 1_000)
-        .await
-        .expect("the store answers")
+    store.append(&Batch::parse(text.as_bytes()).expect("a good batch"), 1_000).await.expect("the store answers")
 }
 
 fn sequences<S: AsRef<Stored>>(events: &[S]) -> Vec<u64> {
-    events
-        .iter()
-        .map(|stored| stored.as_ref().sequence)
-        .collect()
+    events.iter().map(|stored| stored.as_ref().sequence).collect()
 }
 
 async fn history(store: &Store) -> Vec<u64> {
@@ -74,29 +68,15 @@ async fn the_same_id_is_the_same_event_in_any_batch_of_any_sender() {
 
 #[tokio::test]
 async fn duplicates_are_found_within_a_window_that_is_bounded() {
-    on_both(
-        Limits {
-            duplicate_window: 10,
-            ..Limits::default()
-        },
-        async |store| {
-            append(&store, &batch("vm-1", 0, 10)).await;
-            append(&store, &batch("vm-1", 10, 9)).await;
-            let all: Vec<usize> = (0..10).collect();
-            assert_eq!(
-                append(&store, &batch("vm-1", 0, 10)).await.duplicates,
-                all,
-                "within twice the window"
-            );
-            append(&store, &batch("vm-1", 19, 10)).await;
-            append(&store, &batch("vm-1", 29, 10)).await;
-            assert_eq!(
-                append(&store, &batch("vm-1", 0, 10)).await,
-                Appended::default(),
-                "forgotten by now"
-            );
-        },
-    )
+    on_both(Limits { duplicate_window: 10, ..Limits::default() }, async |store| {
+        append(&store, &batch("vm-1", 0, 10)).await;
+        append(&store, &batch("vm-1", 10, 9)).await;
+        let all: Vec<usize> = (0..10).collect();
+        assert_eq!(append(&store, &batch("vm-1", 0, 10)).await.duplicates, all, "within twice the window");
+        append(&store, &batch("vm-1", 19, 10)).await;
+        append(&store, &batch("vm-1", 29, 10)).await;
+        assert_eq!(append(&store, &batch("vm-1", 0, 10)).await, Appended::default(), "forgotten by now");
+    })
     .await;
 }
 
@@ -106,30 +86,16 @@ async fn sequence_numbers_that_were_left_out_are_counted_until_they_come() {
         append(&store, &batch("vm-1", 100, 2)).await;
         assert_eq!(append(&store, &batch("vm-1", 105, 1)).await.missing, 3);
         assert_eq!(append(&store, &batch("vm-1", 106, 1)).await.missing, 0);
-        assert_eq!(
-            append(&store, &batch("vm-2", 7, 1)).await.missing,
-            0,
-            "a sender may begin anywhere"
-        );
+        assert_eq!(append(&store, &batch("vm-2", 7, 1)).await.missing, 0, "a sender may begin anywhere");
         let missing = async || store.senders().await.expect("the store answers")[0].missing;
         assert_eq!(missing().await, 3);
 
-        assert_eq!(
-            append(&store, &batch("vm-1", 102, 2)).await,
-            Appended::default(),
-            "late, but not missing"
-        );
+        assert_eq!(append(&store, &batch("vm-1", 102, 2)).await, Appended::default(), "late, but not missing");
         assert_eq!(missing().await, 1);
         append(&store, &batch("vm-1", 102, 2)).await;
         assert_eq!(missing().await, 1, "a repetition fills no gap");
         let senders = store.senders().await.expect("the store answers");
-        assert_eq!(
-            senders
-                .iter()
-                .map(|sender| sender.next_sequence)
-                .collect::<Vec<_>>(),
-            [107, 8]
-        );
+        assert_eq!(senders.iter().map(|sender| sender.next_sequence).collect::<Vec<_>>(), [107, 8]);
     })
     .await;
 }
@@ -142,40 +108,22 @@ async fn what_a_sender_dropped_is_kept_and_told_once() {
             sent["dropped"] = told.into();
             assert_eq!(append(&store, &sent).await.dropped, new);
         }
-        assert_eq!(
-            store.senders().await.expect("the store answers")[0].dropped,
-            9
-        );
+        assert_eq!(store.senders().await.expect("the store answers")[0].dropped, 9);
     })
     .await;
 }
 
 #[tokio::test]
 async fn senders_are_remembered_up_to_a_limit() {
-    on_both(
-        Limits {
-            senders: 3,
-            ..Limits::default()
-        },
-        async |store| {
-            for number in 0..5 {
-                let text = batch(&format!("vm-{number}"), 0, 1).to_string();
-                let batch = Batch::parse(text.as_bytes()).expect("a good batch");
-                store
-                    .append(&batch, 1_000 + number)
-                    .await
-                    .expect("the store answers");
-            }
-            let senders = store.senders().await.expect("the store answers");
-            assert_eq!(
-                senders
-                    .iter()
-                    .map(|sender| sender.sender.as_str())
-                    .collect::<Vec<_>>(),
-                ["vm-2", "vm-3", "vm-4"]
-            );
-        },
-    )
+    on_both(Limits { senders: 3, ..Limits::default() }, async |store| {
+        for number in 0..5 {
+            let text = batch(&format!("vm-{number}"), 0, 1).to_string();
+            let batch = Batch::parse(text.as_bytes()).expect("a good batch");
+            store.append(&batch, 1_000 + number).await.expect("the store answers");
+        }
+        let senders = store.senders().await.expect("the store answers");
+        assert_eq!(senders.iter().map(|sender| sender.sender.as_str()).collect::<Vec<_>>(), ["vm-2", "vm-3", "vm-4"]);
+    })
     .await;
 }
 
@@ -199,24 +147,14 @@ async fn pages_of_the_history_join_without_gap_or_overlap() {
 #[tokio::test]
 async fn the_history_is_bounded_and_keeps_the_newest() {
     // Redis frees whole nodes of about a hundred entries.
-    on_both(
-        Limits {
-            history: 1_000,
-            ..Limits::default()
-        },
-        async |store| {
-            for first in (0..4_000).step_by(500) {
-                append(&store, &batch("vm-1", first, 500)).await;
-            }
-            let kept = sequences(&store.history(None, 5_000).await.expect("the store answers"));
-            assert!(
-                (1_000..=1_200).contains(&kept.len()),
-                "{} events kept",
-                kept.len()
-            );
-            assert_eq!((kept[0], kept[999]), (3_999, 3_000));
-        },
-    )
+    on_both(Limits { history: 1_000, ..Limits::default() }, async |store| {
+        for first in (0..4_000).step_by(500) {
+            append(&store, &batch("vm-1", first, 500)).await;
+        }
+        let kept = sequences(&store.history(None, 5_000).await.expect("the store answers"));
+        assert!((1_000..=1_200).contains(&kept.len()), "{} events kept", kept.len());
+        assert_eq!((kept[0], kept[999]), (3_999, 3_000));
+    })
     .await;
 }
 
@@ -243,10 +181,7 @@ async fn a_tail_gives_everything_after_its_position_and_then_waits_for_more() {
 fn positions_are_read_as_they_are_written() {
     let position: Position = "1760000000000-12".parse().expect("a position");
     assert_eq!(position.to_string(), "1760000000000-12");
-    assert!(
-        position > "1760000000000-9".parse().expect("a position"),
-        "numbers, not text, are compared"
-    );
+    assert!(position > "1760000000000-9".parse().expect("a position"), "numbers, not text, are compared");
     for text in ["", "1", "-", "1-", "1-2-3", "a-1", "1-18446744073709551616"] {
         assert!(text.parse::<Position>().is_err(), "{text:?}");
     }

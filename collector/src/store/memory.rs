@@ -33,28 +33,18 @@ struct Contents {
 impl MemoryStore {
     /// An empty store.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            contents: Mutex::default(),
-            last: watch::Sender::default(),
-        }
+        Self { limits, contents: Mutex::default(), last: watch::Sender::default() }
     }
 
     pub(super) fn append(&self, batch: &Batch<'_>, now: u64) -> Appended {
         let mut contents = self.contents();
         let sender: Arc<str> = Arc::from(batch.sender.as_ref());
-        let expected = contents
-            .senders
-            .get(&sender)
-            .map_or(batch.sequence, |known| known.next_sequence);
+        let expected = contents.senders.get(&sender).map_or(batch.sequence, |known| known.next_sequence);
         let mut duplicates = Vec::new();
         let mut late = 0_u64;
         let mut sequence = batch.sequence;
         for (index, event) in batch.events.iter().enumerate() {
-            if contents
-                .seen
-                .insert(&event.id, self.limits.duplicate_window)
-            {
+            if contents.seen.insert(&event.id, self.limits.duplicate_window) {
                 contents.push(event, &sender, sequence, now);
                 late = late.saturating_add(u64::from(sequence < expected));
             } else {
@@ -75,28 +65,16 @@ impl MemoryStore {
         contents.forget_senders(self.limits.senders);
 
         self.last.send_replace(contents.last);
-        Appended {
-            duplicates,
-            missing,
-            dropped,
-        }
+        Appended { duplicates, missing, dropped }
     }
 
     pub(super) fn history(&self, before: Option<Position>, limit: usize) -> Vec<Arc<Stored>> {
         let contents = self.contents();
         let end = match before {
-            Some(before) => contents
-                .ring
-                .partition_point(|stored| stored.position < before),
+            Some(before) => contents.ring.partition_point(|stored| stored.position < before),
             None => contents.ring.len(),
         };
-        contents
-            .ring
-            .range(..end)
-            .rev()
-            .take(limit)
-            .cloned()
-            .collect()
+        contents.ring.range(..end).rev().take(limit).cloned().collect()
     }
 
     pub(super) fn senders(&self) -> Vec<Sender> {
@@ -105,9 +83,7 @@ impl MemoryStore {
 
     fn after(&self, after: Position, limit: usize) -> Vec<Arc<Stored>> {
         let contents = self.contents();
-        let start = contents
-            .ring
-            .partition_point(|stored| stored.position <= after);
+        let start = contents.ring.partition_point(|stored| stored.position <= after);
         contents.ring.range(start..).take(limit).cloned().collect()
     }
 
@@ -145,11 +121,7 @@ impl Contents {
 
     fn forget_senders(&mut self, limit: usize) {
         while self.senders.len() > limit {
-            let silent = self
-                .senders
-                .iter()
-                .min_by_key(|(_, sender)| sender.last_seen_ms)
-                .map(|(id, _)| Arc::clone(id));
+            let silent = self.senders.iter().min_by_key(|(_, sender)| sender.last_seen_ms).map(|(id, _)| Arc::clone(id));
             let Some(silent) = silent else { break };
             self.senders.remove(&silent);
         }

@@ -36,11 +36,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            history: 100_000,
-            duplicate_window: 200_000,
-            senders: 10_000,
-        }
+        Self { history: 100_000, duplicate_window: 200_000, senders: 10_000 }
     }
 }
 
@@ -53,23 +49,14 @@ pub struct Position {
 
 impl Position {
     /// Before everything.
-    pub const START: Self = Self {
-        milliseconds: 0,
-        number: 0,
-    };
+    pub const START: Self = Self { milliseconds: 0, number: 0 };
 
     /// The position of an event that arrives at `now`, after `self`. Positions grow even when the clock steps back.
     fn next(self, now: u64) -> Self {
         if now > self.milliseconds {
-            Self {
-                milliseconds: now,
-                number: 0,
-            }
+            Self { milliseconds: now, number: 0 }
         } else {
-            Self {
-                milliseconds: self.milliseconds,
-                number: self.number.saturating_add(1),
-            }
+            Self { milliseconds: self.milliseconds, number: self.number.saturating_add(1) }
         }
     }
 }
@@ -86,10 +73,7 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = |text: &str| text.parse().map_err(|_| InvalidPosition);
         let (milliseconds, number) = text.split_once('-').ok_or(InvalidPosition)?;
-        Ok(Self {
-            milliseconds: parse(milliseconds)?,
-            number: parse(number)?,
-        })
+        Ok(Self { milliseconds: parse(milliseconds)?, number: parse(number)? })
     }
 }
 
@@ -174,11 +158,7 @@ impl std::error::Error for StoreError {}
 
 impl From<::redis::RedisError> for StoreError {
     fn from(error: ::redis::RedisError) -> Self {
-        if error.is_timeout() {
-            Self::TimedOut
-        } else {
-            Self::Redis(error)
-        }
+        if error.is_timeout() { Self::TimedOut } else { Self::Redis(error) }
     }
 }
 
@@ -201,11 +181,7 @@ impl Store {
     }
 
     /// The newest events that stand before `before`, newest first.
-    pub async fn history(
-        &self,
-        before: Option<Position>,
-        limit: usize,
-    ) -> Result<Vec<Arc<Stored>>, StoreError> {
+    pub async fn history(&self, before: Option<Position>, limit: usize) -> Result<Vec<Arc<Stored>>, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.history(before, limit)),
             Self::Redis(store) => store.history(before, limit).await,
@@ -216,9 +192,7 @@ impl Store {
     pub fn tail(&self, after: Position) -> Tail {
         match self {
             Self::Memory(store) => Tail::Memory(memory::MemoryTail::new(Arc::clone(store), after)),
-            Self::Redis(store) => {
-                Tail::Redis(Box::new(redis::RedisTail::new(Arc::clone(store), after)))
-            }
+            Self::Redis(store) => Tail::Redis(Box::new(redis::RedisTail::new(Arc::clone(store), after))),
         }
     }
 
@@ -268,9 +242,6 @@ mod tests {
         let second = first.next(1_000);
         let third = second.next(400);
         let fourth = third.next(1_001);
-        assert_eq!(
-            [first, second, third, fourth].map(|position| position.to_string()),
-            ["1000-0", "1000-1", "1000-2", "1001-0"]
-        );
+        assert_eq!([first, second, third, fourth].map(|position| position.to_string()), ["1000-0", "1000-1", "1000-2", "1001-0"]);
     }
 }

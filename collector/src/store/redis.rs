@@ -44,10 +44,7 @@ struct Keys {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore")
-            .field("keys", &self.keys)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("keys", &self.keys).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -100,33 +97,17 @@ impl RedisStore {
         Ok(Appended {
             missing: numbers.next().unwrap_or_default(),
             dropped: numbers.next().unwrap_or_default(),
-            duplicates: numbers
-                .filter_map(|index| usize::try_from(index).ok())
-                .collect(),
+            duplicates: numbers.filter_map(|index| usize::try_from(index).ok()).collect(),
         })
     }
 
-    pub(super) async fn history(
-        &self,
-        before: Option<Position>,
-        limit: usize,
-    ) -> Result<Vec<Arc<Stored>>, StoreError> {
+    pub(super) async fn history(&self, before: Option<Position>, limit: usize) -> Result<Vec<Arc<Stored>>, StoreError> {
         let newest = before.map_or_else(|| "+".to_owned(), |before| format!("({before}"));
         let mut command = redis::cmd("XREVRANGE");
-        command
-            .arg(&self.keys.stream)
-            .arg(newest)
-            .arg("-")
-            .arg("COUNT")
-            .arg(limit);
+        command.arg(&self.keys.stream).arg(newest).arg("-").arg("COUNT").arg(limit);
         let mut connection = self.connection.clone();
         let reply: StreamRangeReply = self.answer(command.query_async(&mut connection)).await?;
-        Ok(reply
-            .ids
-            .into_iter()
-            .filter_map(decode)
-            .map(Arc::new)
-            .collect())
+        Ok(reply.ids.into_iter().filter_map(decode).map(Arc::new).collect())
     }
 
     pub(super) async fn senders(&self) -> Result<Vec<Sender>, StoreError> {
@@ -140,37 +121,21 @@ impl RedisStore {
         let mut command = redis::cmd("HGETALL");
         command.arg(&self.keys.senders);
         let mut connection = self.connection.clone();
-        let kept: BTreeMap<String, String> =
-            self.answer(command.query_async(&mut connection)).await?;
+        let kept: BTreeMap<String, String> = self.answer(command.query_async(&mut connection)).await?;
         let sender = |(sender, json): (String, String)| {
-            let Kept {
-                next_sequence,
-                missing,
-                dropped,
-                last_seen_ms,
-            } = serde_json::from_str(&json).ok()?;
-            Some(Sender {
-                sender,
-                next_sequence,
-                missing,
-                dropped,
-                last_seen_ms,
-            })
+            let Kept { next_sequence, missing, dropped, last_seen_ms } = serde_json::from_str(&json).ok()?;
+            Some(Sender { sender, next_sequence, missing, dropped, last_seen_ms })
         };
         Ok(kept.into_iter().filter_map(sender).collect())
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let mut connection = self.connection.clone();
-        self.answer(redis::cmd("PING").query_async(&mut connection))
-            .await
+        self.answer(redis::cmd("PING").query_async(&mut connection)).await
     }
 
     /// Waits for an answer, for a bounded time, and logs when Redis goes and when it comes back.
-    async fn answer<T>(
-        &self,
-        question: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, StoreError> {
+    async fn answer<T>(&self, question: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
         let answer = match timeout(ANSWER_TIMEOUT, question).await {
             Ok(answer) => answer.map_err(StoreError::from),
             Err(_) => Err(StoreError::TimedOut),
@@ -199,19 +164,13 @@ pub struct RedisTail {
 
 impl fmt::Debug for RedisTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisTail")
-            .field("after", &self.after)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisTail").field("after", &self.after).finish_non_exhaustive()
     }
 }
 
 impl RedisTail {
     pub(super) fn new(store: Arc<RedisStore>, after: Position) -> Self {
-        Self {
-            store,
-            connection: None,
-            after,
-        }
+        Self { store, connection: None, after }
     }
 
     pub(super) async fn next(&mut self) -> Result<Vec<Arc<Stored>>, StoreError> {
@@ -224,11 +183,7 @@ impl RedisTail {
             let reply = self.read(&mut connection).await?;
             self.connection = Some(connection);
 
-            let ids: Vec<StreamId> = reply
-                .into_iter()
-                .flat_map(|reply| reply.keys)
-                .flat_map(|key| key.ids)
-                .collect();
+            let ids: Vec<StreamId> = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect();
             if let Some(last) = ids.last().and_then(|last| last.id.parse().ok()) {
                 self.after = last;
             }
@@ -243,27 +198,13 @@ impl RedisTail {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWER_TIMEOUT))
             .set_response_timeout(Some(TAIL_BLOCK.saturating_add(ANSWER_TIMEOUT)));
-        Ok(self
-            .store
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?)
+        Ok(self.store.client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
-    async fn read(
-        &self,
-        connection: &mut MultiplexedConnection,
-    ) -> Result<Option<StreamReadReply>, RedisError> {
+    async fn read(&self, connection: &mut MultiplexedConnection) -> Result<Option<StreamReadReply>, RedisError> {
         let mut command = redis::cmd("XREAD");
-        command
-            .arg("COUNT")
-            .arg(TAIL_CHUNK)
-            .arg("BLOCK")
-            .arg(TAIL_BLOCK.as_millis());
-        command
-            .arg("STREAMS")
-            .arg(&self.store.keys.stream)
-            .arg(self.after.to_string());
+        command.arg("COUNT").arg(TAIL_CHUNK).arg("BLOCK").arg(TAIL_BLOCK.as_millis());
+        command.arg("STREAMS").arg(&self.store.keys.stream).arg(self.after.to_string());
         command.query_async(connection).await
     }
 }
@@ -284,10 +225,7 @@ fn decode(entry: StreamId) -> Option<Stored> {
     };
     let stored = stored();
     if stored.is_none() {
-        tracing::warn!(
-            "skipped entry {} of the stream: no collector wrote it",
-            entry.id
-        );
+        tracing::warn!("skipped entry {} of the stream: no collector wrote it", entry.id);
     }
     stored
 }

@@ -27,10 +27,7 @@ pub fn memory_store(limits: Limits) -> Store {
 
 /// A collector that keeps events in memory and lets everyone in.
 pub fn open_app() -> Router {
-    app(Collector::new(
-        memory_store(Limits::default()),
-        Access::Open,
-    ))
+    app(Collector::new(memory_store(Limits::default()), Access::Open))
 }
 
 pub fn event(id: &str) -> Value {
@@ -42,20 +39,13 @@ pub fn event(id: &str) -> Value {
 
 /// A batch of `sender` whose events have the ids `first..first + count` and the same sequence numbers.
 pub fn batch(sender: &str, first: u64, count: u64) -> Value {
-    let events: Vec<_> = (first..first + count)
-        .map(|number| event(&format!("{sender}-{number}")))
-        .collect();
+    let events: Vec<_> = (first..first + count).map(|number| event(&format!("{sender}-{number}"))).collect();
     json!({"sender": sender, "sequence": first, "dropped": 0, "events": events})
 }
 
 /// The ids of a list of stored events.
 pub fn ids(events: &Value) -> Vec<&str> {
-    events
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|stored| stored["event"]["id"].as_str().expect("an id"))
-        .collect()
+    events.as_array().expect("a list").iter().map(|stored| stored["event"]["id"].as_str().expect("an id")).collect()
 }
 
 pub struct Answer {
@@ -66,8 +56,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text)
-            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
     }
 }
 
@@ -76,19 +65,11 @@ pub async fn send(app: &Router, request: Request<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("a whole body").to_bytes();
     let text = String::from_utf8(bytes.to_vec()).expect("text");
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        text,
-    }
+    Answer { status: parts.status, headers: parts.headers, text }
 }
 
 pub async fn get(app: &Router, path: &str) -> Answer {
-    send(
-        app,
-        Request::get(path).body(Body::empty()).expect("a request"),
-    )
-    .await
+    send(app, Request::get(path).body(Body::empty()).expect("a request")).await
 }
 
 pub async fn post(app: &Router, batch: &Value) -> Answer {
@@ -96,8 +77,7 @@ pub async fn post(app: &Router, batch: &Value) -> Answer {
 }
 
 pub async fn post_text(app: &Router, body: String) -> Answer {
-    let request =
-        Request::post("/v1/events").header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+    let request = Request::post("/v1/events").header(header::CONTENT_TYPE, "application/json; charset=utf-8");
     send(app, request.body(Body::from(body)).expect("a request")).await
 }
 
@@ -120,10 +100,7 @@ impl Message {
     }
 
     pub fn event_id(&self) -> String {
-        self.json()["event"]["id"]
-            .as_str()
-            .expect("an id")
-            .to_owned()
+        self.json()["event"]["id"].as_str().expect("an id").to_owned()
     }
 }
 
@@ -133,27 +110,15 @@ impl Live {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
-        let response = app
-            .clone()
-            .oneshot(request.body(Body::empty()).expect("a request"))
-            .await
-            .expect("an answer");
+        let response = app.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "text/event-stream"
-        );
-        Self {
-            body: response.into_body(),
-            buffer: String::new(),
-        }
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        Self { body: response.into_body(), buffer: String::new() }
     }
 
     /// The next message; `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Message> {
-        tokio::time::timeout(NEVER, self.read())
-            .await
-            .expect("the stream says something")
+        tokio::time::timeout(NEVER, self.read()).await.expect("the stream says something")
     }
 
     async fn read(&mut self) -> Option<Message> {
@@ -175,8 +140,7 @@ impl Live {
                 }
             }
             let frame = self.body.frame().await?.expect("a frame");
-            self.buffer
-                .push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("text"));
+            self.buffer.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("text"));
         }
     }
 }
@@ -191,43 +155,21 @@ pub struct Redis {
 impl Redis {
     /// `None`, with a line that says so, where `redis-server` is not installed.
     pub fn start() -> Option<Self> {
-        if Command::new("redis-server")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
+        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             // Not with a macro: those are captured, and this line is to be seen.
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(
-                std::io::stderr(),
-                "skipped: {test} (redis-server is not installed)"
-            )
-            .expect("stderr");
+            writeln!(std::io::stderr(), "skipped: {test} (redis-server is not installed)").expect("stderr");
             return None;
         }
         let port = free_port();
         let folder = TempDir::new().expect("a folder");
         let process = Self::launch(port, &folder);
-        Some(Self {
-            port,
-            folder,
-            process,
-        })
+        Some(Self { port, folder, process })
     }
 
     fn launch(port: u16, folder: &TempDir) -> Child {
         let process = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--appendonly",
-                "yes",
-                "--save",
-                "",
-            ])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""])
             .arg("--dir")
             .arg(folder.path())
             .stdout(Stdio::null())
@@ -255,9 +197,7 @@ impl Redis {
     }
 
     pub fn store(&self, limits: Limits) -> Store {
-        Store::Redis(Arc::new(
-            RedisStore::new(&self.url(), "test", limits).expect("a valid address"),
-        ))
+        Store::Redis(Arc::new(RedisStore::new(&self.url(), "test", limits).expect("a valid address")))
     }
 
     pub fn app(&self) -> Router {
@@ -282,13 +222,7 @@ impl Redis {
 
     fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &id])
-                .status()
-                .expect("kill")
-                .success()
-        );
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill").success());
     }
 
     /// Starts it again with the data on disk.
