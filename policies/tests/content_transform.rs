@@ -169,6 +169,19 @@ fn only_what_is_in_scope_is_touched() {
 }
 
 #[test]
+fn the_held_end_of_a_refusal_or_of_reasoning_stays_what_it_is() {
+    for (scope, name, find, expected) in [
+        ("refusal", "refusal", "that.!", ["", "I cannot help with that.", ""]),
+        ("reasoning", "reasoning", "word.!", ["Weir.", "", "The user wants a word."]),
+    ] {
+        let with = json!({"replace": [{"find": find, "with": "*"}], "scope": [scope]});
+        let outcome = run_stream(&chain(&with), ChatCompletions, stream(ChatCompletions, name));
+        let choice = outcome.message.only();
+        assert_eq!([choice.text.as_str(), &choice.refusal, &choice.reasoning], expected, "{scope}");
+    }
+}
+
+#[test]
 fn what_is_held_of_a_stream_that_breaks_off_is_not_lost() {
     let with = json!({"replace": [{"find": "secret", "with": "***"}]});
     for dialect in [ChatCompletions, Messages] {
@@ -181,9 +194,6 @@ fn what_is_held_of_a_stream_that_breaks_off_is_not_lost() {
         let outcome = run.end(EndReason::UpstreamBroke);
         assert_eq!(outcome.message.only().text, "the secr");
         let violations = legality::stream(dialect, &outcome.out);
-        assert!(
-            violations.iter().all(|violation| violation.event + 1 >= sse::read(&outcome.out).len()),
-            "{violations:?}"
-        );
+        assert!(violations.iter().all(|violation| violation.event + 1 >= sse::read(&outcome.out).len()), "{violations:?}");
     }
 }
