@@ -153,9 +153,12 @@ impl Stream {
             out.extend_from_slice(&reply.body);
             return self.send_in_callback(size, end, out);
         }
+        // Where trailers can come nothing may be left to send when they do, unless the body is paused.
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
         let may_leave_now = match progress {
-            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !proxy::trailers_seen(),
-            _ => end || !(open.head_held || (open.whole && (size <= WHOLE_PAUSE_MAX || proxy::trailers_seen()))),
+            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
+            ResponseProgress::Finished => true,
+            _ => end || !(open.head_held || trailers_can_hurt || (open.whole && size <= WHOLE_PAUSE_MAX)),
         };
         if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out, now) }
     }
@@ -200,6 +203,7 @@ impl Stream {
 
     /// Goes on with the response outside its own callbacks.
     pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
         let Flow::Paused { ballast, .. } = open.flow else {
@@ -218,7 +222,7 @@ impl Stream {
                 open.unsent.extend_from_slice(&reply.body);
                 true
             }
-            ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !proxy::trailers_seen(),
+            ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !trailers_can_hurt,
             ResponseProgress::Flowing | ResponseProgress::Finished => true,
         };
         if !is_decided || (open.whole && !open.ended) {
