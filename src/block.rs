@@ -46,6 +46,7 @@ pub struct ContentBlock {
     pub(crate) kind: BlockKind,
     pub(crate) text: String,
     pub(crate) complete: bool,
+    pub(crate) truncated: bool,
 }
 
 impl ContentBlock {
@@ -74,6 +75,11 @@ impl ContentBlock {
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
+
+    /// Whether the block is longer than what is aggregated of it (`limits.max_response_bytes`).
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
 }
 
 /// A tool call, as far as it has come.
@@ -87,6 +93,7 @@ pub struct ToolCallBlock {
     pub(crate) arguments: String,
     pub(crate) free_form: bool,
     pub(crate) complete: bool,
+    pub(crate) truncated: bool,
 }
 
 impl ToolCallBlock {
@@ -130,10 +137,16 @@ impl ToolCallBlock {
         self.complete
     }
 
+    /// Whether the block is longer than what is aggregated of it (`limits.max_response_bytes`).
+    pub const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
     /// Whether the arguments are what a client can read: one JSON object without duplicate keys or lone
     /// surrogates, or free text where the tool takes that. No arguments at all count as `{}`.
     pub fn has_valid_arguments(&self) -> bool {
-        self.free_form || self.arguments.trim().is_empty() || json::is_unambiguous_object(&self.arguments)
+        let readable = self.free_form || self.arguments.trim().is_empty() || json::is_unambiguous_object(&self.arguments);
+        readable && !self.truncated
     }
 }
 

@@ -3,6 +3,13 @@
 //! [`Parser`] cuts a body into events without losing a byte: the raw ranges of all events, one after the other, are
 //! the body. Incomplete is not invalid: what has not ended yet waits, within a bound.
 
+use memchr::{memchr, memchr2};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Capacity that the parser's buffers keep between events; one large event must not hold its memory for good.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
 /// One event with the bytes that it came as.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
@@ -21,16 +28,44 @@ pub struct EventTooLarge {
     pub limit: usize,
 }
 
+impl core::fmt::Display for EventTooLarge {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "an event of the stream is larger than {} bytes", self.limit)
+    }
+}
+
+impl core::error::Error for EventTooLarge {}
+
 /// Cuts a body into events; see the module.
 #[derive(Debug)]
 pub struct Parser {
     limit: usize,
+    /// The event that has not ended yet, as far as it has come.
+    tail: Vec<u8>,
+    /// The event in `tail` was handed out: the next call discards it.
+    tail_is_done: bool,
+    /// The data of an event with several `data` lines.
+    joined: Vec<u8>,
+    /// The current line has no bytes so far.
+    line_is_empty: bool,
+    /// The byte before was CR: a LF that follows belongs to the same line end.
+    after_cr: bool,
+    /// The first event, where alone a byte order mark may stand, is done.
+    first_is_done: bool,
 }
 
 impl Parser {
     /// A parser at the start of a body that lets no event grow beyond `limit` bytes.
     pub const fn new(limit: usize) -> Self {
-        Self { limit }
+        Self {
+            limit,
+            tail: Vec::new(),
+            tail_is_done: false,
+            joined: Vec::new(),
+            line_is_empty: true,
+            after_cr: false,
+            first_is_done: false,
+        }
     }
 
     /// The next event that is complete, taking its bytes from the front of `input`; `None` when `input` is used up
@@ -39,17 +74,123 @@ impl Parser {
     /// # Errors
     /// [`EventTooLarge`]; the parser is of no use after it.
     pub fn next<'e, 'c: 'e>(&'e mut self, input: &mut &'c [u8]) -> Result<Option<Event<'e>>, EventTooLarge> {
-        let _ = input;
-        Err(EventTooLarge { limit: self.limit })
+        self.discard_done();
+        let available: &'c [u8] = input;
+        let end = self.find_end(available);
+        let (taken, rest) = available.split_at_checked(end.unwrap_or(available.len())).unwrap_or((available, &[]));
+        *input = rest;
+        if self.tail.len().saturating_add(taken.len()) > self.limit {
+            return Err(EventTooLarge { limit: self.limit });
+        }
+        if end.is_none() {
+            self.tail.extend_from_slice(taken);
+            return Ok(None);
+        }
+        if self.tail.is_empty() {
+            return Ok(Some(self.read_fields(Some(taken))));
+        }
+        self.tail.extend_from_slice(taken);
+        Ok(Some(self.read_fields(None)))
     }
 
     /// The body ended: what waits, as an event of its own; it lacks the blank line at its end.
     pub fn finish(&mut self) -> Option<Event<'_>> {
-        None
+        self.discard_done();
+        if self.tail.is_empty() { None } else { Some(self.read_fields(None)) }
     }
 
     /// Bytes that wait for the rest of their event.
     pub const fn pending(&self) -> usize {
-        0
+        if self.tail_is_done { 0 } else { self.tail.len() }
+    }
+
+    fn discard_done(&mut self) {
+        if core::mem::take(&mut self.tail_is_done) {
+            self.tail.clear();
+            self.tail.shrink_to(KEPT_CAPACITY);
+        }
+    }
+
+    /// Where in `input` the current event ends. Each byte is looked at once, whatever the chunking: what was seen of the
+    /// line so far is in `line_is_empty` and `after_cr`.
+    fn find_end(&mut self, input: &[u8]) -> Option<usize> {
+        let mut position: usize = 0;
+        while let Some(rest) = input.get(position..).filter(|rest| !rest.is_empty()) {
+            if core::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
+                position = position.saturating_add(1);
+                continue;
+            }
+            let Some(length) = memchr2(b'\r', b'\n', rest) else {
+                self.line_is_empty = false;
+                return None;
+            };
+            let blank = self.line_is_empty && length == 0;
+            self.line_is_empty = true;
+            position = position.saturating_add(length).saturating_add(1);
+            self.after_cr = rest.get(length) == Some(&b'\r');
+            if blank {
+                // The LF of a CRLF that is there already belongs to this event; one that comes later does not delay it.
+                if self.after_cr && input.get(position) == Some(&b'\n') {
+                    self.after_cr = false;
+                    position = position.saturating_add(1);
+                }
+                return Some(position);
+            }
+        }
+        None
+    }
+
+    /// Reads the fields of the event `raw`, or of the one in `tail`.
+    fn read_fields<'e>(&'e mut self, raw: Option<&'e [u8]>) -> Event<'e> {
+        self.joined.clear();
+        self.joined.shrink_to(KEPT_CAPACITY);
+        self.tail_is_done = raw.is_none();
+        let raw = raw.unwrap_or(&self.tail);
+        let mut unread = raw;
+        if !core::mem::replace(&mut self.first_is_done, true) {
+            unread = raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(raw);
+        }
+        let mut name: &[u8] = &[];
+        let mut data: Option<&[u8]> = None;
+        let mut is_joined = false;
+        while !unread.is_empty() {
+            let line = take_line(&mut unread);
+            let (field, value) = split_field(line);
+            match field {
+                b"event" => name = value,
+                b"data" => match data {
+                    None => data = Some(value),
+                    Some(first) => {
+                        if !is_joined {
+                            self.joined.extend_from_slice(first);
+                            is_joined = true;
+                        }
+                        self.joined.push(b'\n');
+                        self.joined.extend_from_slice(value);
+                    }
+                },
+                _ => {}
+            }
+        }
+        Event { raw, name, data: if is_joined { Some(&self.joined) } else { data } }
     }
 }
+
+fn take_line<'a>(unread: &mut &'a [u8]) -> &'a [u8] {
+    let length = memchr2(b'\r', b'\n', unread).unwrap_or(unread.len());
+    let (line, rest) = unread.split_at_checked(length).unwrap_or((unread, &[]));
+    *unread = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or(&[]);
+    line
+}
+
+/// Name and value of a line's field; the name of a comment is empty.
+fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
+    let Some((field, value)) = memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else {
+        return (line, &[]);
+    };
+    let value = value.strip_prefix(b":").unwrap_or(value);
+    (field, value.strip_prefix(b" ").unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,16 @@
 //! terminator. Both types are closed sets, dispatched statically.
 
 mod chat;
+mod document;
+mod framing;
 mod messages;
 pub mod reply;
 pub mod request;
+
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod testing;
 
 use core::fmt;
 

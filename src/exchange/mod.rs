@@ -1,18 +1,33 @@
 //! An exchange: one request and its response.
 
 mod effect;
+mod enforcement;
 mod head;
+mod outbox;
+mod pipeline;
+mod request;
+mod response;
+mod route;
+mod stage;
 
 pub use effect::{Callout, CalloutId, Effect, Observation};
 pub use head::{Request, RequestHead, Response, ResponseHead};
 
 use core::time::Duration;
+use core::{fmt, mem};
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use self::pipeline::Pipeline;
+use self::request::{Asking, Reading};
+use self::response::{Governed, Opening};
 use crate::chain::Chain;
+use crate::decision::Decision;
 use crate::dialect::reply::Reply;
 use crate::id::CallId;
 use crate::judge::CalloutReply;
+use crate::policy::Shared;
 use crate::time::Timestamp;
 
 /// What is to happen to the request.
@@ -73,91 +88,297 @@ pub enum EndReason {
 
 /// One request and its response. Feed it through the `handle_*` methods in the order in which things happen, and
 /// drain [`Self::poll_effect`] after each.
-#[derive(Debug)]
-pub struct Exchange {}
+///
+/// ```text
+///  Start ──request head──► Reading ──last byte──► Asking ──hooks done──► Sent ──response head──► Governed ─┐
+///    │                        │                     │                      │                               │
+///    │ path is no concern     │ too large,          │ a policy answers     │ an upstream error,            │
+///    ▼                        ▼ unreadable          ▼                      ▼ or nothing to read            ▼
+///  Passing                 Answered ◄───────────────┘                    Passing                  handle_end, from
+///                                                                                                 every state, once
+/// ```
+pub struct Exchange {
+    shared: Rc<Shared>,
+    pipeline: Pipeline,
+    phase: Phase,
+    began: Timestamp,
+    max_held_bytes: usize,
+    request_bytes: u64,
+    response_bytes: u64,
+    status: u16,
+    streamed: bool,
+    ended: bool,
+}
+
+enum Phase {
+    Start,
+    /// Neither request nor response is looked at (any more).
+    Passing,
+    Reading(Reading),
+    Asking(Asking),
+    /// The request is on its way to the provider.
+    Sent,
+    /// The client has got an answer that was made here.
+    Answered,
+    /// The response was refused by its head; the answer waits to be fetched.
+    Refused(Reply),
+    Governed(Box<Governed>),
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Start => "Start",
+            Phase::Passing => "Passing",
+            Phase::Reading(_) => "Reading",
+            Phase::Asking(_) => "Asking",
+            Phase::Sent => "Sent",
+            Phase::Answered => "Answered",
+            Phase::Refused(_) => "Refused",
+            Phase::Governed(_) => "Governed",
+        };
+        f.debug_struct("Exchange").field("call_id", &self.shared.call_id).field("phase", &phase).finish_non_exhaustive()
+    }
+}
 
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
-        let _ = (chain, call_id, now);
-        Self {}
+        let max_held_bytes = chain.limits.max_held_bytes;
+        let shared = Rc::new(Shared::new(chain, call_id, now));
+        let pipeline = Pipeline::new(&shared);
+        Self {
+            shared,
+            pipeline,
+            phase: Phase::Start,
+            began: now,
+            max_held_bytes,
+            request_bytes: 0,
+            response_bytes: 0,
+            status: 0,
+            streamed: false,
+            ended: false,
+        }
+    }
+
+    /// Id of the exchange.
+    pub fn call_id(&self) -> CallId {
+        self.shared.call_id
     }
 
     /// Lowers the bound on held bytes, because the proxy is known to buffer less than the document assumes.
     pub fn limit_held_bytes(&mut self, bytes: usize) {
-        let _ = bytes;
-    }
-
-    /// Whether the request's body can leave changed: without `content-length` it can be longer than it came.
-    pub fn may_rewrite_request(&self) -> bool {
-        false
+        self.max_held_bytes = self.max_held_bytes.min(bytes);
     }
 
     /// The request head came; `end` if no body follows.
     pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
-        let _ = (head, end, now);
-        RequestProgress::Send
+        self.shared.now.set(now);
+        let step = request::begin(&self.shared, head, end);
+        self.take_step(step)
     }
 
     /// Bytes of the request body came; the engine keeps them until `end`.
     pub fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
-        let _ = (chunk, end, now);
-        RequestProgress::Send
+        self.shared.now.set(now);
+        self.request_bytes = self.request_bytes.saturating_add(chunk.len() as u64);
+        match mem::replace(&mut self.phase, Phase::Passing) {
+            Phase::Reading(reading) => {
+                let step = request::read(&self.shared, reading, chunk, end);
+                self.take_step(step)
+            }
+            phase => {
+                let holds = matches!(phase, Phase::Asking(_));
+                self.phase = phase;
+                if holds { RequestProgress::Hold } else { RequestProgress::Send }
+            }
+        }
+    }
+
+    fn take_step(&mut self, step: request::Step) -> RequestProgress {
+        let step =
+            if let request::Step::Asking(asking) = step { request::ask(&self.shared, &self.pipeline, asking) } else { step };
+        self.renew_deadlines();
+        match step {
+            request::Step::Ungoverned => {
+                self.phase = Phase::Passing;
+                RequestProgress::Send
+            }
+            request::Step::Reading(reading) => {
+                self.phase = Phase::Reading(reading);
+                RequestProgress::Hold
+            }
+            request::Step::Asking(asking) => {
+                self.phase = Phase::Asking(asking);
+                RequestProgress::Hold
+            }
+            request::Step::Decided(progress) => {
+                if let RequestProgress::Answer(reply) = &progress {
+                    self.status = reply.status;
+                    self.response_bytes = reply.body.len() as u64;
+                    self.phase = Phase::Answered;
+                } else {
+                    self.phase = Phase::Sent;
+                }
+                progress
+            }
+        }
     }
 
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
-        let _ = (head, end, now);
-        ResponseMode::Pass
+        self.shared.now.set(now);
+        if !matches!(self.phase, Phase::Sent) {
+            return ResponseMode::Pass;
+        }
+        self.status = head.status;
+        match Governed::begin(&self.shared, head, end, self.max_held_bytes) {
+            Opening::Pass => {
+                self.phase = Phase::Passing;
+                ResponseMode::Pass
+            }
+            Opening::Refused(reply) => {
+                self.phase = Phase::Refused(reply);
+                ResponseMode::Refuse
+            }
+            Opening::Governed(governed) => {
+                let mode = governed.mode();
+                self.streamed = governed.is_streamed();
+                self.phase = Phase::Governed(governed);
+                mode
+            }
+        }
     }
 
-    /// Bytes of the response body came.
+    /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
     pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
-        let _ = (chunk, end, now, out);
-        ResponseProgress::Flowing
+        self.shared.now.set(now);
+        self.response_bytes = self.response_bytes.saturating_add(chunk.len() as u64);
+        match mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Refused(reply) => self.answer(reply),
+            Phase::Governed(mut governed) => {
+                let progress = governed.feed(&self.shared, &mut self.pipeline, chunk, end, out);
+                self.resume_response(governed, progress)
+            }
+            // Whatever else comes after an answer of our own is the provider's, and dropped.
+            Phase::Answered if self.shared.output_finished.get() => ResponseProgress::Finished,
+            phase => {
+                self.phase = phase;
+                out.extend_from_slice(chunk);
+                ResponseProgress::Flowing
+            }
+        }
     }
 
-    /// A callout was answered. In the request phase the result is [`Resumed::Request`].
+    fn resume_response(&mut self, governed: Box<Governed>, progress: ResponseProgress) -> ResponseProgress {
+        self.renew_deadlines();
+        if let ResponseProgress::Answer(reply) = progress {
+            return self.answer(reply);
+        }
+        self.phase = Phase::Governed(governed);
+        progress
+    }
+
+    fn answer(&mut self, reply: Reply) -> ResponseProgress {
+        self.shared.output_finished.set(true);
+        self.status = reply.status;
+        self.phase = Phase::Answered;
+        ResponseProgress::Answer(reply)
+    }
+
+    /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
-        let _ = (id, reply, now, out);
-        Resumed::Nothing
+        self.shared.now.set(now);
+        let Some(observation) = self.shared.judgings.with(|judgings| judgings.answer(id, reply, now)) else {
+            return Resumed::Nothing;
+        };
+        self.shared.push_effect(Effect::Observe(observation));
+        self.wake(out)
     }
 
     /// Time passed: ends questions whose deadline is over.
     pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
-        let _ = (now, out);
-        Resumed::Nothing
+        self.shared.now.set(now);
+        if self.shared.judgings.with(|judgings| judgings.expire(now)) { self.wake(out) } else { Resumed::Nothing }
+    }
+
+    fn wake(&mut self, out: &mut Vec<u8>) -> Resumed {
+        match mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Asking(asking) => Resumed::Request(self.take_step(request::Step::Asking(asking))),
+            Phase::Governed(mut governed) => {
+                let progress = governed.wake(&self.shared, &mut self.pipeline, out);
+                Resumed::Response(self.resume_response(governed, progress))
+            }
+            phase => {
+                self.phase = phase;
+                Resumed::Nothing
+            }
+        }
+    }
+
+    fn renew_deadlines(&self) {
+        if self.shared.keepalive.take() {
+            self.shared.judgings.with(|judgings| judgings.renew(self.shared.now.get()));
+        }
     }
 
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
     pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
-        let _ = (reason, now);
+        self.shared.now.set(now);
+        let request = self.shared.request();
+        let is_ours = request.dialect.is_some() || matches!(self.phase, Phase::Answered);
+        if mem::replace(&mut self.ended, true) || !is_ours {
+            return;
+        }
+        self.shared.output_finished.set(true);
+        self.pipeline.abandon();
+        self.pipeline.complete();
+        let decision = self.shared.decision.get();
+        enforcement::record(
+            &self.shared,
+            &enforcement::Facts {
+                reason,
+                status: self.status,
+                streamed: self.streamed,
+                request_bytes: self.request_bytes,
+                response_bytes: self.response_bytes,
+                duration: now.since(self.began),
+                held: self.held_time(),
+            },
+        );
+        self.shared.push_effect(Effect::Observe(Observation::Decided(decision)));
     }
 
     /// The next thing to be carried out beside the stream.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        None
+        self.shared.effects.with(VecDeque::pop_front)
     }
 
     /// When [`Self::handle_tick`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.shared.judgings.with(|judgings| judgings.next_deadline())
     }
 
     /// An upper bound, in bytes, of what can still leave of that which is held: the held bytes and the replacements for
     /// them. A proxy that pauses must have room for it.
     pub fn max_release_bytes(&self) -> usize {
-        0
+        match &self.phase {
+            Phase::Governed(governed) => governed.max_release_bytes(),
+            _ => 0,
+        }
     }
 
-    /// What the exchange came to, for access logs: decision, and time spent holding.
-    pub fn decision(&self) -> crate::decision::Decision {
-        crate::decision::Decision::Allow
+    /// What the chain concluded so far.
+    pub fn decision(&self) -> Decision {
+        self.shared.decision.get()
     }
 
-    /// The time for which a part of the response was held.
+    /// The time for which a part of the response was held so far.
     pub fn held_time(&self) -> Duration {
-        Duration::ZERO
+        match &self.phase {
+            Phase::Governed(governed) => governed.held_time(),
+            _ => Duration::ZERO,
+        }
     }
 }
 

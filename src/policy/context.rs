@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::event::{Event, EventKind, Severity};
-use crate::exchange::{Effect, Request};
+use crate::exchange::{Effect, Observation, Request};
 use crate::id::{CallId, TraceContext};
 use crate::judge::{JudgeQuestion, Judging, Judgings};
 use crate::time::Timestamp;
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) decision: Cell<Decision>,
     pub(crate) reason_code: TakeCell<Option<String>>,
     pub(crate) keepalive: Cell<bool>,
+    pub(crate) allowlist_hits: TakeCell<Vec<String>>,
+    pub(crate) denylist_hits: TakeCell<Vec<String>>,
     events: Cell<u32>,
 }
 
@@ -69,6 +71,8 @@ impl Shared {
             decision: Cell::new(Decision::Allow),
             reason_code: TakeCell::default(),
             keepalive: Cell::new(false),
+            allowlist_hits: TakeCell::default(),
+            denylist_hits: TakeCell::default(),
             events: Cell::new(0),
         }
     }
@@ -86,6 +90,23 @@ impl Shared {
             self.decision.set(decision);
             self.reason_code.with(|code| *code = reason_code.map(str::to_owned));
         }
+    }
+
+    /// Counts a failure, and tells of it.
+    pub(crate) fn fail(&self, word: &'static str, severity: Severity, summary: String, metadata: Map<String, Value>) {
+        self.emit(EventKind::Error, None, word, severity, summary, metadata);
+        self.push_effect(Effect::Observe(Observation::Failed(word)));
+    }
+
+    /// Counts, and tells, that something passed unchecked because the configuration says so.
+    pub(crate) fn fail_open(&self, word: &'static str, summary: &str) {
+        self.emit(EventKind::Error, None, word, Severity::Warning, format!("{summary}; let through as configured"), Map::new());
+        self.push_effect(Effect::Observe(Observation::FailedOpen(word)));
+    }
+
+    /// An event of the engine's own.
+    pub(crate) fn emit_value(&self, kind: EventKind, event_type: &str, severity: Severity, summary: String, metadata: Value) {
+        self.emit(kind, None, event_type, severity, summary, into_map(metadata));
     }
 
     pub(crate) fn emit(
@@ -115,6 +136,23 @@ impl Shared {
             summary,
             metadata,
         }));
+    }
+}
+
+fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        Value::Null => Map::new(),
+        other => Map::from_iter([("details".to_owned(), other)]),
+    }
+}
+
+/// Most hits of a list that an enforcement event names.
+const MAX_HITS: usize = 32;
+
+fn note(hits: &mut Vec<String>, hit: &str) {
+    if hits.len() < MAX_HITS && !hits.iter().any(|known| known == hit) {
+        hits.push(hit.to_owned());
     }
 }
 
@@ -167,18 +205,24 @@ impl<S: Default> PolicyContext<S> {
 
     /// Records something that the policy did. `details` must be a JSON object; other values are put under `details`.
     pub fn emit(&self, event_type: &str, summary: impl Into<String>, severity: Severity, details: Value) {
-        let metadata = match details {
-            Value::Object(map) => map,
-            Value::Null => Map::new(),
-            other => Map::from_iter([("details".to_owned(), other)]),
-        };
+        let metadata = into_map(details);
         self.shared.emit(EventKind::PolicyAction, Some(self.policy_class), event_type, severity, summary.into(), metadata);
     }
 
     /// Concludes something about the exchange; the most restrictive conclusion of all policies wins, the first of its
-    /// kind gives the reason code. What hooks return concludes `rewrite` and `refuse` by itself.
+    /// kind gives the reason code. Dropping concludes `rewrite` by itself, and withholding a whole tool call `refuse`.
     pub fn conclude(&self, decision: Decision, reason_code: &str) {
         self.shared.conclude(decision, Some(reason_code));
+    }
+
+    /// Notes that a term or tool of an allowlist was met, for the enforcement event.
+    pub fn note_allowlist_hit(&self, hit: &str) {
+        self.shared.allowlist_hits.with(|hits| note(hits, hit));
+    }
+
+    /// Notes that a term or tool of a denylist was met, for the enforcement event.
+    pub fn note_denylist_hit(&self, hit: &str) {
+        self.shared.denylist_hits.with(|hits| note(hits, hit));
     }
 
     /// Asks a judge. The question is sent at once, also before the future is first awaited.

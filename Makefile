@@ -1,0 +1,35 @@
+# Everything that people and CI run. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help run wasm test e2e check bench fuzz clean
+
+HARNESS := PYTHONPATH=$(CURDIR)/envoy python3 -m harness
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Builds all, starts all, shows four exchanges, stays until Ctrl-C (ONCE=1: ends by itself, fails if an outcome is wrong)
+	@$(HARNESS) run
+
+wasm: ## Builds the filter: target/weir.wasm
+	@$(HARNESS) wasm
+
+test: wasm ## Runs every test: Rust, then end to end through a real Envoy
+	cargo test --workspace
+	@$(MAKE) --no-print-directory e2e
+
+e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
+	@$(HARNESS) e2e $(ARGS)
+
+check: ## Formatting, lints and documentation, all warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other
+	cargo bench --workspace
+
+fuzz: ## Fuzzes each target for a short time (SECONDS=60)
+	@fuzz/run $(or $(SECONDS),60)
+
+clean: ## Removes what was built and downloaded
+	rm -rf target .tools

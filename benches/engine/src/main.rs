@@ -1,0 +1,75 @@
+//! Measures the engine by itself: time, allocations and, where asked for, instructions per event, beside two simple ways to
+//! handle the same streams.
+
+mod allocations;
+mod case;
+mod handler;
+mod measure;
+mod streams;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::case::Case;
+use crate::measure::Figures;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures the engine by itself, without Wasm and without Envoy.")]
+struct Arguments {
+    /// Count instructions with valgrind's Callgrind, too: slow, but the same on every run.
+    #[arg(long)]
+    callgrind: bool,
+    /// Only the cases whose name has this in it.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Write the figures to this file as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only handle the stream of the first case so many times: what Callgrind looks at.
+    #[arg(long, hide = true)]
+    handle: Option<usize>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let cases: Vec<_> = Case::all()?.into_iter().filter(|case| case.name.contains(&arguments.only)).collect();
+    if let Some(times) = arguments.handle {
+        let case = cases.first().context("no such case")?;
+        let (stream, mut out) = (case.stream(0), Vec::new());
+        for _ in 0..times {
+            case.handler.handle(&stream, &mut out);
+        }
+        return Ok(());
+    }
+
+    println!(
+        "| engine, native | bytes/event | ns/event | MB/s | × JSON tree | allocations/delta | allocations/exchange | instructions/event |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let mut all = Vec::new();
+    for case in &cases {
+        let figures = Figures::measure(case, arguments.callgrind)?;
+        print(&figures);
+        all.push(figures);
+    }
+    if let Some(path) = arguments.json {
+        std::fs::write(&path, serde_json::to_vec_pretty(&all)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn print(figures: &Figures) {
+    let instructions = figures.instructions_per_event.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
+    println!(
+        "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {} | {instructions} |",
+        figures.case,
+        figures.bytes_per_event,
+        figures.nanoseconds_per_event,
+        figures.megabytes_per_second,
+        figures.ratio_to_json_tree,
+        figures.allocations_per_delta,
+        figures.allocations_per_exchange,
+    );
+}

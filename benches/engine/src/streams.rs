@@ -1,0 +1,122 @@
+//! Streams as providers write them, made up here so that they have any wanted length. Every event differs a little from
+//! the one before, as in a real answer.
+
+use serde_json::{Value, json};
+use weir::dialect::Dialect;
+
+/// A stream of one answer, cut into one chunk per event, as a proxy gets it from a provider that flushes each.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    pub(crate) dialect: Dialect,
+    pub(crate) events: Vec<Vec<u8>>,
+}
+
+const WORDS: [&str; 12] =
+    ["The", " third", " build", " machine", " is", " \"almost\"", " full", ":\n", " 94", "%", " – clean", " it."];
+
+/// The fragments that the arguments of a tool call come in.
+const ARGUMENTS: [&str; 10] =
+    ["{\"mach", "ine\":", "\"build", "-3\",", "\"comm", "and\":\"du", " --max", "-depth 1", " /var/cache", "\"}"];
+
+impl Stream {
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.iter().map(Vec::len).sum()
+    }
+
+    /// Text alone.
+    pub(crate) fn text(dialect: Dialect, deltas: usize) -> Self {
+        let events = match dialect {
+            Dialect::Messages => messages(deltas, false),
+            _ => chat(deltas, false),
+        };
+        Self { dialect, events }
+    }
+
+    /// Text and a tool call at its end.
+    pub(crate) fn tool_call(dialect: Dialect, deltas: usize) -> Self {
+        let events = match dialect {
+            Dialect::Messages => messages(deltas, true),
+            _ => chat(deltas, true),
+        };
+        Self { dialect, events }
+    }
+}
+
+fn words(count: usize) -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().cycle().take(count)
+}
+
+fn chat(deltas: usize, tool_call: bool) -> Vec<Vec<u8>> {
+    let delta = |delta: Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]);
+    let fragment = |call: Value| delta(json!({"tool_calls": [call]}));
+
+    let mut choices = vec![delta(json!({"role": "assistant", "content": "", "refusal": null}))];
+    choices.extend(words(deltas).map(|word| delta(json!({"content": word}))));
+    if tool_call {
+        choices.push(fragment(json!({"index": 0, "id": "call_q7Yd0mT3", "type": "function",
+            "function": {"name": "run_command", "arguments": ""}})));
+        choices.extend(ARGUMENTS.map(|part| fragment(json!({"index": 0, "function": {"arguments": part}}))));
+    }
+    let reason = if tool_call { "tool_calls" } else { "stop" };
+    choices.push(json!([{"index": 0, "delta": {}, "logprobs": null, "finish_reason": reason}]));
+
+    let chunk = |choices: Value, usage: Value| {
+        let chunk = json!({"id": "chatcmpl-A8b4rFvQqL3yTn0W", "object": "chat.completion.chunk", "created": 1_760_000_000,
+            "model": "gpt-4o-mini-2024-07-18", "service_tier": "default", "system_fingerprint": "fp_f85bea6784",
+            "choices": choices, "usage": usage});
+        format!("data: {chunk}\n\n").into_bytes()
+    };
+    let mut events: Vec<_> = choices.into_iter().map(|choices| chunk(choices, Value::Null)).collect();
+    let usage = json!({"prompt_tokens": 140, "completion_tokens": deltas, "total_tokens": deltas + 140});
+    events.push(chunk(json!([]), usage));
+    events.push(b"data: [DONE]\n\n".to_vec());
+    events
+}
+
+fn messages(deltas: usize, tool_call: bool) -> Vec<Vec<u8>> {
+    let start = |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let delta = |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let stop = |index: usize| json!({"type": "content_block_stop", "index": index});
+
+    let mut events = vec![
+        json!({"type": "message_start", "message": {"id": "msg_01XFDUDYJgAACzvnptvVoYEL", "type": "message",
+            "role": "assistant", "model": "claude-sonnet-4-5-20250929", "content": [], "stop_reason": null,
+            "stop_sequence": null, "usage": {"input_tokens": 140, "output_tokens": 1}}}),
+        start(0, json!({"type": "text", "text": ""})),
+        json!({"type": "ping"}),
+    ];
+    events.extend(words(deltas).map(|word| delta(0, json!({"type": "text_delta", "text": word}))));
+    events.push(stop(0));
+    if tool_call {
+        events.push(start(1, json!({"type": "tool_use", "id": "toolu_01T1x1fJ34qAmk2t", "name": "run_command", "input": {}})));
+        events.extend(ARGUMENTS.map(|part| delta(1, json!({"type": "input_json_delta", "partial_json": part}))));
+        events.push(stop(1));
+    }
+    let reason = if tool_call { "tool_use" } else { "end_turn" };
+    events.push(json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": null},
+        "usage": {"output_tokens": deltas}}));
+    events.push(json!({"type": "message_stop"}));
+    events
+        .into_iter()
+        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()).into_bytes())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ARGUMENTS, Dialect, Stream, Value};
+
+    #[test]
+    fn the_arguments_of_the_tool_call_are_json() {
+        let arguments: Value = serde_json::from_str(&ARGUMENTS.concat()).unwrap();
+        assert_eq!(arguments["machine"], "build-3");
+    }
+
+    #[test]
+    fn a_longer_stream_differs_by_its_deltas_alone() {
+        for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
+            let (short, long) = (Stream::tool_call(dialect, 10), Stream::tool_call(dialect, 25));
+            assert_eq!(long.events.len() - short.events.len(), 15);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! As fast as the proxy can: the next event is written when the client has received the one before, so that every event
+//! is one read and one write of the proxy.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::side_by_side;
+use crate::client::{finish, open};
+use crate::conversation::{Frame, ending, text};
+use crate::report::Tally;
+use crate::services::{Services, connect};
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LockStep {
+    #[arg(long, default_value_t = 16)]
+    streams: usize,
+    /// Events of text in each answer.
+    #[arg(long, default_value_t = 2000)]
+    events: usize,
+    /// Exchanges that each stream has one after the other.
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
+    #[arg(long, default_value_t = 300)]
+    event_size: usize,
+}
+
+impl LockStep {
+    pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
+        let frame = Rc::new(text(self.event_size));
+        side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame))).await
+    }
+
+    async fn stream(self, services: Rc<Services>, port: u16, frame: Rc<Frame>) -> Result<Tally> {
+        let mut tally = Tally::default();
+        let mut client = connect(port).await?;
+        for _ in 0..self.rounds {
+            let (mut provider, mut answer) = open(&services, &mut client).await?;
+            for event in 1..=self.events {
+                let written = Instant::now();
+                provider.write(&frame).await?;
+                answer.wait_for_events(event).await?;
+                tally.transit.push(written.elapsed());
+            }
+            finish(provider, answer, &ending("stop"), &mut tally).await?;
+        }
+        Ok(tally)
+    }
+}

@@ -1,0 +1,102 @@
+"""The measurements: runs the load generator against one proxy and reads what the proxy's worker has spent."""
+
+import json
+import os
+import subprocess
+
+from proxy import BenchError
+
+LOAD_WITHIN_SECONDS = 120
+HELD_STREAMS = 1000
+# Streams of the judged call are held half way through it.
+TOOL_CALL_FRAGMENTS = 10
+
+
+class Load:
+    """The load generator on a core of its own."""
+
+    def __init__(self, binary, ports, core):
+        self._command = [
+            str(binary),
+            *("--provider-port", str(ports.provider)),
+            *("--judge-port", str(ports.judge)),
+            *("--collector-port", str(ports.collector)),
+        ]
+        self._pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
+
+    def start(self, proxy, mode, **options):
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return subprocess.Popen(
+            [*self._command, "--proxy-port", str(proxy.port), mode, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=self._pin,
+        )
+
+    def run(self, proxy, mode, **options):
+        """The report of one measurement."""
+        return self.finish(proxy, mode, self.start(proxy, mode, **options))
+
+    def finish(self, proxy, mode, process):
+        """Lets the load generator come to its end: a held one ends when its standard input does."""
+        try:
+            output, _ = process.communicate(timeout=LOAD_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise BenchError(f"{mode} on {proxy.name} hangs: no result in {LOAD_WITHIN_SECONDS} s") from None
+        proxy.check()
+        if process.returncode != 0:
+            raise BenchError(f"{mode} on {proxy.name} failed with exit code {process.returncode}")
+        return json.loads(output.splitlines()[-1])
+
+
+def warm_up(load, proxy):
+    """V8 compiles a module a second time, for speed, once it is used."""
+    load.run(proxy, "lock-step", streams=4, events=4000, rounds=1)
+    load.run(proxy, "tool-calls", streams=4, rounds=20)
+
+
+def text(load, proxy, judged):
+    """Speed and delay of plain text."""
+    result = _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=4)
+    result["transit"] = load.run(proxy, "paced", streams=16, events=300, interval_ms=10)["transit_us"]
+    result["first_delta"] = load.run(proxy, "first-delta", exchanges=500)["first_delta_us"]
+    return result
+
+
+def tool_calls(load, proxy, judged):
+    """Speed of exchanges that end in a tool call, and the delay of that call."""
+    result = _worker_cost(load, proxy, "tool-calls", streams=64, rounds=20, fragments=TOOL_CALL_FRAGMENTS)
+    calm = load.run(proxy, "tool-calls", streams=4, rounds=60, events=5, fragments=TOOL_CALL_FRAGMENTS)
+    result["tool_call"] = calm["tool_call_us"]
+    if judged and calm["judged"] != calm["exchanges"]:
+        raise BenchError(f"{proxy.name} asked the judge about {calm['judged']} of {calm['exchanges']} tool calls")
+    return result
+
+
+def memory(load, proxy, in_tool_call):
+    """What a proxy needs for streams that stand open half way, after one stream has warmed it up."""
+    load.run(proxy, "lock-step", streams=1, events=20_000, rounds=1)
+    idle = proxy.resident_mib()
+    fragments = TOOL_CALL_FRAGMENTS if in_tool_call else 0
+    process = load.start(proxy, "hold", streams=HELD_STREAMS, fragments=fragments)
+    process.stdout.readline()
+    held = proxy.resident_mib()
+    load.finish(proxy, "hold", process)
+    return {"idle_mib": idle, "held_mib": held, "per_1000_streams_mib": (held - idle) * 1000 / HELD_STREAMS}
+
+
+def _worker_cost(load, proxy, mode, **options):
+    used_before, waited_before = proxy.worker_seconds()
+    report = load.run(proxy, mode, **options)
+    used_after, waited_after = proxy.worker_seconds()
+    used = used_after - used_before
+    return {
+        "worker_us_per_event": used / report["events"] * 1e6,
+        "worker_waited": (waited_after - waited_before) / used,
+        "events_per_second": report["events_per_second"],
+        "altered": report["altered"],
+        "event_batches": report["event_batches"],
+    }

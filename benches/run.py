@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Measures Weir in Envoy against Envoy alone and against a filter that only reads, beside each other in one run.
+
+All proxies run at the same time and one at a time has work; every repeat visits them all, each second one in the
+opposite order. Envoy has one core and the load generator another. Results go to target/bench/.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+import measure
+import table
+from proxy import ROOT, BenchError, Filter, Ports, Proxy
+
+FOLDER = ROOT / "target/bench"
+NOOP_CHAIN = [{"use": "no_op"}]
+JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
+# Which of the measured rows others are compared with.
+PLAIN, READER = "plain", "reader"
+
+
+def main():
+    arguments = parse_arguments()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Every held stream has two sockets in Envoy and two in the load generator.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    cores = sorted(os.sched_getaffinity(0))
+    proxy_core, load_core = cores[:2] if len(cores) > 1 else (None, None)
+    if proxy_core is None:
+        print("only one core: Envoy and the load generator share it, the numbers will be poor", flush=True)
+
+    ports = Ports(arguments.ports)
+    load = measure.Load(arguments.load, ports, load_core)
+    filters = wasm_filters(arguments)
+    rows = [row for row in all_rows() if row.proxy in filters]
+    speed = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
+    memory = measure_memory(rows, filters, load, ports, proxy_core, arguments.memory_repeats)
+    summaries = summarise(rows, speed, memory)
+    report(arguments, summaries, speed, memory)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    release = ROOT / "target/release"
+    wasm = ROOT / "target/wasm32-wasip1/release"
+    parser.add_argument("--module", type=Path, default=ROOT / "target/weir.wasm", help="Weir, as it is shipped")
+    parser.add_argument("--reader", type=Path, default=wasm / "weir_bench_reader.wasm")
+    parser.add_argument("--load", type=Path, default=release / "weir-bench-load")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory-repeats", type=int, default=3)
+    parser.add_argument("--ports", type=int, default=18400, help="first of the 30 loopback ports that are used")
+    arguments = parser.parse_args()
+    for needed in (arguments.reader, arguments.load):
+        if not needed.exists():
+            raise BenchError(f"{needed} is missing: `make bench` builds it")
+    return arguments
+
+
+class RowPlan:
+    """One row of the table: a proxy and the traffic it gets."""
+
+    def __init__(self, name, label, proxy, traffic):
+        self.name = name
+        self.label = label
+        self.proxy = proxy
+        self.traffic = traffic
+
+    @property
+    def judged(self):
+        return self.proxy == "weir-judge"
+
+    def measure(self, load, proxy):
+        return self.traffic(load, proxy, self.judged)
+
+    def compared_with(self, rows, proxy):
+        """The row of another proxy that got the same traffic."""
+        return next(row for row in rows if row.proxy == proxy and row.traffic is self.traffic)
+
+
+def all_rows():
+    text, tools = measure.text, measure.tool_calls
+    return [
+        RowPlan("plain", "plain Envoy", PLAIN, text),
+        RowPlan("idle", "Wasm, no-op callback", "idle", text),
+        RowPlan("reader", "Wasm, reads each chunk", READER, text),
+        RowPlan("weir-noop", "weir no_op", "weir-noop", text),
+        RowPlan("weir-judge", "weir tool_call_judge, text only", "weir-judge", text),
+        RowPlan("plain-tools", "plain Envoy, tool calls", PLAIN, tools),
+        RowPlan("reader-tools", "Wasm, reads each chunk, tool calls", READER, tools),
+        RowPlan("weir-judge-tools", "weir tool_call_judge, tool calls", "weir-judge", tools),
+    ]
+
+
+def wasm_filters(arguments):
+    """The filter of each proxy, by the proxy's name."""
+    filters = {PLAIN: None, "idle": Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
+    if arguments.module.exists():
+        filters["weir-noop"] = Filter(arguments.module, policy_document(NOOP_CHAIN))
+        filters["weir-judge"] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
+    else:
+        print(f"{arguments.module} is missing: only the yardsticks are measured", flush=True)
+    return filters
+
+
+def policy_document(chain):
+    return json.dumps(
+        {
+            "policy": {"id": "bench", "name": "Bench", "revision": 1},
+            "targets": ["chat.completions"],
+            "chain": chain,
+            "judges": {
+                "main": {
+                    "cluster": "judge",
+                    "authority": "judge",
+                    "path": "/v1/chat/completions",
+                    "model": "small-judge",
+                    "timeout": "5s",
+                }
+            },
+            "events": {"cluster": "collector", "authority": "collector", "path": "/v1/events"},
+        }
+    )
+
+
+def measure_speed(rows, filters, load, ports, core, repeats):
+    results = {row.name: [] for row in rows}
+    with contextlib.ExitStack() as stack:
+        proxies = {}
+        for number, (name, wasm_filter) in enumerate(filters.items()):
+            proxy = Proxy(name, number, ports, wasm_filter, FOLDER, core)
+            stack.enter_context(contextlib.closing(proxy))
+            proxies[name] = proxy
+            measure.warm_up(load, proxy)
+        for repeat in range(repeats):
+            for row in rows if repeat % 2 == 0 else reversed(rows):
+                progress(f"repeat {repeat + 1} of {repeats}: {row.label}")
+                results[row.name].append(row.measure(load, proxies[row.proxy]))
+    return results
+
+
+def measure_memory(rows, filters, load, ports, core, repeats):
+    results = {row.name: [] for row in rows}
+    for repeat in range(repeats):
+        for row in rows:
+            progress(f"memory {repeat + 1} of {repeats}: {row.label}")
+            # A process that has held streams keeps their memory, so each sample needs a new one.
+            proxy = Proxy(f"{row.name}-memory", 0, ports, filters[row.proxy], FOLDER, core)
+            with contextlib.closing(proxy):
+                results[row.name].append(measure.memory(load, proxy, row.traffic is measure.tool_calls))
+    return results
+
+
+def summarise(rows, speed, memory):
+    summaries = []
+    for row in rows:
+        plain, reader = row.compared_with(rows, PLAIN), row.compared_with(rows, READER)
+        measured = table.Row(row.label, speed[row.name], speed[plain.name], speed[reader.name], memory[row.name])
+        summaries.append(measured.summary())
+    return summaries
+
+
+def report(arguments, summaries, speed, memory):
+    size = arguments.module.stat().st_size if arguments.module.exists() else None
+    now = datetime.datetime.now(datetime.UTC)
+    result = {
+        "time": now.isoformat(timespec="seconds"),
+        "load_average": os.getloadavg(),
+        "module_bytes": size,
+        "rows": summaries,
+        "repeats": {"speed": speed, "memory": memory},
+    }
+    path = FOLDER / f"envoy-{now:%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(result, indent=2))
+
+    progress("")
+    print(table.render(summaries))
+    print()
+    print("Plain Envoy's own delays stand in parentheses; the others are what a filter adds to them.")
+    if size is not None:
+        print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
+    for summary in summaries:
+        if summary["altered_exchanges"]:
+            print(f"{summary['variant']}: {summary['altered_exchanges']} answers left with another length than they came")
+        if summary["worker_waited"] > 0.05:
+            share = summary["worker_waited"]
+            print(f"{summary['variant']}: the worker waited for its core {share:.0%} of its time, something else ran there")
+    print(f"all repeats: {path.relative_to(ROOT)}")
+
+
+def progress(line):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"bench: {error}")

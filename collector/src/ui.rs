@@ -1,0 +1,46 @@
+//! The activity page, built into the binary: no file to lose, no other host to ask.
+
+use axum::Router;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+
+use crate::app::Collector;
+
+/// Scripts and styles come from this collector only and none stands inside the page; and even its own script cannot
+/// turn text into markup. So what an event says can never run.
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+pub(crate) fn routes() -> Router<Collector> {
+    Router::new()
+        .route("/", get(async || Redirect::to("/ui/activity/live")))
+        .route("/ui/activity/live", get(async || html(include_str!("ui/index.html"))))
+        .route("/ui/activity/activity.mjs", get(async || script(include_str!("ui/activity.mjs"))))
+        .route("/ui/activity/feed.mjs", get(async || script(include_str!("ui/feed.mjs"))))
+        .route("/ui/activity/activity.css", get(async || style(include_str!("ui/activity.css"))))
+        .route("/ui/activity/icon.svg", get(async || image(include_str!("ui/icon.svg"))))
+}
+
+type File = ([(HeaderName, &'static str); 1], &'static str);
+
+fn html(text: &'static str) -> impl IntoResponse {
+    file("text/html; charset=utf-8", text)
+}
+
+fn script(text: &'static str) -> impl IntoResponse {
+    file("text/javascript; charset=utf-8", text)
+}
+
+fn style(text: &'static str) -> impl IntoResponse {
+    file("text/css; charset=utf-8", text)
+}
+
+fn image(text: &'static str) -> impl IntoResponse {
+    file("image/svg+xml", text)
+}
+
+fn file(content_type: &'static str, text: &'static str) -> File {
+    ([(header::CONTENT_TYPE, content_type)], text)
+}

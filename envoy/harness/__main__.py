@@ -1,0 +1,63 @@
+"""`python -m harness <command>`: what the Makefile's targets call."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from harness import tools
+from harness.errors import SetupError, progress
+
+
+def run() -> int:
+    _continue_in_venv()
+    from harness import run  # Needs PyYAML, which is there only now.
+
+    return run.main()
+
+
+def wasm() -> int:
+    tools.build_filter()
+    return 0
+
+
+def e2e() -> int:
+    """Runs the end-to-end tests; arguments go to pytest."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
+    envoy = tools.ensure_envoy()
+    redis = tools.ensure_redis()
+    if redis is None:
+        progress("redis-server is missing and cannot be installed without root: the Redis tests count as skipped")
+    tools.build_filter()
+    tools.build_collector()
+    environment = {**os.environ, "WEIR_TEST_ENVOY": str(envoy), "WEIR_TEST_REDIS": str(redis or "")}
+    command = [str(tools.VENV_PYTHON), "-m", "pytest", "-c", str(tools.ROOT / "tests/e2e/pytest.ini"), *sys.argv[2:]]
+    sys.stderr.flush()
+    os.execve(command[0], [*command, str(tools.ROOT / "tests/e2e")], environment)
+
+
+def _continue_in_venv() -> None:
+    """Starts over in the project's own Python where this one is not it."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
+    if not tools.VENV.samefile(sys.prefix):
+        os.execv(tools.VENV_PYTHON, [str(tools.VENV_PYTHON), "-m", "harness", *sys.argv[1:]])
+
+
+COMMANDS = {"e2e": e2e, "run": run, "wasm": wasm}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(f"usage: python -m harness {'|'.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[sys.argv[1]]()
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

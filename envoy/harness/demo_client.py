@@ -1,0 +1,127 @@
+"""A streaming client for both dialects, in plain Python, that notes when each piece arrived."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import anthropic_messages, openai_chat
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to ask in one dialect, and how to read the stream that answers."""
+
+    name: str
+    path: str
+    model: str
+
+    def request(self, prompt: str) -> dict[str, Any]:
+        body = {"model": self.model, "stream": True, "messages": [{"role": "user", "content": prompt}]}
+        return {**body, "max_tokens": 1024} if self is MESSAGES else body
+
+
+CHAT = Dialect("chat.completions", openai_chat.PATH, "gpt-mock")
+MESSAGES = Dialect("messages", anthropic_messages.PATH, "claude-mock")
+
+
+@dataclass
+class Call:
+    name: str
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    value: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    reason: str
+
+
+Piece = Text | Call | Finish
+
+
+@dataclass
+class Conversation:
+    """One request and what came back."""
+
+    dialect: Dialect
+    prompt: str
+    trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    """Sent along as `traceparent`, by which the events of this exchange are found again."""
+    text: str = ""
+    calls: list[Call] = field(default_factory=list)
+    finish: str | None = None
+
+    def pieces(self, port: int) -> Iterator[tuple[float, Piece]]:
+        """Sends the request; yields each piece with the seconds since then. A call is yielded when it is complete."""
+        started = time.monotonic()
+        for event in _events(port, self):
+            for piece in _READERS[self.dialect.name](event, self):
+                yield time.monotonic() - started, piece
+
+
+def _events(port: int, conversation: Conversation) -> Iterator[dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        headers = {
+            "content-type": "application/json",
+            "traceparent": f"00-{conversation.trace_id}-{secrets.token_hex(8)}-01",
+        }
+        body = json.dumps(conversation.dialect.request(conversation.prompt))
+        connection.request("POST", conversation.dialect.path, body, headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise ValueError(f"status {response.status}: {response.read().decode(errors='replace')}")
+        for line in response:
+            if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+                yield json.loads(line[len(b"data: ") :])
+    finally:
+        connection.close()
+
+
+def _read_chat(event: dict[str, Any], so_far: Conversation) -> Iterator[Piece]:
+    for choice in event["choices"]:
+        delta = choice["delta"]
+        if text := delta.get("content"):
+            so_far.text += text
+            yield Text(text)
+        for fragment in delta.get("tool_calls") or []:
+            function = fragment["function"]
+            if "id" in fragment:
+                so_far.calls.append(Call(function["name"]))
+            so_far.calls[-1].arguments += function.get("arguments", "")
+        if reason := choice["finish_reason"]:
+            # This dialect does not say when a call is complete: the finish reason does.
+            yield from so_far.calls
+            so_far.finish = reason
+            yield Finish(reason)
+
+
+def _read_messages(event: dict[str, Any], so_far: Conversation) -> Iterator[Piece]:
+    match event:
+        case {"delta": {"type": "text_delta", "text": text}}:
+            so_far.text += text
+            yield Text(text)
+        case {"content_block": {"type": "text", "text": text}} if text:
+            so_far.text += text
+            yield Text(text)
+        case {"content_block": {"type": "tool_use", "name": name, "input": value}}:
+            so_far.calls.append(Call(name, json.dumps(value) if value else ""))
+        case {"delta": {"type": "input_json_delta", "partial_json": fragment}}:
+            so_far.calls[-1].arguments += fragment
+        case {"delta": {"stop_reason": reason}} if reason:
+            yield from so_far.calls
+            so_far.finish = reason
+            yield Finish(reason)
+
+
+_READERS = {CHAT.name: _read_chat, MESSAGES.name: _read_messages}

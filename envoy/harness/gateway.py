@@ -1,0 +1,182 @@
+"""Envoy with the shipped configuration, other ports and another policy document."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.paths import ENVOY_YAML, ROOT, WEIR_WASM
+from harness.processes import Process
+
+HTTP_FILTER = "envoy.filters.http.wasm"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from the shipped configuration; what is None stays as it is there."""
+
+    clusters: Mapping[str, int] = field(default_factory=dict)
+    """Port by name of cluster; an unknown name becomes a cluster of its own."""
+    listener_port: int = 0
+    admin_port: int = 0
+    policy: Mapping[str, Any] | str | None = None
+    """The policy document; a string is passed as it is, so that tests can hand over what is not JSON."""
+    wasm: Path | None = WEIR_WASM
+    """None leaves the filter out."""
+    hold_request_head: bool = True
+    """`allow_on_headers_stop_iteration`."""
+    buffer_limit: int | None = None
+    """`request_body_buffer_limit` of the route."""
+    stream_idle_timeout: str | None = None
+
+
+def shipped() -> dict[str, Any]:
+    return yaml.safe_load(ENVOY_YAML.read_text())
+
+
+def shipped_policy() -> dict[str, Any]:
+    """The policy document of the shipped configuration."""
+    return json.loads(_filter(shipped())["configuration"]["value"])
+
+
+def render(settings: Settings) -> dict[str, Any]:
+    """The shipped configuration with `settings` put in."""
+    config = shipped()
+    _address(config["admin"])["port_value"] = settings.admin_port
+    listener = config["static_resources"]["listeners"][0]
+    _address(listener)["port_value"] = settings.listener_port
+    _place_clusters(config["static_resources"]["clusters"], settings.clusters)
+    manager = _connection_manager(config)
+    if settings.stream_idle_timeout:
+        manager["stream_idle_timeout"] = settings.stream_idle_timeout
+    if settings.buffer_limit:
+        manager["route_config"]["virtual_hosts"][0]["routes"][0]["request_body_buffer_limit"] = settings.buffer_limit
+    if settings.wasm is None:
+        manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] != HTTP_FILTER]
+        return config
+    plugin = _filter(config)
+    plugin["vm_config"]["code"]["local"]["filename"] = str(settings.wasm)
+    plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
+    if settings.policy is not None:
+        document = settings.policy if isinstance(settings.policy, str) else json.dumps(settings.policy)
+        plugin["configuration"]["value"] = document
+    return config
+
+
+def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) -> None:
+    by_name = {cluster["name"]: cluster for cluster in clusters}
+    for name, port in ports.items():
+        if name not in by_name:
+            cluster = json.loads(json.dumps(clusters[0]))
+            cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
+            clusters.append(cluster)
+            by_name[name] = cluster
+        endpoint = by_name[name]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        _address(endpoint)["port_value"] = port
+
+
+def _address(owner: dict[str, Any]) -> dict[str, Any]:
+    return owner["address"]["socket_address"]
+
+
+def _connection_manager(config: dict[str, Any]) -> dict[str, Any]:
+    return config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def _filter(config: dict[str, Any]) -> dict[str, Any]:
+    filters = _connection_manager(config)["http_filters"]
+    return next(each for each in filters if each["name"] == HTTP_FILTER)["typed_config"]["config"]
+
+
+# What Envoy writes when the module traps, is refused or misuses the ABI. Lines with "wasm log" are the filter's own
+# messages: they may warn, for example of a judge that fails, but never tell of a panic.
+_WASM_TROUBLE = re.compile(
+    r"\[(warning|error|critical)\]\[wasm\](?!.*wasm log)|Function: proxy_on|Uncaught|panicked|\[critical\]|RuntimeError"
+)
+
+
+class Gateway:
+    """A running Envoy."""
+
+    def __init__(self, binary: Path, settings: Settings, folder: Path, *, concurrency: int = 1) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "envoy.json"
+        config.write_text(json.dumps(render(settings), indent=1))
+        self.access_log = folder / "access.log"
+        self._admin_address = folder / "admin-address.txt"
+        self._admin_address.unlink(missing_ok=True)
+        self.process = Process(
+            "Envoy",
+            [
+                binary,
+                *("-c", config),
+                *("--concurrency", str(concurrency)),
+                *("--admin-address-path", self._admin_address),
+                *("--log-level", "info"),
+                *("--file-flush-interval-msec", "50"),
+                # Without hot restart several Envoys can run beside each other.
+                "--disable-hot-restart",
+            ],
+            folder / "envoy.log",
+            output=self.access_log,
+            cwd=ROOT,
+        )
+        self._log_position = 0
+
+    def wait_until_ready(self) -> None:
+        self.process.wait_until(self._ready)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        listeners = json.loads(self.admin("/listeners?format=json"))
+        return int(listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])
+
+    def admin(self, path: str) -> str:
+        host, _, port = self._admin_address.read_text().strip().rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def _ready(self) -> bool:
+        try:
+            return self.admin("/ready").strip() == "LIVE"
+        except (OSError, ValueError, http.client.HTTPException):
+            return False
+
+    def counters(self, prefix: str) -> dict[str, int]:
+        """Counters and gauges whose name contains `prefix`."""
+        lines = self.admin(f"/stats?filter={prefix}").splitlines()
+        pairs = (line.split(": ", 1) for line in lines if ": " in line)
+        return {name: int(value) for name, value in pairs if value.isdigit()}
+
+    def trouble(self) -> list[str]:
+        """Lines of Envoy's log since the last call that tell of a Wasm error; the process's end is one as well."""
+        lines = list(self._new_lines())
+        found = [line for line in lines if _WASM_TROUBLE.search(line)]
+        if not self.process.alive():
+            found.append(f"Envoy died. Its last line: {self.process.last_words()}")
+        return found
+
+    def _new_lines(self) -> Iterator[str]:
+        with self.process.log.open("rb") as log:
+            log.seek(self._log_position)
+            text = log.read()
+            self._log_position += len(text)
+        yield from text.decode(errors="replace").splitlines()
+
+    def stop(self) -> None:
+        self.process.stop()

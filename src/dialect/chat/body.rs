@@ -1,0 +1,54 @@
+//! Writes whole bodies of chat.completions.
+
+use std::collections::BTreeMap;
+
+use super::encode::{Choice, Encoder};
+use super::splice::{self, ChoiceChange, SlotChange};
+use crate::block::{BlockKind, Chunk};
+use crate::dialect::framing::WITHHELD;
+use crate::dialect::{Frame, Insertion, SlotFate};
+
+impl Encoder {
+    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
+        let untouched = insertions.is_empty() && fates.iter().all(|fate| *fate == SlotFate::Keep);
+        let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
+            return out.extend_from_slice(raw);
+        };
+        let mut choices: BTreeMap<u32, Choice> = BTreeMap::new();
+        let mut changes: BTreeMap<u32, ChoiceChange<'_>> = BTreeMap::new();
+        let mut slots = Vec::new();
+        for (position, slot) in frame.slots.iter().enumerate() {
+            let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
+            choices.entry(slot.choice).or_default().note(slot, fate);
+            slots.push(SlotChange { fate, call_index: None, continues_call: false });
+        }
+        for insertion in insertions {
+            let (Chunk::Text { choice, .. } | Chunk::ToolCall { choice, .. }) = insertion.chunk;
+            choices.entry(choice).or_default().note_added(&insertion.chunk);
+            let change = changes.entry(choice).or_default();
+            match &insertion.chunk {
+                Chunk::Text { text, .. } if goes_before_content(frame, choice, insertion.before) => {
+                    change.before.push_str(text);
+                }
+                Chunk::Text { text, .. } => change.after.push_str(text),
+                Chunk::ToolCall { .. } => change.calls.push(&insertion.chunk),
+            }
+        }
+        for (index, choice) in &choices {
+            let change = changes.entry(*index).or_default();
+            change.choice = *index;
+            if choice.was_emptied() {
+                change.after.push_str(WITHHELD);
+            }
+            change.corrected_reason = choice.corrected_reason();
+        }
+        let changes: Vec<ChoiceChange<'_>> = changes.into_values().collect();
+        splice::splice(document, "message", &mut slots.into_iter(), &changes).edits.apply(raw, out);
+    }
+}
+
+/// Whether an insertion stands before the first text of its choice.
+fn goes_before_content(frame: &Frame, choice: u32, before: usize) -> bool {
+    let first_text = frame.slots.iter().position(|slot| slot.choice == choice && slot.kind == BlockKind::Text);
+    first_text.is_some_and(|first_text| before <= first_text)
+}

@@ -1,0 +1,370 @@
+//! Writes the stream of chat.completions.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::output::{self, Delta, Identity, ToolCall};
+use super::splice::{self, ChoiceChange, SlotChange};
+use crate::block::{BlockId, BlockKind, Chunk};
+use crate::dialect::framing::{Seam, WITHHELD, with_data};
+use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotFate, TooLate};
+
+/// What is read of a chunk that passes, to write chunks like it and to know the indices of its tool calls.
+#[derive(Deserialize)]
+struct Passing<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    created: Option<u64>,
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    system_fingerprint: Option<Cow<'a, str>>,
+    choices: Option<Vec<PassingChoice>>,
+}
+
+#[derive(Deserialize)]
+struct PassingChoice {
+    index: Option<u32>,
+    delta: Option<PassingDelta>,
+}
+
+#[derive(Deserialize)]
+struct PassingDelta {
+    tool_calls: Option<Vec<PassingCall>>,
+    function_call: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct PassingCall {
+    index: Option<u32>,
+}
+
+/// A choice as the client sees it.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    finished: bool,
+    has_text: bool,
+    /// Something of it was removed.
+    lost: bool,
+    calls_sent: u32,
+    calls_removed: u32,
+    next_call_index: u32,
+    /// Its tool calls do not leave as they came any more: the client needs indices of our own.
+    renumbers: bool,
+}
+
+impl Choice {
+    /// Notes what becomes of a slot.
+    pub(super) fn note(&mut self, slot: &Slot, fate: &SlotFate) {
+        if self.finished {
+            // The choice goes on after its finish reason: another answer in the same stream.
+            *self = Self::default();
+        }
+        let removed = *fate == SlotFate::Remove;
+        self.lost |= removed;
+        if slot.kind == BlockKind::ToolCall {
+            if slot.starts {
+                let count = if removed { &mut self.calls_removed } else { &mut self.calls_sent };
+                *count = count.saturating_add(1);
+            }
+        } else if matches!(slot.kind, BlockKind::Text | BlockKind::Refusal) {
+            self.has_text |= match fate {
+                SlotFate::Keep => true,
+                SlotFate::Replace(text) => !text.is_empty(),
+                SlotFate::Remove => false,
+            };
+        }
+    }
+
+    /// Notes that a text or a tool call was added.
+    pub(super) fn note_added(&mut self, chunk: &Chunk) {
+        match chunk {
+            Chunk::Text { text, .. } => self.has_text |= !text.is_empty(),
+            Chunk::ToolCall { .. } => self.calls_sent = self.calls_sent.saturating_add(1),
+        }
+    }
+
+    /// Whether nothing is in the message.
+    pub(super) const fn is_empty(&self) -> bool {
+        !self.has_text && self.calls_sent == 0
+    }
+
+    /// Whether nothing is in the message because of what was removed.
+    pub(super) const fn was_emptied(&self) -> bool {
+        self.lost && self.is_empty()
+    }
+
+    /// The finish reason that is true when the upstream's names tool calls.
+    pub(super) const fn corrected_reason(&self) -> Option<&'static str> {
+        if self.calls_removed > 0 && self.calls_sent == 0 { Some("stop") } else { None }
+    }
+}
+
+/// A tool call as the client sees it.
+#[derive(Debug)]
+struct SentCall {
+    block: BlockId,
+    /// The index that the client knows it by, where it is another than the upstream's.
+    index: Option<u32>,
+}
+
+/// Writes the documents of one response.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    identity: Identity,
+    identity_is_known: bool,
+    choices: BTreeMap<u32, Choice>,
+    calls: Vec<SentCall>,
+    /// Blocks whose beginning was seen.
+    begun: u32,
+    /// The terminator or an error has left: nothing of our own may follow.
+    terminated: bool,
+    /// The end was written by us: nothing of the upstream may follow.
+    ended: bool,
+    seam: Seam,
+}
+
+impl Encoder {
+    /// An encoder whose own chunks bear this identity until the upstream shows another.
+    pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
+        Self { identity, ..Self::default() }
+    }
+
+    /// Writes the chunk that a choice begins with.
+    pub(in crate::dialect) fn begin_choice(&mut self, index: u32, out: &mut Vec<u8>) {
+        let role = self.role(index);
+        self.choices.entry(index).or_default();
+        self.write(index, &Delta { role, content: Some(""), ..Delta::default() }, None, out);
+    }
+
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match frame.role {
+            FrameRole::Free => return self.seam.verbatim(raw, out),
+            FrameRole::Terminator => {
+                self.fill_emptied(out);
+                self.terminated = true;
+                return self.seam.verbatim(raw, out);
+            }
+            FrameRole::Failure => self.terminated = true,
+            FrameRole::Content | FrameRole::Closing => {}
+        }
+        let begins_call = frame.slots.iter().any(|slot| slot.starts && slot.kind == BlockKind::ToolCall);
+        let is_bare = frame.slots.is_empty() && frame.finishes.is_empty();
+        let own_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { Vec::new() };
+        let changes = self.note_slots(frame, fates, own_indices);
+        for choice in &frame.finishes {
+            if self.choices.entry(*choice).or_default().was_emptied() {
+                self.write_text(*choice, WITHHELD, out);
+            }
+            self.choices.entry(*choice).or_default().finished = true;
+        }
+        let corrects_reason = frame
+            .finishes
+            .iter()
+            .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.corrected_reason().is_some()));
+        let changes_slots = changes.iter().any(|change| *change.fate != SlotFate::Keep || change.call_index.is_some());
+        if changes_slots || corrects_reason {
+            self.write_changed(raw, frame, changes, out);
+        } else {
+            self.seam.verbatim(raw, out);
+        }
+    }
+
+    /// Reads what our own chunks need of a chunk that passes; the upstream's indices of its tool calls, in order.
+    fn observe(&mut self, raw: &[u8]) -> Vec<(u32, Option<u32>)> {
+        let mut indices = Vec::new();
+        with_data(raw, |data| {
+            let Ok(passing) = serde_json::from_slice::<Passing<'_>>(data) else {
+                return;
+            };
+            if !self.identity_is_known
+                && let Some(id) = passing.id.filter(|id| !id.is_empty())
+            {
+                self.identity = Identity {
+                    id: id.into_owned(),
+                    created: passing.created.unwrap_or(0),
+                    model: passing.model.unwrap_or_default().into_owned(),
+                    system_fingerprint: passing.system_fingerprint.map(Cow::into_owned),
+                };
+                self.identity_is_known = true;
+            }
+            for choice in passing.choices.iter().flatten() {
+                let index = choice.index.unwrap_or(0);
+                self.choices.entry(index).or_default();
+                let Some(delta) = &choice.delta else { continue };
+                indices.extend(delta.tool_calls.iter().flatten().map(|call| (index, call.index)));
+                indices.extend(delta.function_call.iter().map(|_| (index, None)));
+            }
+        });
+        indices
+    }
+
+    /// Notes what becomes of the slots of a frame. `own_indices` are the upstream's indices of its tool calls.
+    fn note_slots<'f>(
+        &mut self,
+        frame: &Frame,
+        fates: &'f [SlotFate],
+        own_indices: Vec<(u32, Option<u32>)>,
+    ) -> Vec<SlotChange<'f>> {
+        let mut own_indices = own_indices.into_iter();
+        let mut changes = Vec::new();
+        let touches_calls = frame.slots.iter().any(|slot| slot.kind == BlockKind::ToolCall);
+        if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
+            // The common case: text that passes. No change to note, nothing to allocate.
+            for slot in &frame.slots {
+                self.begin(slot);
+                self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
+            }
+            return changes;
+        }
+        for (position, slot) in frame.slots.iter().enumerate() {
+            let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
+            let in_order = self.begin(slot);
+            let choice = self.choices.entry(slot.choice).or_default();
+            choice.note(slot, fate);
+            let own_index = if slot.kind == BlockKind::ToolCall { own_indices.next().and_then(|(_, index)| index) } else { None };
+            if slot.kind == BlockKind::ToolCall && slot.starts {
+                choice.renumbers |= *fate == SlotFate::Remove || !in_order;
+                if *fate != SlotFate::Remove {
+                    let own_index = own_index.unwrap_or(choice.next_call_index);
+                    // An index that is taken would join two calls at the client.
+                    let index =
+                        if choice.renumbers || own_index < choice.next_call_index { choice.next_call_index } else { own_index };
+                    choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
+                    self.calls.push(SentCall { block: slot.block, index: (index != own_index).then_some(index) });
+                }
+            }
+            let sent = self.calls.iter().find(|call| call.block == slot.block);
+            changes.push(SlotChange {
+                fate,
+                call_index: sent.and_then(|call| call.index),
+                continues_call: sent.is_some() && !slot.starts,
+            });
+        }
+        changes
+    }
+
+    /// Notes that a block begins; whether all blocks before it have begun.
+    fn begin(&mut self, slot: &Slot) -> bool {
+        let in_order = slot.block.0 == self.begun;
+        if slot.starts {
+            self.begun = self.begun.saturating_add(1);
+        }
+        in_order
+    }
+
+    fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: Vec<SlotChange<'_>>, out: &mut Vec<u8>) {
+        let mut choices = Vec::new();
+        with_data(raw, |data| {
+            let Ok(document) = core::str::from_utf8(data) else {
+                return;
+            };
+            for index in &frame.finishes {
+                let corrected = self.choices.get(index).and_then(Choice::corrected_reason);
+                if corrected.is_some() {
+                    choices.push(ChoiceChange { choice: *index, corrected_reason: corrected, ..ChoiceChange::default() });
+                }
+            }
+            let spliced = splice::splice(document, "delta", &mut changes.into_iter(), &choices);
+            if spliced.edits.is_empty() {
+                return self.seam.verbatim(raw, out);
+            }
+            if !spliced.useful {
+                return;
+            }
+            let mut data = Vec::with_capacity(document.len());
+            spliced.edits.apply(document.as_bytes(), &mut data);
+            self.seam.with_data(raw, &data, out);
+        });
+    }
+
+    pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        let (Chunk::Text { choice: index, .. } | Chunk::ToolCall { choice: index, .. }) = chunk;
+        if self.terminated || self.choices.get(index).is_some_and(|choice| choice.finished) {
+            return Err(TooLate);
+        }
+        match chunk {
+            Chunk::Text { choice, text } => self.write_text(*choice, text, out),
+            Chunk::ToolCall { choice: index, call_id, name, arguments, free_form } => {
+                let role = self.role(*index);
+                let choice = self.choices.entry(*index).or_default();
+                choice.note_added(chunk);
+                choice.renumbers = true;
+                let call_index = choice.next_call_index;
+                choice.next_call_index = call_index.saturating_add(1);
+                let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form);
+                self.write(*index, &Delta { role, tool_calls: Some([call]), ..Delta::default() }, None, out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        if self.choices.is_empty() {
+            self.begin_choice(0, out);
+        }
+        let unfinished: Vec<u32> = self.choices.iter().filter(|(_, choice)| !choice.finished).map(|(index, _)| *index).collect();
+        for index in unfinished {
+            let choice = self.choices.entry(index).or_default();
+            choice.finished = true;
+            let reason = match ending {
+                Ending::Stop if choice.calls_sent > 0 => "tool_calls",
+                Ending::Stop => "stop",
+                Ending::Refusal => "content_filter",
+            };
+            if choice.is_empty() {
+                self.write_text(index, WITHHELD, out);
+            }
+            self.write(index, &Delta::default(), Some(reason), out);
+        }
+        self.seam.close(out);
+        output::terminator(out);
+        self.terminated = true;
+        self.ended = true;
+    }
+
+    pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        self.seam.close(out);
+        out.extend_from_slice(b"data: ");
+        output::failure("api_error", None, message, out);
+        out.extend_from_slice(b"\n\n");
+        self.terminated = true;
+        self.ended = true;
+    }
+
+    /// At a terminator that no finish reason went before: no message may be empty because of us.
+    fn fill_emptied(&mut self, out: &mut Vec<u8>) {
+        let emptied: Vec<u32> =
+            self.choices.iter().filter(|(_, choice)| !choice.finished && choice.was_emptied()).map(|(index, _)| *index).collect();
+        for index in emptied {
+            self.write_text(index, WITHHELD, out);
+        }
+    }
+
+    /// The role, if the choice has not begun yet.
+    fn role(&self, choice: u32) -> Option<&'static str> {
+        (!self.choices.contains_key(&choice)).then_some("assistant")
+    }
+
+    fn write_text(&mut self, index: u32, text: &str, out: &mut Vec<u8>) {
+        let role = self.role(index);
+        self.choices.entry(index).or_default().has_text |= !text.is_empty();
+        self.write(index, &Delta { role, content: Some(text), ..Delta::default() }, None, out);
+    }
+
+    fn write(&mut self, choice: u32, delta: &Delta<'_>, finish_reason: Option<&str>, out: &mut Vec<u8>) {
+        self.seam.close(out);
+        output::chunk(&self.identity, choice, delta, finish_reason, out);
+    }
+}

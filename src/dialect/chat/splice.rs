@@ -1,0 +1,295 @@
+//! Changes a document of chat.completions in place, with the smallest edits. Finds the slots by the same rule as the
+//! decoder and in the same order.
+
+use std::borrow::Cow;
+
+use super::output::ToolCall;
+use crate::block::Chunk;
+use crate::dialect::SlotFate;
+use crate::json::{self, Edits, Member};
+
+/// What becomes of one slot.
+#[derive(Debug)]
+pub(super) struct SlotChange<'a> {
+    pub(super) fate: &'a SlotFate,
+    /// The index that the client knows the tool call by, where it is another than the upstream's.
+    pub(super) call_index: Option<u32>,
+    /// The slot goes on with a tool call that the client has: id and name stay even if the arguments leave.
+    pub(super) continues_call: bool,
+}
+
+/// What becomes of a choice besides its slots.
+#[derive(Debug, Default)]
+pub(super) struct ChoiceChange<'a> {
+    pub(super) choice: u32,
+    /// What takes the place of a finish reason that names tool calls, when none of them is left.
+    pub(super) corrected_reason: Option<&'static str>,
+    /// Text that goes before the content (whole bodies).
+    pub(super) before: String,
+    /// Text that goes after the content (whole bodies).
+    pub(super) after: String,
+    /// Tool calls that are added (whole bodies).
+    pub(super) calls: Vec<&'a Chunk>,
+}
+
+/// The edits of a document.
+#[derive(Debug, Default)]
+pub(super) struct Spliced {
+    pub(super) edits: Edits,
+    /// Whether anything in the document is still of use to a client.
+    pub(super) useful: bool,
+}
+
+/// Works out the edits of `document`: a chunk, or a whole body (where `message` takes the place of `delta`).
+pub(super) fn splice<'c>(
+    document: &str,
+    message_key: &str,
+    slots: impl Iterator<Item = SlotChange<'c>>,
+    choices: &[ChoiceChange<'_>],
+) -> Spliced {
+    let mut splicer = Splicer { document, slots, choices, spliced: Spliced::default(), text_changed: false };
+    let top = json::members(document);
+    splicer.spliced.useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
+    for choice in json::member(&top, "choices").map(json::elements).unwrap_or_default() {
+        splicer.choice(choice, message_key);
+    }
+    splicer.spliced
+}
+
+struct Splicer<'d, 'c, S> {
+    document: &'d str,
+    slots: S,
+    choices: &'c [ChoiceChange<'c>],
+    spliced: Spliced,
+    text_changed: bool,
+}
+
+impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
+    fn choice(&mut self, choice: &'d str, message_key: &str) {
+        let fields = json::members(choice);
+        let index = json::member(&fields, "index").and_then(|index| index.parse().ok()).unwrap_or(0);
+        let change = self.choices.iter().find(|change| change.choice == index);
+        self.text_changed = false;
+        if let Some(message) = json::member(&fields, message_key) {
+            self.message(message, change);
+        }
+        if let Some(reason) = json::member(&fields, "finish_reason") {
+            self.spliced.useful = true;
+            if let Some(changed) = change.and_then(|change| change.corrected_reason)
+                && matches!(json::string(reason).as_ref(), "tool_calls" | "function_call")
+            {
+                self.spliced.edits.replace(json::span(self.document, reason), json::to_text(changed));
+            }
+        }
+        // Log probabilities spell the text out: they leave with it.
+        if let Some(logprobs) = json::member(&fields, "logprobs").filter(|_| self.text_changed) {
+            self.spliced.edits.replace(json::span(self.document, logprobs), "null");
+        }
+    }
+
+    fn message(&mut self, message: &'d str, change: Option<&ChoiceChange<'_>>) {
+        let fields = json::members(message);
+        let mut removed: Vec<&str> = Vec::new();
+        let mut set: Vec<(&str, String)> = Vec::new();
+        self.spliced.useful |= json::member(&fields, "role").is_some();
+        self.text(&fields, "reasoning_content");
+        self.text(&fields, "reasoning");
+        self.content(&fields, change, &mut set);
+        self.text(&fields, "refusal");
+        let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
+        match json::member(&fields, "tool_calls") {
+            Some(calls) => {
+                if !self.tool_calls(calls, added) {
+                    removed.push("tool_calls");
+                }
+            }
+            None if added.is_empty() => {}
+            None => {
+                let calls: Vec<String> = added.iter().map(|chunk| call_text(chunk)).collect();
+                set.push(("tool_calls", format!("[{}]", calls.join(","))));
+            }
+        }
+        if let Some(function) = json::member(&fields, "function_call")
+            && !self.function_call(function)
+        {
+            removed.push("function_call");
+        }
+        self.spliced.edits.edit_object(self.document, message, &fields, &removed, &set);
+    }
+
+    /// The fate of the slot `literal`, a string that is not empty: the text that takes its place, if any does.
+    fn replaced_text(&mut self, literal: &'d str) -> Option<Option<String>> {
+        if json::string(literal).is_empty() {
+            return None;
+        }
+        let change = self.slots.next()?;
+        self.text_changed |= *change.fate != SlotFate::Keep;
+        self.spliced.useful |= *change.fate != SlotFate::Remove;
+        match change.fate {
+            SlotFate::Keep => None,
+            SlotFate::Replace(text) => Some(Some(text.clone())),
+            SlotFate::Remove => Some(None),
+        }
+    }
+
+    fn text(&mut self, fields: &[Member<'d>], key: &str) {
+        let Some(literal) = json::member(fields, key) else {
+            return;
+        };
+        if let Some(text) = self.replaced_text(literal) {
+            self.spliced.edits.replace(json::span(self.document, literal), json::to_text(&text));
+        }
+    }
+
+    fn content(&mut self, fields: &[Member<'d>], change: Option<&ChoiceChange<'_>>, set: &mut Vec<(&'static str, String)>) {
+        let content = json::member(fields, "content");
+        let (before, after) = change.map_or(("", ""), |change| (change.before.as_str(), change.after.as_str()));
+        if let Some(parts) = content.filter(|content| content.starts_with('[')) {
+            return self.content_parts(parts, before, after);
+        }
+        let replaced = content.and_then(|literal| self.replaced_text(literal));
+        if before.is_empty() && after.is_empty() {
+            if let Some(text) = replaced {
+                set.push(("content", json::to_text(&text)));
+            }
+            return;
+        }
+        let own = match replaced {
+            Some(text) => text.map(Cow::Owned),
+            None => content.map(json::string),
+        };
+        let text = [before, own.as_deref().unwrap_or_default(), after].concat();
+        set.push(("content", json::to_text(&text)));
+    }
+
+    fn content_parts(&mut self, parts: &'d str, before: &str, after: &str) {
+        let elements = json::elements(parts);
+        let mut removed = vec![false; elements.len()];
+        for (element, removed) in elements.iter().zip(&mut removed) {
+            let fields = json::members(element);
+            for key in ["text", "refusal"] {
+                let Some(literal) = json::member(&fields, key) else {
+                    continue;
+                };
+                match self.replaced_text(literal) {
+                    None => {}
+                    Some(Some(text)) => {
+                        self.spliced.edits.replace(json::span(self.document, literal), json::to_text(&text));
+                    }
+                    Some(None) => *removed = true,
+                }
+            }
+        }
+        let as_part = |text: &str| (!text.is_empty()).then(|| format!(r#"{{"type":"text","text":{}}}"#, json::to_text(text)));
+        self.edit_list(parts, &elements, &removed, as_part(before).into_iter(), as_part(after).into_iter());
+    }
+
+    /// Takes elements out of the list `list` and puts others at its beginning and end.
+    fn edit_list(
+        &mut self,
+        list: &str,
+        elements: &[&str],
+        removed: &[bool],
+        first: impl Iterator<Item = String>,
+        last: impl Iterator<Item = String>,
+    ) {
+        let ranges: Vec<_> = elements.iter().map(|element| json::span(self.document, element)).collect();
+        let is_removed = |position: usize| removed.get(position).copied().unwrap_or(false);
+        let mut has_items = (0..elements.len()).any(|position| !is_removed(position));
+        let list = json::span(self.document, list);
+        let edits = &mut self.spliced.edits;
+        for item in first {
+            let comma = if core::mem::replace(&mut has_items, true) { "," } else { "" };
+            edits.insert(list.start.saturating_add(1), format!("{item}{comma}"));
+        }
+        edits.remove_items(&ranges, is_removed);
+        for item in last {
+            let comma = if core::mem::replace(&mut has_items, true) { "," } else { "" };
+            edits.insert(list.end.saturating_sub(1), format!("{comma}{item}"));
+        }
+    }
+
+    /// Whether any tool call is left.
+    fn tool_calls(&mut self, calls: &'d str, added: &[&Chunk]) -> bool {
+        let elements = json::elements(calls);
+        let mut removed = vec![false; elements.len()];
+        for (element, removed) in elements.iter().zip(&mut removed) {
+            *removed = !self.tool_call(element);
+            self.spliced.useful |= !*removed;
+        }
+        let is_left = elements.is_empty() || !added.is_empty() || removed.contains(&false);
+        if is_left {
+            let added = added.iter().map(|chunk| call_text(chunk));
+            self.edit_list(calls, &elements, &removed, core::iter::empty(), added);
+        }
+        is_left
+    }
+
+    /// Whether the tool call is left.
+    fn tool_call(&mut self, call: &'d str) -> bool {
+        let Some(change) = self.slots.next() else {
+            return true;
+        };
+        let fields = json::members(call);
+        let (key, text_key) =
+            if json::member(&fields, "custom").is_some() { ("custom", "input") } else { ("function", "arguments") };
+        let inner = json::member(&fields, key);
+        let inner_fields = inner.map(json::members).unwrap_or_default();
+        let arguments = match change.fate {
+            SlotFate::Keep => None,
+            SlotFate::Replace(arguments) => Some(arguments.as_str()),
+            SlotFate::Remove => {
+                let says_who = |fields: &[Member<'_>], key| json::member(fields, key).is_some_and(|literal| literal != "\"\"");
+                if !change.continues_call || !(says_who(&fields, "id") || says_who(&inner_fields, "name")) {
+                    return false;
+                }
+                Some("")
+            }
+        };
+        if let (Some(index), Some(old)) = (change.call_index, json::member(&fields, "index")) {
+            self.spliced.edits.replace(json::span(self.document, old), index.to_string());
+        }
+        if let Some(arguments) = arguments {
+            let arguments = json::to_text(arguments);
+            match inner {
+                Some(inner) => {
+                    self.spliced.edits.edit_object(self.document, inner, &inner_fields, &[], &[(text_key, arguments)]);
+                }
+                None => {
+                    let inner = format!(r#"{{"{text_key}":{arguments}}}"#);
+                    self.spliced.edits.edit_object(self.document, call, &fields, &[], &[(key, inner)]);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether the function call is left.
+    fn function_call(&mut self, function: &'d str) -> bool {
+        let Some(change) = self.slots.next() else {
+            return true;
+        };
+        let fields = json::members(function);
+        let arguments = match change.fate {
+            SlotFate::Keep => None,
+            SlotFate::Replace(arguments) => Some(arguments.as_str()),
+            SlotFate::Remove if change.continues_call && json::member(&fields, "name").is_some() => Some(""),
+            SlotFate::Remove => return false,
+        };
+        self.spliced.useful = true;
+        if let Some(arguments) = arguments {
+            let arguments = json::to_text(arguments);
+            self.spliced.edits.edit_object(self.document, function, &fields, &[], &[("arguments", arguments)]);
+        }
+        true
+    }
+}
+
+fn call_text(chunk: &Chunk) -> String {
+    match chunk {
+        Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
+            json::to_text(&ToolCall::new(None, call_id, name, arguments, *free_form))
+        }
+        Chunk::Text { .. } => String::new(),
+    }
+}

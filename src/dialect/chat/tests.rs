@@ -1,0 +1,545 @@
+use crate::block::{BlockKind, build_text_chunk};
+use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
+use crate::dialect::{
+    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, SlotFate, TooLate,
+};
+use crate::sse;
+
+const CHAT: Dialect = Dialect::ChatCompletions;
+
+/// A chunk whose one choice has this delta, and none or this finish reason.
+fn chunk(delta: &str, finish_reason: &str) -> String {
+    let finish_reason = if finish_reason.is_empty() { "null".to_owned() } else { format!("{finish_reason:?}") };
+    format!(
+        r#"{{"id":"c1","created":7,"model":"m","system_fingerprint":"fp","choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish_reason}}}]}}"#
+    )
+}
+
+fn call(index: u32, rest: &str) -> String {
+    chunk(&format!(r#"{{"tool_calls":[{{"index":{index},{rest}}}]}}"#), "")
+}
+
+fn streamed(chunks: &[String]) -> String {
+    let mut data: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    data.push("[DONE]");
+    stream(&data)
+}
+
+fn parts(chunks: &[String]) -> Vec<String> {
+    let transcript = keep(CHAT, &streamed(chunks));
+    assert_eq!(transcript.error, None);
+    transcript.parts
+}
+
+/// A stream whose pieces of the tool calls `removed` (by name, or by block where the name does not stand) are removed.
+fn without_blocks(chunks: &[String], removed: &[u32]) -> Transcript {
+    run(
+        CHAT,
+        [streamed(chunks).as_bytes()],
+        |piece| {
+            if removed.contains(&piece.block.0) { SlotFate::Remove } else { SlotFate::Keep }
+        },
+    )
+}
+
+/// What a client makes of a stream, choice 0: content, tool calls as `index id name arguments`, finish reasons.
+fn client(output: &[u8]) -> (String, Vec<String>, Vec<String>) {
+    let (mut content, mut calls, mut reasons) = (String::new(), Vec::<[String; 4]>::new(), Vec::new());
+    for chunk in data_of(output) {
+        for choice in chunk["choices"].as_array().unwrap() {
+            assert!(reasons.is_empty(), "nothing of a choice follows its finish reason");
+            content.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+            for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+                let index = call["index"].to_string();
+                let position = calls.iter().position(|call| call[0] == index).unwrap_or_else(|| {
+                    assert_eq!(index, calls.len().to_string(), "indices are dense");
+                    calls.push([index.clone(), String::new(), String::new(), String::new()]);
+                    calls.len() - 1
+                });
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                calls[position][1] += &text(&call["id"]);
+                calls[position][2] += &text(&call["function"]["name"]);
+                calls[position][3] += &text(&call["function"]["arguments"]);
+            }
+            reasons.extend(choice["finish_reason"].as_str().map(str::to_owned));
+        }
+    }
+    (content, calls.iter().map(|call| call.join(" ")).collect(), reasons)
+}
+
+#[test]
+fn text_is_one_block_until_the_finish_reason() {
+    let chunks = [
+        chunk(r#"{"role":"assistant","content":""}"#, ""),
+        chunk(r#"{"content":"a\n\"\u00e9\ud83d\ude00"}"#, ""),
+        chunk(r#"{"content":"b"}"#, ""),
+        chunk("{}", "stop"),
+    ];
+    assert_eq!(parts(&chunks), [r#"0:Text^"a\n\"é😀""#, r#"0:Text"b""#, "0:stop", "finish 0 stop", "end"]);
+}
+
+#[test]
+fn every_kind_of_text_is_a_block_of_its_own() {
+    let chunks = [
+        chunk(r#"{"reasoning_content":"r"}"#, ""),
+        chunk(r#"{"reasoning":"s"}"#, ""),
+        chunk(r#"{"content":"t","refusal":"u"}"#, "stop"),
+    ];
+    let expected = [
+        r#"0:Reasoning^"r""#,
+        r#"0:Reasoning"s""#,
+        r#"1:Text^"t""#,
+        r#"2:Refusal^"u""#,
+        "0:stop",
+        "1:stop",
+        "2:stop",
+        "finish 0 stop",
+        "end",
+    ];
+    assert_eq!(parts(&chunks), expected);
+}
+
+#[test]
+fn content_may_be_a_list_of_parts() {
+    let chunks = [chunk(r#"{"content":[{"type":"text","text":"a"},{"type":"x","x":1},{"type":"text","text":"b"}]}"#, "stop")];
+    assert_eq!(parts(&chunks), [r#"0:Text^"a""#, r#"0:Text"b""#, "0:stop", "finish 0 stop", "end"]);
+}
+
+#[test]
+fn a_tool_call_stops_where_its_arguments_close() {
+    let chunks = [
+        call(0, r#""id":"x","type":"function","function":{"name":"f","arguments":""}"#),
+        call(0, r#""function":{"arguments":"{\"a\":"}"#),
+        call(0, r#""function":{"arguments":"\"}\\\"\"}"}"#),
+        call(1, r#""id":"y","function":{"name":"g","arguments":"{}"}"#),
+        chunk("{}", "tool_calls"),
+    ];
+    let expected = [
+        "0:ToolCall^[x,f]",
+        r#"0:ToolCall"{\"a\":""#,
+        r#"0:ToolCall$"\"}\\\"\"}""#,
+        r#"1:ToolCall^$[y,g]"{}""#,
+        "finish 0 tool_calls",
+        "end",
+    ];
+    assert_eq!(parts(&chunks), expected);
+}
+
+#[test]
+fn tool_calls_are_told_apart_however_they_come() {
+    let cases: &[(&str, &[String], &[&str])] = &[
+        (
+            "several in one chunk, with content and finish reason",
+            &[chunk(
+                r#"{"content":"t","tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"}},{"index":1,"id":"y","function":{"name":"g","arguments":"{}"}}]}"#,
+                "tool_calls",
+            )],
+            &[r#"0:Text^"t""#, r#"1:ToolCall^$[x,f]"{}""#, r#"2:ToolCall^$[y,g]"{}""#, "0:stop", "finish 0 tool_calls"],
+        ),
+        (
+            "interleaved",
+            &[
+                call(0, r#""id":"x","function":{"name":"f","arguments":"{"}"#),
+                call(1, r#""id":"y","function":{"name":"g","arguments":"{"}"#),
+                call(0, r#""function":{"arguments":"}"}"#),
+                call(1, r#""function":{"arguments":"}"}"#),
+            ],
+            &[r#"0:ToolCall^[x,f]"{""#, r#"1:ToolCall^[y,g]"{""#, r#"0:ToolCall$"}""#, r#"1:ToolCall$"}""#],
+        ),
+        (
+            "name and id late",
+            &[call(0, r#""function":{"arguments":"{}"}"#), call(0, r#""function":{"name":"f"}"#), call(0, r#""id":"x""#)],
+            &[r#"0:ToolCall^"{}""#, "0:ToolCall$[,f]", "0:ToolCall[x,]"],
+        ),
+        (
+            "id and name repeated",
+            &[
+                call(0, r#""id":"x","function":{"name":"f","arguments":"{"}"#),
+                call(0, r#""id":"x","function":{"name":"f","arguments":"}"}"#),
+            ],
+            &[r#"0:ToolCall^[x,f]"{""#, r#"0:ToolCall$"}""#],
+        ),
+        (
+            "without index",
+            &[
+                chunk(r#"{"tool_calls":[{"id":"x","function":{"name":"f","arguments":"{"}}]}"#, ""),
+                chunk(r#"{"tool_calls":[{"function":{"arguments":"}"}}]}"#, ""),
+                chunk(r#"{"tool_calls":[{"id":"y","function":{"name":"f","arguments":"{}"}}]}"#, ""),
+            ],
+            &[r#"0:ToolCall^[x,f]"{""#, r#"0:ToolCall$"}""#, r#"1:ToolCall^$[y,f]"{}""#],
+        ),
+        (
+            "the same index for every call",
+            &[
+                call(0, r#""id":"x","function":{"name":"f","arguments":"{}"}"#),
+                call(0, r#""id":"y","function":{"name":"f","arguments":"{}"}"#),
+            ],
+            &[r#"0:ToolCall^$[x,f]"{}""#, r#"1:ToolCall^$[y,f]"{}""#],
+        ),
+        (
+            "bytes after the end",
+            &[
+                call(0, r#""id":"x","function":{"name":"f","arguments":"{}"}"#),
+                call(0, r#""function":{"arguments":" {\"b\":1}"}"#),
+            ],
+            &[r#"0:ToolCall^$[x,f]"{}""#, r#"0:ToolCall" {\"b\":1}""#],
+        ),
+        (
+            "custom tool",
+            &[
+                call(0, r#""id":"x","type":"custom","custom":{"name":"f","input":""}"#),
+                call(0, r#""custom":{"input":"{} ls"}"#),
+                chunk("{}", "tool_calls"),
+            ],
+            &["0:ToolCall^[x,f] free", r#"0:ToolCall"{} ls" free"#, "0:stop", "finish 0 tool_calls"],
+        ),
+        (
+            "legacy function call",
+            &[
+                chunk(r#"{"function_call":{"name":"f","arguments":"{"}}"#, ""),
+                chunk(r#"{"function_call":{"arguments":"}"}}"#, "function_call"),
+            ],
+            &[r#"0:ToolCall^[,f]"{""#, r#"0:ToolCall$"}""#, "finish 0 function_call"],
+        ),
+        (
+            "content after a tool call",
+            &[call(0, r#""id":"x","function":{"name":"f","arguments":"{}"}"#), chunk(r#"{"content":"t"}"#, "stop")],
+            &[r#"0:ToolCall^$[x,f]"{}""#, r#"1:Text^"t""#, "1:stop", "finish 0 stop"],
+        ),
+    ];
+    for (case, chunks, expected) in cases {
+        let mut expected = expected.to_vec();
+        expected.push("end");
+        assert_eq!(parts(chunks), expected, "{case}");
+    }
+}
+
+#[test]
+fn an_open_tool_call_is_cut_by_length_and_by_the_end_but_complete_at_the_terminator() {
+    let open = call(0, r#""id":"x","function":{"name":"f","arguments":"{"}"#);
+    let last = |parts: Vec<String>| parts[1..].join(" ");
+    assert_eq!(last(parts(&[open.clone(), chunk("{}", "length")])), "0:cut finish 0 length end");
+    assert_eq!(last(parts(&[open.clone()])), "0:stop end");
+    assert_eq!(last(keep(CHAT, &stream(&[&open])).parts), "0:cut");
+}
+
+#[test]
+fn every_choice_has_its_own_blocks_and_finish_reason() {
+    let chunks = [
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#.to_owned(),
+        r#"{"choices":[{"index":1,"delta":{"content":"c"},"finish_reason":"stop"}]}"#.to_owned(),
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}"#.to_owned(),
+    ];
+    let expected =
+        [r#"0:Text^"a""#, r#"1:Text@1^"b""#, r#"1:Text@1"c""#, "1:stop", "finish 1 stop", "0:cut", "finish 0 length", "end"];
+    assert_eq!(parts(&chunks), expected);
+}
+
+#[test]
+fn documents_without_content_keep_their_place() {
+    let role = |event: &str| {
+        let mut frame = Frame::default();
+        let mut parser = sse::Parser::new(1000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        Decoder::new(CHAT).event(&event, &mut frame, &mut |_| {}).unwrap();
+        assert!(frame.slots.is_empty());
+        frame.role
+    };
+    let cases = [
+        (": keep-alive\n\n", FrameRole::Free),
+        ("\n", FrameRole::Free),
+        ("data:\n\n", FrameRole::Free),
+        ("data: {\"choices\":[],\"usage\":{}}\n\n", FrameRole::Content),
+        ("data: {\"prompt_filter_results\":[1]}\n\n", FrameRole::Content),
+        ("data: {\"error\":{\"message\":\"x\"}}\n\n", FrameRole::Failure),
+        ("data: [DONE]\n\n", FrameRole::Terminator),
+        ("data: [DONE] \n\n", FrameRole::Terminator),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(role(event), expected, "{event:?}");
+    }
+}
+
+#[test]
+fn what_readers_could_take_differently_is_an_error() {
+    let malformed = |at| DecodeError::Malformed { at };
+    let cases: Vec<(&str, String, DecodeError)> = vec![
+        ("not JSON", "{".to_owned(), malformed(0)),
+        ("not an object", "3".to_owned(), malformed(0)),
+        ("duplicate key", r#"{"choices":[],"choices":[]}"#.to_owned(), malformed(22)),
+        ("duplicate key by escape", chunk(r#"{"content":"a","c\u006fntent":"b"}"#, ""), malformed(0)),
+        ("index in a string", r#"{"choices":[{"index":"0","delta":{}}]}"#.to_owned(), malformed(22)),
+        ("negative index", r#"{"choices":[{"index":-1,"delta":{}}]}"#.to_owned(), malformed(22)),
+        ("content of another type", chunk(r#"{"content":3}"#, ""), malformed(0)),
+        ("arguments as an object", call(0, r#""function":{"arguments":{}}"#), malformed(0)),
+        ("lone surrogate", chunk(r#"{"content":"a\ud83d"}"#, ""), DecodeError::LoneSurrogate),
+        ("lone low surrogate", chunk(r#"{"content":"\ude00"}"#, ""), DecodeError::LoneSurrogate),
+        (
+            "another name for a call",
+            streamed(&[]).replace("data: [DONE]\n\n", "")
+                + &chunk(r#"{"tool_calls":[{"index":0,"function":{"name":"f"}},{"index":0,"function":{"name":"g"}}]}"#, ""),
+            DecodeError::OutOfOrder { what: "a tool call changes its id or name" },
+        ),
+    ];
+    for (case, data, expected) in cases {
+        let transcript = keep(CHAT, &stream(&[&data]));
+        assert!(transcript.parts.is_empty(), "{case}: nothing is reported");
+        let error = transcript.error.unwrap_or_else(|| panic!("{case} passes"));
+        let same_place = expected == malformed(0) && matches!(error, DecodeError::Malformed { .. });
+        assert!(same_place || error == expected, "{case}: {error:?}");
+    }
+    let invalid_utf8 = run(CHAT, [&b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"[..]], |_| SlotFate::Keep);
+    assert_eq!(invalid_utf8.error, Some(DecodeError::Utf8 { at: 19 }));
+}
+
+#[test]
+fn odd_but_unambiguous_json_is_read_as_clients_read_it() {
+    let deep = format!(r#"{{"x":{}{},"choices":[]}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    assert_eq!(parts(&[deep]), ["end"], "depth of what is not read does not matter");
+    let odd = r#"{"big":1e999,"choices":[{"index":0,"delta":{"\u0063ontent":"\u0061\u0000"}}]}"#;
+    assert_eq!(parts(&[odd.to_owned()]), [r#"0:Text^"a\0""#, "0:stop", "end"]);
+}
+
+#[test]
+fn blocks_and_choices_are_bounded() {
+    let many = |item: &dyn Fn(usize) -> String| {
+        let items: Vec<String> = (0..=MAX_BLOCKS).map(item).collect();
+        items.join(",")
+    };
+    let calls = many(&|index| format!(r#"{{"index":{index}}}"#));
+    let choices = many(&|index| format!(r#"{{"index":{index},"delta":{{}}}}"#));
+    for data in [chunk(&format!(r#"{{"tool_calls":[{calls}]}}"#), ""), format!(r#"{{"choices":[{choices}]}}"#)] {
+        assert_eq!(keep(CHAT, &stream(&[&data])).error, Some(DecodeError::TooManyBlocks));
+    }
+}
+
+fn two_calls() -> Vec<String> {
+    vec![
+        chunk(r#"{"role":"assistant","content":null}"#, ""),
+        call(0, r#""id":"x","function":{"name":"f","arguments":""}"#),
+        call(0, r#""function":{"arguments":"{}"}"#),
+        call(1, r#""id":"y","function":{"name":"g","arguments":""}"#),
+        call(1, r#""function":{"arguments":"{}"}"#),
+        chunk("{}", "tool_calls"),
+        r#"{"choices":[],"usage":{"total_tokens":3}}"#.to_owned(),
+    ]
+}
+
+#[test]
+fn calls_that_are_left_close_the_gap_of_removed_ones() {
+    let chunks = two_calls();
+    assert_eq!(
+        client(&without_blocks(&chunks, &[0]).output),
+        (String::new(), vec!["0 y g {}".into()], vec!["tool_calls".into()])
+    );
+    assert_eq!(
+        client(&without_blocks(&chunks, &[1]).output),
+        (String::new(), vec!["0 x f {}".into()], vec!["tool_calls".into()])
+    );
+}
+
+#[test]
+fn a_message_whose_calls_are_all_removed_says_so_and_just_stops() {
+    let removed = without_blocks(&two_calls(), &[0, 1]);
+    let (content, calls, reasons) = client(&removed.output);
+    assert!(!content.is_empty() && calls.is_empty());
+    assert_eq!(reasons, ["stop"]);
+    assert!(removed.output().contains("total_tokens") && removed.output().ends_with("data: [DONE]\n\n"));
+    assert_eq!(removed.output().matches("\n\n").count(), 5, "chunks with nothing left are not written: {}", removed.output());
+}
+
+#[test]
+fn other_finish_reasons_are_preserved() {
+    let mut chunks = two_calls();
+    chunks[5] = chunk("{}", "length");
+    assert_eq!(client(&without_blocks(&chunks, &[0, 1]).output).2, ["length"]);
+}
+
+#[test]
+fn removed_text_takes_its_log_probabilities_along_and_leaves_the_rest() {
+    let chunk = r#"{ "n":1.0, "choices" : [{"delta":{"role":"assistant", "content":"secret","tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"}}]},"index":0,"logprobs":{"content":[{"token":"secret"}]}}],"obfuscation":"z"}"#;
+    let removed =
+        run(
+            CHAT,
+            [stream(&[chunk]).as_bytes()],
+            |piece| {
+                if piece.kind == BlockKind::Text { SlotFate::Remove } else { SlotFate::Keep }
+            },
+        );
+    let expected = chunk.replace(r#""secret","#, "null,").replace(r#"{"content":[{"token":"secret"}]}"#, "null");
+    assert_eq!(removed.output(), stream(&[&expected]));
+}
+
+#[test]
+fn replaced_text_and_arguments_stand_where_the_old_ones_stood() {
+    let cases = [
+        (r#"{"content":"a\n"}"#, r#"{"content":"<\"new\">"}"#),
+        (r#"{"content":[{"type":"text","text":"a"},{"x":1}]}"#, r#"{"content":[{"type":"text","text":"<\"new\">"},{"x":1}]}"#),
+        (
+            r#"{"tool_calls":[{"function":{"arguments":"{"},"index":0}]}"#,
+            r#"{"tool_calls":[{"function":{"arguments":"<\"new\">"},"index":0}]}"#,
+        ),
+        (
+            r#"{"tool_calls":[{"index":0,"id":"x"}]}"#,
+            r#"{"tool_calls":[{"function":{"arguments":"<\"new\">"},"index":0,"id":"x"}]}"#,
+        ),
+        (
+            r#"{"tool_calls":[{"index":0,"custom":{"input":"a"}}]}"#,
+            r#"{"tool_calls":[{"index":0,"custom":{"input":"<\"new\">"}}]}"#,
+        ),
+        (r#"{"function_call":{"name":"f"}}"#, r#"{"function_call":{"arguments":"<\"new\">","name":"f"}}"#),
+    ];
+    for (delta, expected) in cases {
+        let replaced = run(CHAT, [stream(&[&chunk(delta, "")]).as_bytes()], |_| SlotFate::Replace("<\"new\">".to_owned()));
+        assert_eq!(replaced.output(), stream(&[&chunk(expected, "")]), "{delta}");
+    }
+}
+
+#[test]
+fn a_call_that_has_left_keeps_an_id_that_comes_late() {
+    let chunks = [
+        call(0, r#""function":{"name":"f","arguments":"{}"}"#),
+        call(0, r#""id":"x","function":{"arguments":" "}"#),
+        chunk("{}", "tool_calls"),
+    ];
+    let removed = run(CHAT, [streamed(&chunks).as_bytes()], |piece| if piece.starts { SlotFate::Keep } else { SlotFate::Remove });
+    assert_eq!(client(&removed.output).1, ["0 x f {}"]);
+}
+
+#[test]
+fn calls_of_a_server_that_repeats_an_index_leave_apart() {
+    let chunks = [
+        call(0, r#""id":"x","function":{"name":"f","arguments":"{}"}"#),
+        call(0, r#""id":"y","function":{"name":"g","arguments":"{}"}"#),
+        chunk("{}", "tool_calls"),
+    ];
+    assert_eq!(client(&without_blocks(&chunks, &[]).output).1, ["0 x f {}", "1 y g {}"]);
+}
+
+#[test]
+fn an_edited_event_keeps_its_other_lines() {
+    let raw = "id: 4\r\nevent: e\r\ndata: {\"choices\":[{\"delta\":\r\ndata: {\"content\":\"a\"}}]}\r\n: c\r\n\r\n";
+    let edited = run(CHAT, [raw.as_bytes()], |_| SlotFate::Replace("b".to_owned()));
+    assert_eq!(edited.output(), raw.replace("\"a\"", "\"b\""));
+}
+
+/// An encoder that has let `chunks` pass.
+fn encoder_after(chunks: &[String]) -> (Encoder, Vec<u8>) {
+    let (mut encoder, mut decoder, mut frame, mut out) = (Encoder::new(CHAT), Decoder::new(CHAT), Frame::default(), Vec::new());
+    for chunk in chunks {
+        let event = stream(&[chunk]);
+        let mut parser = sse::Parser::new(10_000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+        let fates = vec![SlotFate::Keep; frame.slots.len()];
+        encoder.event(event.raw, &frame, &fates, &mut out);
+    }
+    out.clear();
+    (encoder, out)
+}
+
+#[test]
+fn own_chunks_look_like_the_upstreams() {
+    let (mut encoder, mut out) = encoder_after(&[chunk(r#"{"role":"assistant","content":""}"#, "")]);
+    encoder.chunk(&build_text_chunk(0, "a\"b"), &mut out).unwrap();
+    let expected = r#"data: {"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":"a\"b"},"finish_reason":null}]}"#;
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n\n"));
+}
+
+#[test]
+fn a_stream_can_be_ended_at_any_place() {
+    for (passed, ending, reason) in [
+        (vec![], Ending::Refusal, "content_filter"),
+        (vec![chunk(r#"{"content":"a"}"#, "")], Ending::Stop, "stop"),
+        (two_calls()[..3].to_vec(), Ending::Stop, "tool_calls"),
+    ] {
+        let (mut encoder, mut out) = encoder_after(&passed);
+        encoder.end(ending, &mut out);
+        let (content, _, reasons) = client(&out);
+        assert_eq!(reasons, [reason]);
+        assert_eq!(content.is_empty(), !passed.is_empty(), "an empty message says why");
+        assert!(out.ends_with(b"data: [DONE]\n\n"));
+        let length = out.len();
+        encoder.end(ending, &mut out);
+        encoder.failure("late", &mut out);
+        assert_eq!(encoder.chunk(&build_text_chunk(0, "late"), &mut out), Err(TooLate));
+        assert_eq!(out.len(), length, "nothing follows the terminator");
+    }
+}
+
+#[test]
+fn text_cannot_follow_a_finish_reason() {
+    let (mut encoder, mut out) = encoder_after(&[chunk(r#"{"content":"a"}"#, "stop")]);
+    assert_eq!(encoder.chunk(&build_text_chunk(0, "late"), &mut out), Err(TooLate));
+}
+
+#[test]
+fn a_failure_is_an_error_object_and_no_terminator_follows() {
+    let (mut encoder, mut out) = encoder_after(&[]);
+    encoder.failure("why", &mut out);
+    encoder.end(Ending::Stop, &mut out);
+    let expected = r#"data: {"error":{"message":"why","type":"api_error","param":null,"code":null}}"#;
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n\n"));
+}
+
+#[test]
+fn own_events_stand_apart_from_an_event_that_lacks_its_blank_line() {
+    let mut encoder = Encoder::new(CHAT);
+    let mut out = Vec::new();
+    encoder.event(b"data: {\"choices\":[]}\n", &Frame::default(), &[], &mut out);
+    encoder.failure("why", &mut out);
+    assert!(out.starts_with(b"data: {\"choices\":[]}\n\ndata: {\"error\""));
+}
+
+const BODY: &str = r#"{"id":"c", "choices":[{"index":0,"message":{"role":"assistant","content":"hi","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"y","type":"custom","custom":{"name":"g","input":"ls"}}]},"logprobs":{"content":[]},"finish_reason":"tool_calls"}],"usage":{"total_tokens":1}}"#;
+
+#[test]
+fn a_whole_body_gives_the_same_blocks() {
+    let (parts, output) = run_body(CHAT, BODY, |_| SlotFate::Keep, &[]).unwrap();
+    let expected = [r#"0:Text^$"hi""#, r#"1:ToolCall^$[x,f]"{}""#, r#"2:ToolCall^$[y,g]"ls" free"#, "finish 0 tool_calls", "end"];
+    assert_eq!(parts, expected);
+    assert_eq!(output, BODY);
+}
+
+#[test]
+fn a_whole_body_can_be_edited() {
+    let without_calls = BODY.replace(r#","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"y","type":"custom","custom":{"name":"g","input":"ls"}}]"#, "");
+    let stopped = without_calls.replace(r#""finish_reason":"tool_calls""#, r#""finish_reason":"stop""#);
+    let insertion = |before, text: &str| Insertion { before, chunk: build_text_chunk(0, text) };
+    let is_call = |piece: &Piece<'_>| piece.kind == BlockKind::ToolCall;
+    let remove_calls = |piece: &Piece<'_>| {
+        if is_call(piece) { SlotFate::Remove } else { SlotFate::Keep }
+    };
+    let edit =
+        |fate: &dyn Fn(&Piece<'_>) -> SlotFate, insertions: &[Insertion]| run_body(CHAT, BODY, fate, insertions).unwrap().1;
+    assert_eq!(edit(&remove_calls, &[]), stopped);
+    assert_eq!(edit(&remove_calls, &[insertion(1, " blocked")]), stopped.replace("\"hi\"", "\"hi blocked\""));
+    assert_eq!(edit(&|_| SlotFate::Keep, &[insertion(0, "so: ")]), BODY.replace("\"hi\"", "\"so: hi\""));
+    let emptied: serde_json::Value = serde_json::from_str(&edit(&|_| SlotFate::Remove, &[])).unwrap();
+    assert!(!emptied["choices"][0]["message"]["content"].as_str().unwrap().is_empty(), "never an empty message");
+    assert_eq!(emptied["choices"][0]["logprobs"], serde_json::Value::Null);
+    let one_left = edit(
+        &|piece| {
+            if piece.name == "f" { SlotFate::Remove } else { SlotFate::Keep }
+        },
+        &[],
+    );
+    assert_eq!(one_left, BODY.replace(r#"{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},"#, ""));
+    let replaced = edit(
+        &|piece| {
+            if piece.name == "f" { SlotFate::Replace("{\"b\":1}".to_owned()) } else { SlotFate::Keep }
+        },
+        &[],
+    );
+    assert_eq!(replaced, BODY.replace(r#""arguments":"{}""#, r#""arguments":"{\"b\":1}""#));
+}
+
+#[test]
+fn a_body_without_content_gets_some_when_its_calls_are_removed() {
+    let body = r#"{"choices":[{"message":{"tool_calls":[{"id":"x","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+    let (_, output) = run_body(CHAT, body, |_| SlotFate::Remove, &[]).unwrap();
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let choice = &output["choices"][0];
+    assert!(choice["message"]["content"].is_string() && choice["message"].get("tool_calls").is_none());
+    assert_eq!(choice["finish_reason"], "stop");
+}

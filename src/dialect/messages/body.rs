@@ -1,0 +1,120 @@
+//! Writes whole bodies of messages.
+
+use serde_json::value::RawValue;
+
+use super::encode::{Encoder, start_value};
+use super::output::ContentBlock;
+use crate::block::{BlockKind, Chunk};
+use crate::dialect::framing::WITHHELD;
+use crate::dialect::{Frame, Insertion, Slot, SlotFate};
+use crate::json::{self, Edits};
+
+impl Encoder {
+    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
+        let untouched = insertions.is_empty() && fates.iter().all(|fate| *fate == SlotFate::Keep);
+        let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
+            return out.extend_from_slice(raw);
+        };
+        let fields = json::members(document);
+        let Some(content) = json::member(&fields, "content") else {
+            return out.extend_from_slice(raw);
+        };
+        let mut writer = ContentWriter::default();
+        let elements = json::elements(content);
+        for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
+            writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
+            writer.element(element, slot, fates.get(position).unwrap_or(&SlotFate::Keep));
+        }
+        writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
+        if writer.lost && !writer.has_content {
+            writer.text(WITHHELD);
+        }
+        let mut edits = Edits::default();
+        edits.replace(json::span(document, content), format!("[{}]", writer.elements.join(",")));
+        let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
+        if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
+            edits.replace(json::span(document, reason), r#""end_turn""#);
+        }
+        edits.apply(raw, out);
+    }
+}
+
+/// Puts the elements of `content` together anew.
+#[derive(Default)]
+struct ContentWriter {
+    elements: Vec<String>,
+    /// Where the first tool call of the client stands: no text may follow it.
+    first_call: Option<usize>,
+    calls_removed: bool,
+    has_content: bool,
+    lost: bool,
+}
+
+impl ContentWriter {
+    fn element(&mut self, element: &str, slot: &Slot, fate: &SlotFate) {
+        let (key, is_text) = if slot.kind == BlockKind::Text { ("text", true) } else { ("input", false) };
+        let fields = json::members(element);
+        let own = json::member(&fields, key);
+        let replacement = match fate {
+            SlotFate::Keep => None,
+            // A text block may not be empty.
+            SlotFate::Replace(text) if !(is_text && text.is_empty()) => Some(text),
+            SlotFate::Replace(_) | SlotFate::Remove => {
+                self.lost = true;
+                self.calls_removed |= slot.kind == BlockKind::ToolCall;
+                return;
+            }
+        };
+        self.has_content |= match slot.kind {
+            BlockKind::Text => replacement.is_some() || own.is_some_and(|text| !json::string(text).is_empty()),
+            BlockKind::ToolCall | BlockKind::ServerToolCall | BlockKind::ToolResult => true,
+            BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => false,
+        };
+        if slot.kind == BlockKind::ToolCall {
+            self.first_call.get_or_insert(self.elements.len());
+        }
+        let mut edited = element.to_owned();
+        if let Some(text) = replacement.filter(|_| is_text || slot.kind.is_tool_call()) {
+            let mut edits = Edits::default();
+            edits.edit_object(element, element, &fields, &[], &[(key, start_value(slot.kind, text))]);
+            let mut bytes = Vec::with_capacity(element.len());
+            edits.apply(element.as_bytes(), &mut bytes);
+            edited = String::from_utf8(bytes).unwrap_or(edited);
+        }
+        self.elements.push(edited);
+    }
+
+    fn insert<'i>(&mut self, insertions: impl Iterator<Item = &'i Insertion>) {
+        for insertion in insertions {
+            match &insertion.chunk {
+                Chunk::Text { text, .. } => self.text(text),
+                Chunk::ToolCall { call_id, name, arguments, .. } => self.call(call_id, name, arguments),
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.has_content = true;
+        let element = json::to_text(&ContentBlock::Text { text });
+        match &mut self.first_call {
+            Some(position) => {
+                self.elements.insert((*position).min(self.elements.len()), element);
+                *position = position.saturating_add(1);
+            }
+            None => self.elements.push(element),
+        }
+    }
+
+    fn call(&mut self, id: &str, name: &str, arguments: &str) {
+        let input = start_value(BlockKind::ToolCall, arguments);
+        let Ok(input) = serde_json::from_str::<&RawValue>(&input) else {
+            return;
+        };
+        self.has_content = true;
+        self.first_call.get_or_insert(self.elements.len());
+        self.elements.push(json::to_text(&ContentBlock::ToolUse { id, name, input }));
+    }
+}

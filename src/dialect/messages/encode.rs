@@ -1,0 +1,500 @@
+//! Writes the stream of messages.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::is_empty_input;
+use super::output::{ContentBlock, Delta, Event, Failure, FinalUsage, Identity, Message, MessageDelta};
+use crate::block::{BlockId, BlockKind, Chunk};
+use crate::dialect::framing::{Seam, WITHHELD, with_data};
+use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotFate, TooLate};
+use crate::json::{self, Edits};
+
+/// What is read of an event that passes, where the encoder has to know more than the frame tells.
+#[derive(Deserialize)]
+struct Passing<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<PassingMessage<'a>>,
+    usage: Option<PassingUsage>,
+}
+
+#[derive(Deserialize)]
+struct PassingMessage<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    usage: Option<PassingUsage>,
+}
+
+#[derive(Deserialize)]
+struct PassingUsage {
+    output_tokens: Option<u64>,
+}
+
+/// A content block that is open at the client.
+#[derive(Debug, Clone, Copy)]
+struct OpenBlock {
+    block: BlockId,
+    kind: BlockKind,
+    /// The index that the client knows it by.
+    index: u32,
+    /// Whether that is another than the upstream's.
+    renumbered: bool,
+    has_text: bool,
+    /// Some of it was removed.
+    lost: bool,
+}
+
+/// The message as the client sees it.
+#[derive(Debug, Default)]
+struct Progress {
+    open: SmallVec<[OpenBlock; 2]>,
+    next_index: u32,
+    /// Its blocks do not leave as they came any more: the client needs indices of our own.
+    renumbers: bool,
+    /// It has text, a tool call or a tool result.
+    has_content: bool,
+    /// Something of it was removed.
+    lost: bool,
+    calls_sent: u32,
+    calls_removed: u32,
+    /// Its stop reason has left.
+    finished: bool,
+}
+
+/// Writes the documents of one response.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    identity: Identity,
+    message: Option<Progress>,
+    /// Chunks of policies that wait for the message to begin, or for a block to end.
+    waiting: Vec<Chunk>,
+    /// Blocks whose beginning was seen.
+    begun: u32,
+    output_tokens: u64,
+    /// The terminator or an error has left: nothing of our own may follow.
+    terminated: bool,
+    /// The end was written by us: nothing of the upstream may follow.
+    ended: bool,
+    seam: Seam,
+}
+
+impl Encoder {
+    /// An encoder whose own message bears this identity.
+    pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
+        Self { identity, ..Self::default() }
+    }
+
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        match frame.role {
+            FrameRole::Free => self.seam.verbatim(raw, out),
+            FrameRole::Failure => {
+                self.terminated = true;
+                self.seam.verbatim(raw, out);
+            }
+            FrameRole::Closing => self.message_delta(raw, frame, out),
+            FrameRole::Terminator => {
+                self.complete(out);
+                self.seam.verbatim(raw, out);
+                self.terminated = true;
+            }
+            FrameRole::Content => match frame.slots.first() {
+                None => self.bare_event(raw, out),
+                Some(slot) => self.slot(raw, slot, fates.first().unwrap_or(&SlotFate::Keep), out),
+            },
+        }
+    }
+
+    /// An event without slots: the beginning of a message, or something unknown.
+    fn bare_event(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        self.seam.verbatim(raw, out);
+        let mut begins = false;
+        with_data(raw, |data| {
+            let Ok(passing) = serde_json::from_slice::<Passing<'_>>(data) else {
+                return;
+            };
+            begins = passing.r#type.as_deref() == Some("message_start");
+            let Some(message) = passing.message.filter(|_| begins) else {
+                return;
+            };
+            self.identity = Identity {
+                id: message.id.unwrap_or_default().into_owned(),
+                model: message.model.unwrap_or_default().into_owned(),
+            };
+            self.output_tokens = message.usage.and_then(|usage| usage.output_tokens).unwrap_or(0);
+        });
+        if begins {
+            self.message = Some(Progress::default());
+            self.terminated = false;
+            self.release_waiting(out);
+        }
+    }
+
+    fn message_delta(&mut self, raw: &[u8], frame: &Frame, out: &mut Vec<u8>) {
+        let finishes = !frame.finishes.is_empty();
+        if finishes {
+            self.complete(out);
+        }
+        let message = self.message.get_or_insert_default();
+        message.finished |= finishes;
+        let corrects = finishes && message.calls_removed > 0 && message.calls_sent == 0;
+        let mut edits = Edits::default();
+        with_data(raw, |data| {
+            let Ok(document) = core::str::from_utf8(data) else {
+                return;
+            };
+            let fields = json::members(document);
+            let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
+            if let Some(reason) =
+                json::member(&delta, "stop_reason").filter(|reason| corrects && json::string(reason) == "tool_use")
+            {
+                edits.replace(json::span(document, reason), r#""end_turn""#);
+            }
+            let usage = serde_json::from_str::<Passing<'_>>(document).ok().and_then(|passing| passing.usage);
+            if let Some(output_tokens) = usage.and_then(|usage| usage.output_tokens) {
+                self.output_tokens = output_tokens;
+            }
+        });
+        self.write_edited(raw, edits, out);
+    }
+
+    fn slot(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+        if slot.starts {
+            return self.start(raw, slot, fate, out);
+        }
+        let message = self.message.get_or_insert_default();
+        message.lost |= *fate == SlotFate::Remove;
+        // What belongs to a block that the client does not have cannot leave.
+        let Some(position) = message.open.iter().position(|open| open.block == slot.block) else {
+            return;
+        };
+        if slot.stops { self.stop(raw, position, fate, out) } else { self.delta(raw, position, fate, out) }
+    }
+
+    fn start(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+        let in_order = slot.block.0 == self.begun;
+        self.begun = self.begun.saturating_add(1);
+        let message = self.message.get_or_insert_default();
+        message.renumbers |= !in_order || *fate == SlotFate::Remove;
+        if *fate == SlotFate::Remove {
+            message.lost = true;
+            if slot.kind == BlockKind::ToolCall {
+                message.calls_removed = message.calls_removed.saturating_add(1);
+            }
+            return;
+        }
+        if slot.kind == BlockKind::ToolCall {
+            message.calls_sent = message.calls_sent.saturating_add(1);
+        }
+        message.has_content |= slot.kind.is_tool_call() || slot.kind == BlockKind::ToolResult;
+        let mut edits = Edits::default();
+        let mut own_index = message.next_index;
+        let mut own_text_is_empty = true;
+        with_data(raw, |data| {
+            let Ok(document) = core::str::from_utf8(data) else {
+                return;
+            };
+            let fields = json::members(document);
+            let index_text = json::member(&fields, "index");
+            own_index = index_text.and_then(|index| index.parse().ok()).unwrap_or(own_index);
+            if let Some(index_text) = index_text.filter(|_| message.renumbers && own_index != message.next_index) {
+                edits.replace(json::span(document, index_text), message.next_index.to_string());
+            }
+            let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
+            let own_text = match slot.kind {
+                BlockKind::Text => json::member(&block, "text").filter(|text| !json::string(text).is_empty()),
+                kind if kind.is_tool_call() => json::member(&block, "input").filter(|input| !is_empty_input(input)),
+                _ => None,
+            };
+            own_text_is_empty = own_text.is_none();
+            if let (Some(own_text), SlotFate::Replace(text)) = (own_text, fate) {
+                edits.replace(json::span(document, own_text), start_value(slot.kind, text));
+            }
+        });
+        let index = if message.renumbers { message.next_index } else { own_index };
+        message.next_index = index.saturating_add(1);
+        let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && fate != &SlotFate::Replace(String::new());
+        message.has_content |= has_text;
+        message.open.push(OpenBlock {
+            block: slot.block,
+            kind: slot.kind,
+            index,
+            renumbered: index != own_index,
+            has_text,
+            lost: false,
+        });
+        let position = message.open.len().saturating_sub(1);
+        self.write_edited(raw, edits, out);
+        if let (SlotFate::Replace(text), true) = (fate, own_text_is_empty) {
+            self.write_delta(position, text, out);
+        }
+    }
+
+    fn delta(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        let Some(open) = message.open.get_mut(position) else {
+            return;
+        };
+        let mut edits = Edits::default();
+        match fate {
+            SlotFate::Remove => {
+                open.lost = true;
+                return;
+            }
+            SlotFate::Keep if open.kind == BlockKind::Text => {
+                open.has_text = true;
+                message.has_content = true;
+            }
+            SlotFate::Keep => {}
+            SlotFate::Replace(text) => {
+                let mut replaced = false;
+                with_data(raw, |data| {
+                    let Ok(document) = core::str::from_utf8(data) else {
+                        return;
+                    };
+                    let fields = json::members(document);
+                    let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
+                    let own_text = match json::member(&delta, "type").map(json::string).as_deref() {
+                        Some("text_delta") => json::member(&delta, "text"),
+                        Some("input_json_delta") => json::member(&delta, "partial_json"),
+                        _ => None,
+                    };
+                    if let Some(own_text) = own_text {
+                        edits.replace(json::span(document, own_text), json::to_text(text));
+                        replaced = true;
+                    }
+                });
+                if replaced && text.is_empty() {
+                    open.lost = true;
+                    return;
+                }
+                if replaced {
+                    open.has_text = true;
+                    message.has_content = true;
+                } else {
+                    self.write_delta(position, text, out);
+                }
+            }
+        }
+        self.write_renumbered(raw, position, edits, out);
+    }
+
+    fn stop(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
+        if let SlotFate::Replace(text) = fate {
+            self.write_delta(position, text, out);
+        }
+        let open = self.message.as_ref().and_then(|message| message.open.get(position)).copied();
+        if open.is_some_and(|open| open.kind == BlockKind::Text && open.lost && !open.has_text) {
+            self.write_delta(position, WITHHELD, out);
+        }
+        self.write_renumbered(raw, position, Edits::default(), out);
+        if let Some(message) = &mut self.message {
+            message.open.retain(|candidate| Some(candidate.block) != open.map(|open| open.block));
+        }
+        self.release_waiting(out);
+    }
+
+    pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        let message = self.message.as_ref();
+        if self.terminated || message.is_some_and(|message| message.finished) {
+            return Err(TooLate);
+        }
+        let Chunk::Text { text, .. } = chunk else {
+            self.waiting.push(chunk.clone());
+            self.release_waiting(out);
+            return Ok(());
+        };
+        // Text after a tool call makes the next request fail at the provider.
+        let calls_wait = self.waiting.iter().any(|waiting| matches!(waiting, Chunk::ToolCall { .. }));
+        if calls_wait || message.is_some_and(|message| message.calls_sent > 0) {
+            return Err(TooLate);
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let open_text = message.and_then(|message| message.open.iter().rposition(|open| open.kind == BlockKind::Text));
+        match open_text {
+            Some(position) => self.write_delta(position, text, out),
+            None => {
+                self.waiting.push(chunk.clone());
+                self.release_waiting(out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        self.terminated = true;
+        self.ended = true;
+        if self.message.is_none() {
+            let event = Event::MessageStart { message: Message::begin(&self.identity) };
+            self.seam.close(out);
+            event.write(out);
+            self.message = Some(Progress::default());
+        }
+        self.close_open(out);
+        self.release_waiting(out);
+        let Some(message) = &self.message else { return };
+        let stop_reason = match ending {
+            Ending::Stop if message.calls_sent > 0 => "tool_use",
+            Ending::Stop => "end_turn",
+            Ending::Refusal => "refusal",
+        };
+        if !message.finished {
+            if !message.has_content {
+                self.write_text_block(WITHHELD, out);
+            }
+            let delta = MessageDelta { stop_reason, stop_sequence: None };
+            let usage = FinalUsage { output_tokens: self.output_tokens };
+            self.write(&Event::MessageDelta { delta, usage }, out);
+        }
+        self.write(&Event::MessageStop, out);
+    }
+
+    pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
+        if !self.terminated {
+            self.terminated = true;
+            self.ended = true;
+            self.write(&Event::Error { error: Failure { r#type: "api_error", message } }, out);
+        }
+    }
+
+    /// Before the message ends: what waits leaves, and no message may be empty because of us.
+    fn complete(&mut self, out: &mut Vec<u8>) {
+        let Some(message) = &self.message else { return };
+        if message.finished {
+            return;
+        }
+        if !self.waiting.is_empty() {
+            self.close_open(out);
+            self.release_waiting(out);
+        }
+        if self.message.as_ref().is_some_and(|message| message.lost && !message.has_content) {
+            self.write_text_block(WITHHELD, out);
+        }
+    }
+
+    /// Ends the blocks that are open at the client.
+    fn close_open(&mut self, out: &mut Vec<u8>) {
+        while let Some(open) = self.message.as_ref().and_then(|message| message.open.last()).copied() {
+            if open.kind == BlockKind::Text && !open.has_text {
+                let position = self.message.as_ref().map_or(0, |message| message.open.len().saturating_sub(1));
+                self.write_delta(position, WITHHELD, out);
+            }
+            self.write(&Event::ContentBlockStop { index: open.index }, out);
+            if let Some(message) = &mut self.message {
+                message.open.pop();
+            }
+        }
+    }
+
+    /// Writes what waits, once a message has begun and none of its blocks is open.
+    fn release_waiting(&mut self, out: &mut Vec<u8>) {
+        if self.message.as_ref().is_none_or(|message| !message.open.is_empty()) {
+            return;
+        }
+        for chunk in core::mem::take(&mut self.waiting) {
+            match chunk {
+                Chunk::Text { text, .. } => self.write_text_block(&text, out),
+                Chunk::ToolCall { call_id, name, arguments, .. } => self.write_call_block(&call_id, &name, &arguments, out),
+            }
+        }
+    }
+
+    fn write_text_block(&mut self, text: &str, out: &mut Vec<u8>) {
+        self.write_block(ContentBlock::Text { text: "" }, Delta::TextDelta { text }, out);
+    }
+
+    fn write_call_block(&mut self, id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
+        let Ok(input) = serde_json::from_str::<&RawValue>("{}") else {
+            return;
+        };
+        let delta = Delta::InputJsonDelta { partial_json: arguments };
+        self.write_block(ContentBlock::ToolUse { id, name, input }, delta, out);
+        if let Some(message) = &mut self.message {
+            message.calls_sent = message.calls_sent.saturating_add(1);
+        }
+    }
+
+    fn write_block(&mut self, content_block: ContentBlock<'_>, delta: Delta<'_>, out: &mut Vec<u8>) {
+        let message = self.message.get_or_insert_default();
+        let index = message.next_index;
+        message.next_index = index.saturating_add(1);
+        message.renumbers = true;
+        message.has_content = true;
+        self.write(&Event::ContentBlockStart { index, content_block }, out);
+        self.write(&Event::ContentBlockDelta { index, delta }, out);
+        self.write(&Event::ContentBlockStop { index }, out);
+    }
+
+    /// Writes a delta of our own into a block that is open.
+    fn write_delta(&mut self, position: usize, text: &str, out: &mut Vec<u8>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        let Some(open) = message.open.get_mut(position).filter(|_| !text.is_empty()) else {
+            return;
+        };
+        let index = open.index;
+        let delta = match open.kind {
+            BlockKind::Text => Delta::TextDelta { text },
+            kind if kind.is_tool_call() => Delta::InputJsonDelta { partial_json: text },
+            _ => return,
+        };
+        open.has_text = true;
+        message.has_content = true;
+        self.write(&Event::ContentBlockDelta { index, delta }, out);
+    }
+
+    /// Writes an upstream's event of an open block, with the index that the client knows.
+    fn write_renumbered(&mut self, raw: &[u8], position: usize, mut edits: Edits, out: &mut Vec<u8>) {
+        let open = self.message.as_ref().and_then(|message| message.open.get(position));
+        if let Some(open) = open.filter(|open| open.renumbered) {
+            with_data(raw, |data| {
+                let Ok(document) = core::str::from_utf8(data) else {
+                    return;
+                };
+                if let Some(index) = json::member(&json::members(document), "index") {
+                    edits.replace(json::span(document, index), open.index.to_string());
+                }
+            });
+        }
+        self.write_edited(raw, edits, out);
+    }
+
+    fn write_edited(&mut self, raw: &[u8], edits: Edits, out: &mut Vec<u8>) {
+        if edits.is_empty() {
+            return self.seam.verbatim(raw, out);
+        }
+        let mut edited = Vec::with_capacity(raw.len());
+        with_data(raw, |data| edits.apply(data, &mut edited));
+        self.seam.with_data(raw, &edited, out);
+    }
+
+    fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        self.seam.close(out);
+        event.write(out);
+    }
+}
+
+/// What stands in a `content_block_start` in place of its own text or input.
+pub(super) fn start_value(kind: BlockKind, text: &str) -> String {
+    if kind == BlockKind::Text {
+        return json::to_text(text);
+    }
+    if json::is_unambiguous_object(text) { text.to_owned() } else { "{}".to_owned() }
+}

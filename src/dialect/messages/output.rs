@@ -1,0 +1,132 @@
+//! Documents of messages that Weir writes itself.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::json;
+
+/// An event of a stream.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Event<'a> {
+    MessageStart { message: Message<'a> },
+    ContentBlockStart { index: u32, content_block: ContentBlock<'a> },
+    ContentBlockDelta { index: u32, delta: Delta<'a> },
+    ContentBlockStop { index: u32 },
+    MessageDelta { delta: MessageDelta<'a>, usage: FinalUsage },
+    MessageStop,
+    Error { error: Failure<'a> },
+}
+
+impl Event<'_> {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop => "message_stop",
+            Self::Error { .. } => "error",
+        }
+    }
+
+    /// Writes the event with its `event` line, which clients of this dialect expect.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(self.name().as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        json::write(self, out);
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+/// A whole message, or the beginning of one.
+#[derive(Serialize)]
+pub(super) struct Message<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    role: &'static str,
+    model: &'a str,
+    content: Vec<ContentBlock<'a>>,
+    stop_reason: Option<&'a str>,
+    stop_sequence: Option<&'a str>,
+    usage: Usage,
+}
+
+impl<'a> Message<'a> {
+    /// A message in which nothing is yet.
+    pub(super) const fn begin(identity: &'a Identity) -> Self {
+        Self {
+            id: identity.id.as_str(),
+            r#type: "message",
+            role: "assistant",
+            model: identity.model.as_str(),
+            content: Vec::new(),
+            stop_reason: None,
+            stop_sequence: None,
+            usage: Usage { input_tokens: 0, output_tokens: 0 },
+        }
+    }
+}
+
+/// Writes a whole message that says `text`.
+pub(in crate::dialect) fn message(identity: &Identity, text: &str, stop_reason: &str, out: &mut Vec<u8>) {
+    let content = vec![ContentBlock::Text { text }];
+    json::write(&Message { content, stop_reason: Some(stop_reason), ..Message::begin(identity) }, out);
+}
+
+/// What a message says about itself.
+#[derive(Debug, Clone)]
+pub(in crate::dialect) struct Identity {
+    pub(in crate::dialect) id: String,
+    pub(in crate::dialect) model: String,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { id: "msg_weir".to_owned(), model: "unknown".to_owned() }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ContentBlock<'a> {
+    Text { text: &'a str },
+    ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Delta<'a> {
+    TextDelta { text: &'a str },
+    InputJsonDelta { partial_json: &'a str },
+}
+
+#[derive(Serialize)]
+pub(super) struct MessageDelta<'a> {
+    pub(super) stop_reason: &'a str,
+    pub(super) stop_sequence: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct FinalUsage {
+    pub(super) output_tokens: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Failure<'a> {
+    pub(super) r#type: &'a str,
+    pub(super) message: &'a str,
+}
+
+/// Writes an error object, as it stands in a body.
+pub(in crate::dialect) fn failure(kind: &str, message: &str, out: &mut Vec<u8>) {
+    json::write(&Event::Error { error: Failure { r#type: kind, message } }, out);
+}

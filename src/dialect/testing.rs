@@ -1,0 +1,146 @@
+//! What the tests of all dialects share.
+
+use std::fmt::Write;
+
+use super::*;
+
+/// What came of a stream: the parts in short notation, and what left.
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    pub(super) parts: Vec<String>,
+    pub(super) output: Vec<u8>,
+    pub(super) error: Option<DecodeError>,
+}
+
+impl Transcript {
+    pub(super) fn output(&self) -> &str {
+        core::str::from_utf8(&self.output).unwrap()
+    }
+}
+
+/// A part in short notation: `0:Text^"Hi"` is a piece of block 0, `^` where the block begins and `$` where it ends,
+/// `[id,name]` where it says either, `@1` in choice 1; `0:stop` and `0:cut` are complete and broken-off ends.
+pub(super) fn notation(part: &Part<'_>) -> String {
+    let mut text = String::new();
+    match part {
+        Part::Piece(piece) => {
+            write!(text, "{}:{:?}", piece.block.0, piece.kind).unwrap();
+            if piece.choice > 0 {
+                write!(text, "@{}", piece.choice).unwrap();
+            }
+            text.push_str(if piece.starts { "^" } else { "" });
+            text.push_str(if piece.stops { "$" } else { "" });
+            if !(piece.call_id.is_empty() && piece.name.is_empty()) {
+                write!(text, "[{},{}]", piece.call_id, piece.name).unwrap();
+            }
+            if !piece.text.is_empty() {
+                write!(text, "{:?}", piece.text).unwrap();
+            }
+            text.push_str(if piece.free_form { " free" } else { "" });
+        }
+        Part::Stop { block, complete } => {
+            write!(text, "{}:{}", block.0, if *complete { "stop" } else { "cut" }).unwrap();
+        }
+        Part::Finish { choice, reason } => write!(text, "finish {choice} {reason}").unwrap(),
+        Part::End => text.push_str("end"),
+    }
+    text
+}
+
+/// Sends `chunks` through parser, decoder and encoder; `fate` decides about each slot.
+pub(super) fn run<'c>(
+    dialect: Dialect,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+    mut fate: impl FnMut(&Piece<'_>) -> SlotFate,
+) -> Transcript {
+    let mut parser = sse::Parser::new(1 << 24);
+    let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
+    let (mut frame, mut transcript) = (Frame::default(), Transcript::default());
+    let mut pass = |event: sse::Event<'_>, transcript: &mut Transcript| {
+        let mut fates = Vec::new();
+        let result = decoder.event(&event, &mut frame, &mut |part| {
+            if let Part::Piece(piece) = &part {
+                fates.push(fate(piece));
+            }
+            transcript.parts.push(notation(&part));
+        });
+        match result {
+            Ok(()) => {
+                assert_eq!(frame.slots.len(), fates.len(), "each piece has a slot");
+                encoder.event(event.raw, &frame, &fates, &mut transcript.output);
+            }
+            Err(error) => {
+                assert!(fates.is_empty(), "nothing is reported on an error");
+                transcript.error.get_or_insert(error);
+            }
+        }
+    };
+    for chunk in chunks {
+        let mut input = chunk;
+        while let Some(event) = parser.next(&mut input).unwrap() {
+            pass(event, &mut transcript);
+        }
+    }
+    if let Some(event) = parser.finish() {
+        pass(event, &mut transcript);
+    }
+    decoder.finish(&mut |part| transcript.parts.push(notation(&part)));
+    transcript
+}
+
+/// Sends a stream through untouched.
+pub(super) fn keep(dialect: Dialect, stream: &str) -> Transcript {
+    run(dialect, [stream.as_bytes()], |_| SlotFate::Keep)
+}
+
+/// The data of events, as a stream.
+pub(super) fn stream(data: &[&str]) -> String {
+    data.iter().map(|data| format!("data: {data}\n\n")).collect()
+}
+
+/// Reads a whole body; the parts, and what leaves after `fate` and `insertions`.
+pub(super) fn run_body(
+    dialect: Dialect,
+    body: &str,
+    mut fate: impl FnMut(&Piece<'_>) -> SlotFate,
+    insertions: &[Insertion],
+) -> Result<(Vec<String>, String), DecodeError> {
+    let (mut frame, mut fates, mut parts, mut out) = (Frame::default(), Vec::new(), Vec::new(), Vec::new());
+    Decoder::new(dialect).body(body.as_bytes(), &mut frame, &mut |part| {
+        if let Part::Piece(piece) = &part {
+            fates.push(fate(piece));
+        }
+        parts.push(notation(&part));
+    })?;
+    Encoder::new(dialect).body(body.as_bytes(), &frame, &fates, insertions, &mut out);
+    Ok((parts, String::from_utf8(out).unwrap()))
+}
+
+/// The recorded streams of a dialect; none, with a line that says so, where they are absent.
+pub(super) fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let root =
+        std::env::var("WEIR_CORPUS").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus").to_owned());
+    let Ok(entries) = std::fs::read_dir(format!("{root}/{folder}")) else {
+        println!("skipped: no recorded streams at {root}/{folder} (set WEIR_CORPUS)");
+        return Vec::new();
+    };
+    let mut streams: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect();
+    streams.sort();
+    streams
+}
+
+/// The data of all events of a stream, as JSON.
+pub(super) fn data_of(stream: &[u8]) -> Vec<serde_json::Value> {
+    let mut parser = sse::Parser::new(1 << 24);
+    let (mut input, mut data) = (stream, Vec::new());
+    while let Some(event) = parser.next(&mut input).unwrap() {
+        if let Some(json) = event.data.filter(|data| *data != b"[DONE]") {
+            data.push(serde_json::from_slice(json).unwrap_or_else(|error| panic!("{error}: {json:?}")));
+        }
+    }
+    assert_eq!(parser.pending(), 0, "every event ends");
+    data
+}

@@ -1,0 +1,509 @@
+//! The response's half of an exchange.
+
+use core::time::Duration;
+
+use serde_json::Map;
+use std::rc::Rc;
+
+use super::head::{Response, ResponseHead};
+use super::outbox::{Outbox, Shape};
+use super::pipeline::{Pipeline, Sink};
+use super::request::{is_identity, local_answer};
+use super::{Effect, Observation, ResponseMode, ResponseProgress};
+use crate::block::build_text_chunk;
+use crate::decision::Decision;
+use crate::dialect::reply::{self, Reply};
+use crate::dialect::{DecodeError, Decoder, Dialect, Frame, Part};
+use crate::event::Severity;
+use crate::limits::Verdict;
+use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
+use crate::sse;
+use crate::time::Timestamp;
+
+/// What the head says about a response.
+pub(super) enum Opening {
+    Pass,
+    Refused(Reply),
+    Governed(Box<Governed>),
+}
+
+/// A response that goes through the pipeline.
+pub(super) struct Governed {
+    dialect: Dialect,
+    status: u16,
+    max_held_bytes: usize,
+    outbox: Outbox,
+    decoder: Decoder,
+    parser: sse::Parser,
+    opening: Gate,
+    /// A whole body; or, of a stream, what came while the opening hooks wait.
+    backlog: Vec<u8>,
+    upstream_ended: bool,
+    /// What comes passes as it is: it could not be checked, and the document says to let it.
+    let_through: bool,
+    held_since: Option<Timestamp>,
+    held: Duration,
+}
+
+/// The hooks that run before the first byte leaves.
+enum Gate {
+    Closed { stage: usize, hook: Option<Hook> },
+    Open,
+}
+
+/// How a pass through the opening hooks went.
+enum Opened {
+    Waiting,
+    Yes,
+    Answer(Reply),
+}
+
+impl Governed {
+    pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
+        let request = shared.request();
+        let Some(dialect) = request.dialect else { return Opening::Pass };
+        // An error of the upstream's keeps its status, headers and body: clients act on all three.
+        if !(200..300).contains(&head.status) || end {
+            return Opening::Pass;
+        }
+        if !is_identity(head.content_encoding) {
+            return unreadable_head(
+                shared,
+                dialect,
+                "response_encoding",
+                "the provider's response has a content-encoding that cannot be read",
+            );
+        }
+        let Some(shape) = shape_of(head.content_type, request.stream) else {
+            return unreadable_head(
+                shared,
+                dialect,
+                "response_content_type",
+                "the provider's response is neither an event stream nor JSON",
+            );
+        };
+        Opening::Governed(Box::new(Self {
+            dialect,
+            status: head.status,
+            max_held_bytes,
+            outbox: Outbox::new(dialect, shape),
+            decoder: Decoder::new(dialect),
+            parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
+            opening: Gate::Closed { stage: 0, hook: None },
+            backlog: Vec::new(),
+            upstream_ended: false,
+            let_through: false,
+            held_since: None,
+            held: Duration::ZERO,
+        }))
+    }
+
+    pub(super) const fn mode(&self) -> ResponseMode {
+        match self.outbox.shape() {
+            Shape::Stream => ResponseMode::Stream,
+            Shape::Whole => ResponseMode::Whole,
+        }
+    }
+
+    pub(super) const fn is_streamed(&self) -> bool {
+        matches!(self.outbox.shape(), Shape::Stream)
+    }
+
+    pub(super) const fn held_time(&self) -> Duration {
+        self.held
+    }
+
+    pub(super) fn max_release_bytes(&self) -> usize {
+        self.outbox.max_release_bytes().saturating_add(self.backlog.len())
+    }
+
+    /// Takes bytes of the body in.
+    pub(super) fn feed(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> ResponseProgress {
+        self.upstream_ended |= end;
+        if self.let_through {
+            out.extend_from_slice(chunk);
+            return ResponseProgress::Flowing;
+        }
+        let progress = match self.outbox.shape() {
+            Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
+            Shape::Whole => self.feed_whole(shared, pipeline, chunk, out),
+        };
+        self.after(shared, pipeline, progress, out)
+    }
+
+    /// A callout was answered, or time ran out: what waits goes on.
+    pub(super) fn wake(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) -> ResponseProgress {
+        let progress = if matches!(self.opening, Gate::Closed { .. }) {
+            match self.outbox.shape() {
+                Shape::Stream => self.feed_stream(shared, pipeline, &[], out),
+                Shape::Whole => self.feed_whole(shared, pipeline, &[], out),
+            }
+        } else {
+            pipeline.wake(&mut Sink { outbox: &mut self.outbox, out });
+            self.outbox.release(out);
+            self.settle_end(pipeline, out);
+            None
+        };
+        self.after(shared, pipeline, progress, out)
+    }
+
+    /// What every turn ends with: bounds, times, and how the response stands.
+    fn after(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        progress: Option<ResponseProgress>,
+        out: &mut Vec<u8>,
+    ) -> ResponseProgress {
+        if let Some(progress) = progress {
+            return progress;
+        }
+        if self.outbox.shape() == Shape::Stream && self.outbox.held_bytes() > self.max_held_bytes {
+            self.exceed_held(shared, pipeline, out);
+        }
+        pipeline.report_late(self.outbox.take_late());
+        self.measure_held(shared);
+        if self.let_through {
+            ResponseProgress::Flowing
+        } else if self.outbox.is_finished() {
+            ResponseProgress::Finished
+        } else if pipeline.is_waiting() || (matches!(self.opening, Gate::Closed { .. }) && self.outbox.shape() == Shape::Stream) {
+            ResponseProgress::Waiting
+        } else {
+            ResponseProgress::Flowing
+        }
+    }
+
+    fn measure_held(&mut self, shared: &Shared) {
+        let now = shared.now.get();
+        match (self.outbox.held_since(), self.held_since) {
+            (Some(since), None) => self.held_since = Some(since),
+            (None, Some(since)) => {
+                let held = now.since(since);
+                self.held = self.held.saturating_add(held);
+                self.held_since = None;
+                shared.push_effect(Effect::Observe(Observation::Held(held)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A stream: events go through the pipeline as they complete.
+    fn feed_stream(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        if matches!(self.opening, Gate::Closed { .. }) {
+            if self.backlog.len().saturating_add(chunk.len()) > self.max_held_bytes {
+                self.backlog.clear();
+                self.opening = Gate::Open;
+                return self.exceed(
+                    shared,
+                    "held_too_large",
+                    "more came than may be held while the opening hooks wait (limits.max_held_bytes)",
+                    &[],
+                    out,
+                );
+            }
+            match self.open(shared, pipeline, out) {
+                Opened::Waiting => {
+                    self.backlog.extend_from_slice(chunk);
+                    return Some(ResponseProgress::Waiting);
+                }
+                Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
+                Opened::Yes => {
+                    let backlog = core::mem::take(&mut self.backlog);
+                    if !backlog.is_empty()
+                        && let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out)
+                    {
+                        return Some(progress);
+                    }
+                }
+            }
+        }
+        self.feed_events(shared, pipeline, chunk, self.upstream_ended, out)
+    }
+
+    fn feed_events(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        let mut input = chunk;
+        loop {
+            let event = match self.parser.next(&mut input) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(too_large) => {
+                    let summary = format!(
+                        "an event of the provider's stream is longer than {} bytes (limits.max_event_bytes)",
+                        too_large.limit
+                    );
+                    let mut rest = self.parser.finish().map(|event| event.raw.to_vec()).unwrap_or_default();
+                    rest.extend_from_slice(input);
+                    return self.exceed(shared, "event_too_large", &summary, &rest, out);
+                }
+            };
+            let raw = event.raw;
+            if let Err(error) = read_event(&mut self.decoder, &mut self.outbox, pipeline, &event, shared.now.get(), out) {
+                let mut rest = raw.to_vec();
+                rest.extend_from_slice(input);
+                return self.malformed(shared, error, &rest, out);
+            }
+        }
+        if end {
+            if let Some(event) = self.parser.finish() {
+                let raw = event.raw;
+                if let Err(error) = read_event(&mut self.decoder, &mut self.outbox, pipeline, &event, shared.now.get(), out) {
+                    let rest = raw.to_vec();
+                    return self.malformed(shared, error, &rest, out);
+                }
+            }
+            self.end_blocks(pipeline, out);
+            self.outbox.close(out);
+            self.settle_end(pipeline, out);
+        }
+        None
+    }
+
+    fn end_blocks(&mut self, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
+        let mut sink = Sink { outbox: &mut self.outbox, out };
+        self.decoder.finish(&mut |part| {
+            if let Part::Stop { block, complete } = part {
+                pipeline.stop(block, complete, &mut sink);
+            }
+        });
+    }
+
+    /// Once the upstream has ended and no hook waits, nothing can decide what is still undecided: it is dropped.
+    fn settle_end(&mut self, pipeline: &Pipeline, out: &mut Vec<u8>) {
+        if self.upstream_ended && !pipeline.is_waiting() && matches!(self.opening, Gate::Open) {
+            self.outbox.remove_undecided(out);
+        }
+    }
+
+    /// A whole body: one document, worked on when all of it has come.
+    fn feed_whole(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        if self.backlog.len().saturating_add(chunk.len()) > shared.chain.limits.max_response_bytes {
+            let summary = "the provider's response is longer than limits.max_response_bytes";
+            let mut rest = core::mem::take(&mut self.backlog);
+            rest.extend_from_slice(chunk);
+            return self.exceed(shared, "response_too_large", summary, &rest, out);
+        }
+        self.backlog.extend_from_slice(chunk);
+        if !self.upstream_ended {
+            return None;
+        }
+        match self.open(shared, pipeline, out) {
+            Opened::Waiting => return Some(ResponseProgress::Waiting),
+            Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
+            Opened::Yes => {}
+        }
+        let body = core::mem::take(&mut self.backlog);
+        let mut frame = self.outbox.begin();
+        let mut sink = Sink { outbox: &mut self.outbox, out };
+        let decoded = self.decoder.body(&body, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink));
+        if let Err(error) = decoded {
+            return self.malformed(shared, error, &body, out);
+        }
+        self.outbox.fill(frame);
+        self.outbox.finish_document(&body, shared.now.get(), out);
+        self.settle_end(pipeline, out);
+        None
+    }
+
+    /// Runs the hooks that come before everything else: `on_stream_start` or `on_response`.
+    fn open(&mut self, shared: &Shared, pipeline: &Pipeline, out: &mut Vec<u8>) -> Opened {
+        let Gate::Closed { stage, hook } = &mut self.opening else { return Opened::Yes };
+        let response = Rc::new(Response {
+            status: self.status,
+            body: match self.outbox.shape() {
+                Shape::Whole if hook.is_none() && !pipeline.stages().is_empty() => self.backlog.clone(),
+                _ => Vec::new(),
+            },
+        });
+        while let Some(at) = pipeline.stages().get(*stage) {
+            let mut running = hook.take().unwrap_or_else(|| match self.outbox.shape() {
+                Shape::Stream => at.instance.on_stream_start(),
+                Shape::Whole => at.instance.on_response(Rc::clone(&response)),
+            });
+            let Some(output) = pipeline.advance(&mut running) else {
+                *hook = Some(running);
+                return Opened::Waiting;
+            };
+            *stage = stage.saturating_add(1);
+            match output {
+                HookOutput::Stream(StreamAction::SendStreamingResponse) | HookOutput::Response(ResponseAction::SendResponse) => {}
+                HookOutput::Stream(StreamAction::BlockStream(text)) => {
+                    shared.conclude(Decision::Refuse, None);
+                    shared.output_finished.set(true);
+                    self.opening = Gate::Open;
+                    self.outbox.answer(&build_text_chunk(0, text), out);
+                    return Opened::Yes;
+                }
+                HookOutput::Response(ResponseAction::SendText(text)) => {
+                    shared.conclude(Decision::Refuse, None);
+                    shared.output_finished.set(true);
+                    return Opened::Answer(local_answer(shared, self.dialect, &text));
+                }
+                _ => {
+                    shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
+                    shared.output_finished.set(true);
+                    return Opened::Answer(reply::error(
+                        Some(self.dialect),
+                        500,
+                        "policy_failed",
+                        "The response could not be checked by policy.",
+                    ));
+                }
+            }
+        }
+        self.opening = Gate::Open;
+        Opened::Yes
+    }
+
+    fn malformed(&mut self, shared: &Shared, error: DecodeError, rest: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        let summary = format!("the provider's response cannot be read: {error}");
+        self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
+    }
+
+    fn exceed(
+        &mut self,
+        shared: &Shared,
+        word: &'static str,
+        summary: &str,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        self.beyond(shared, shared.chain.limits.on_exceeded, word, summary, rest, out)
+    }
+
+    /// The response cannot be checked from here on.
+    fn beyond(
+        &mut self,
+        shared: &Shared,
+        verdict: Verdict,
+        word: &'static str,
+        summary: &str,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        if verdict == Verdict::Allow {
+            shared.fail_open(word, summary);
+            self.let_through = true;
+            self.outbox.let_go(out);
+            out.extend_from_slice(rest);
+            return None;
+        }
+        shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+        shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
+        shared.output_finished.set(true);
+        let message = "The provider's response was withheld: it could not be checked by policy.";
+        if self.outbox.shape() == Shape::Whole {
+            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, message)));
+        }
+        self.outbox.fail(message, out);
+        None
+    }
+
+    /// More is held than may be.
+    fn exceed_held(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
+        let word = "held_too_large";
+        let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
+        pipeline.abandon();
+        if shared.chain.limits.on_exceeded == Verdict::Allow {
+            shared.fail_open(word, &summary);
+            self.let_through = true;
+            self.outbox.let_go(out);
+            if let Some(incomplete) = self.parser.finish() {
+                out.extend_from_slice(incomplete.raw);
+            }
+            return;
+        }
+        shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
+        shared.fail(word, Severity::Error, summary, Map::new());
+        shared.output_finished.set(true);
+        self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
+    }
+}
+
+/// Reads one event and takes its parts through the pipeline.
+fn read_event(
+    decoder: &mut Decoder,
+    outbox: &mut Outbox,
+    pipeline: &mut Pipeline,
+    event: &sse::Event<'_>,
+    now: Timestamp,
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    let mut frame: Frame = outbox.begin();
+    let mut sink = Sink { outbox, out };
+    decoder.event(event, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
+    sink.outbox.fill(frame);
+    sink.outbox.finish_document(event.raw, now, sink.out);
+    Ok(())
+}
+
+fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
+    match part {
+        Part::Piece(piece) => {
+            let slot = sink.outbox.open_slot();
+            pipeline.piece(piece, slot, sink);
+        }
+        Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
+        Part::Finish { choice, reason } => {
+            sink.outbox.open_finish();
+            pipeline.finish(*choice, reason, sink);
+        }
+        Part::End => {}
+    }
+}
+
+/// How a response comes, by its content type; where it has none, by what was asked for.
+fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+        Some(Shape::Stream)
+    } else if media_type.eq_ignore_ascii_case(b"application/json") {
+        Some(Shape::Whole)
+    } else if media_type.is_empty() {
+        Some(if asked_for_stream { Shape::Stream } else { Shape::Whole })
+    } else {
+        None
+    }
+}
+
+fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summary: &str) -> Opening {
+    if shared.chain.limits.on_unreadable == Verdict::Allow {
+        shared.fail_open(word, summary);
+        return Opening::Pass;
+    }
+    shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+    shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
+    shared.output_finished.set(true);
+    Opening::Refused(reply::error(
+        Some(dialect),
+        502,
+        word,
+        "The provider's response was withheld: it could not be checked by policy.",
+    ))
+}

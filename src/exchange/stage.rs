@@ -1,0 +1,325 @@
+//! A stage: one policy of the chain at work on one response, with the blocks that it has seen.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::outbox::{DocumentNumber, SlotRef};
+use crate::block::{BlockId, BlockKind, ContentBlock, ToolCallBlock};
+use crate::dialect::Piece;
+use crate::policy::{DeltaFate, Hook, Instance, Interests};
+
+/// A piece of a block on its way through the stages.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    /// The slot that it came in; `None` for what a policy made.
+    pub(super) slot: Option<SlotRef>,
+    /// Where it goes if it has no slot.
+    pub(super) before: SlotRef,
+    pub(super) block: BlockId,
+    pub(super) choice: u32,
+    pub(super) kind: BlockKind,
+    pub(super) starts: bool,
+    pub(super) call_id: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
+    pub(super) text: Cow<'a, str>,
+    pub(super) free_form: bool,
+    /// Whether a policy changed the text.
+    pub(super) changed: bool,
+}
+
+impl<'a> Item<'a> {
+    pub(super) const fn of(piece: &Piece<'a>, slot: SlotRef) -> Self {
+        Self {
+            slot: Some(slot),
+            before: slot,
+            block: piece.block,
+            choice: piece.choice,
+            kind: piece.kind,
+            starts: piece.starts,
+            call_id: Cow::Borrowed(piece.call_id),
+            name: Cow::Borrowed(piece.name),
+            text: Cow::Borrowed(piece.text),
+            free_form: piece.free_form,
+            changed: false,
+        }
+    }
+
+    /// Whether it says nothing that a hook would want to know.
+    fn is_silent(&self) -> bool {
+        self.text.is_empty() && (self.kind.is_content() || !(self.starts || !self.name.is_empty() || !self.call_id.is_empty()))
+    }
+
+    /// The same piece, owning its text, to be held.
+    fn into_held(self) -> Item<'static> {
+        Item {
+            slot: self.slot,
+            before: self.before,
+            block: self.block,
+            choice: self.choice,
+            kind: self.kind,
+            starts: self.starts,
+            call_id: Cow::Owned(self.call_id.into_owned()),
+            name: Cow::Owned(self.name.into_owned()),
+            text: Cow::Owned(self.text.into_owned()),
+            free_form: self.free_form,
+            changed: self.changed,
+        }
+    }
+}
+
+/// How far a block has come at a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Open,
+    /// Its completion hook waits.
+    Completing,
+    /// It was let go.
+    Passed,
+    /// It was dropped or replaced.
+    Withheld,
+}
+
+#[derive(Debug)]
+enum Aggregate {
+    Content(Rc<ContentBlock>),
+    ToolCall(Rc<ToolCallBlock>),
+}
+
+/// A block as this stage sees it.
+#[derive(Debug)]
+pub(super) struct StageBlock {
+    pub(super) id: BlockId,
+    pub(super) choice: u32,
+    pub(super) kind: BlockKind,
+    pub(super) progress: Progress,
+    /// Pieces that the policy holds.
+    pub(super) held: Vec<Item<'static>>,
+    /// The piece that began the block did not go on.
+    pub(super) start_removed: bool,
+    /// The policy has held or dropped some of it: what comes after its end is not to slip through.
+    pub(super) guarded: bool,
+    /// Something came after its end.
+    pub(super) violated: bool,
+    aggregate: Aggregate,
+}
+
+/// What a stage says of a piece.
+pub(super) enum Passage<'a> {
+    /// It goes on, after what was held before it.
+    On(Item<'a>),
+    /// The stage holds it.
+    Held,
+    /// It and these are removed.
+    Removed(Item<'a>, Vec<Item<'static>>),
+    /// It goes on with another text, which stands for these too.
+    Changed(Item<'a>, Vec<Item<'static>>),
+    /// It came after the end of a guarded block.
+    Trailing(Item<'a>),
+}
+
+/// A finish reason on its way through the stages.
+#[derive(Clone, Debug)]
+pub(super) struct Finish {
+    pub(super) choice: u32,
+    pub(super) reason: String,
+    pub(super) document: DocumentNumber,
+}
+
+pub(super) struct Stage {
+    pub(super) instance: Box<dyn Instance>,
+    interests: Interests,
+    blocks: Vec<StageBlock>,
+    pub(super) waiting_finishes: Vec<Finish>,
+    max_text_bytes: usize,
+}
+
+impl Stage {
+    pub(super) const fn new(instance: Box<dyn Instance>, interests: Interests, max_text_bytes: usize) -> Self {
+        Self { instance, interests, blocks: Vec::new(), waiting_finishes: Vec::new(), max_text_bytes }
+    }
+
+    pub(super) const fn wants(&self, kind: BlockKind) -> bool {
+        (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls)
+    }
+
+    pub(super) fn block(&mut self, id: BlockId) -> Option<&mut StageBlock> {
+        // The block in question is nearly always the newest.
+        self.blocks.iter_mut().rev().find(|block| block.id == id)
+    }
+
+    /// Whether a completion hook of the choice still waits.
+    pub(super) fn is_completing(&self, choice: u32) -> bool {
+        self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
+    }
+
+    /// Takes a piece in: aggregates it and asks the policy about it.
+    pub(super) fn take<'a>(&mut self, mut item: Item<'a>) -> Passage<'a> {
+        if !self.wants(item.kind) {
+            return Passage::On(item);
+        }
+        let position = self.blocks.iter().rposition(|block| block.id == item.block).unwrap_or_else(|| {
+            self.blocks.push(StageBlock::new(&item));
+            self.blocks.len().saturating_sub(1)
+        });
+        let Some(block) = self.blocks.get_mut(position) else { return Passage::On(item) };
+        if block.progress != Progress::Open {
+            return block.take_after_end(item);
+        }
+        block.aggregate.add(&item, self.interests, self.max_text_bytes);
+        if item.is_silent() {
+            return block.take_silent(item);
+        }
+        let fate = match &block.aggregate {
+            Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
+            Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
+        };
+        match fate {
+            DeltaFate::Forward => Passage::On(item),
+            DeltaFate::Hold => {
+                block.guarded = true;
+                block.held.push(item.into_held());
+                Passage::Held
+            }
+            DeltaFate::Drop => {
+                block.guarded = true;
+                block.start_removed |= item.starts || block.held.iter().any(|held| held.starts);
+                Passage::Removed(item, core::mem::take(&mut block.held))
+            }
+            DeltaFate::Replace(text) => {
+                let text = Cow::Owned(text.into_owned());
+                let held = core::mem::take(&mut block.held);
+                block.start_removed |= item.kind.is_content() && held.iter().any(|held| held.starts);
+                item.text = text;
+                item.changed = true;
+                Passage::Changed(item, held)
+            }
+        }
+    }
+
+    /// The block ended: starts its completion hook. `None` when this stage has nothing to say about it.
+    pub(super) fn complete(&mut self, id: BlockId, complete: bool) -> Option<Hook> {
+        let block = self.blocks.iter_mut().rev().find(|block| block.id == id)?;
+        if block.progress != Progress::Open {
+            return None;
+        }
+        block.progress = Progress::Completing;
+        block.aggregate.finish(complete);
+        Some(match &block.aggregate {
+            Aggregate::Content(content) => self.instance.on_content_complete(Rc::clone(content)),
+            Aggregate::ToolCall(call) => self.instance.on_tool_call_complete(Rc::clone(call)),
+        })
+    }
+}
+
+impl StageBlock {
+    fn new(item: &Item<'_>) -> Self {
+        Self {
+            id: item.block,
+            choice: item.choice,
+            kind: item.kind,
+            progress: Progress::Open,
+            held: Vec::new(),
+            start_removed: false,
+            guarded: false,
+            violated: false,
+            aggregate: Aggregate::new(item),
+        }
+    }
+
+    /// A piece without a message for the policy shares the lot of its block.
+    fn take_silent<'a>(&mut self, item: Item<'a>) -> Passage<'a> {
+        if self.start_removed {
+            return Passage::Removed(item, Vec::new());
+        }
+        if self.held.is_empty() {
+            return Passage::On(item);
+        }
+        self.held.push(item.into_held());
+        Passage::Held
+    }
+
+    fn take_after_end<'a>(&mut self, item: Item<'a>) -> Passage<'a> {
+        let says_nothing = item.text.trim().is_empty() && item.name.is_empty();
+        match self.progress {
+            _ if !self.guarded => Passage::On(item),
+            Progress::Completing if says_nothing => {
+                self.held.push(item.into_held());
+                Passage::Held
+            }
+            Progress::Passed if says_nothing => Passage::On(item),
+            Progress::Withheld if says_nothing => Passage::Removed(item, Vec::new()),
+            _ => {
+                self.violated = true;
+                Passage::Trailing(item)
+            }
+        }
+    }
+}
+
+impl Aggregate {
+    fn new(item: &Item<'_>) -> Self {
+        if item.kind.is_content() {
+            return Self::Content(Rc::new(ContentBlock {
+                id: item.block,
+                choice: item.choice,
+                kind: item.kind,
+                text: String::new(),
+                complete: false,
+                truncated: false,
+            }));
+        }
+        Self::ToolCall(Rc::new(ToolCallBlock {
+            id: item.block,
+            choice: item.choice,
+            kind: item.kind,
+            call_id: String::new(),
+            name: String::new(),
+            arguments: String::new(),
+            free_form: item.free_form,
+            complete: false,
+            truncated: false,
+        }))
+    }
+
+    /// No hook has the block as long as it is open, so that it is never shared here.
+    fn add(&mut self, item: &Item<'_>, interests: Interests, max_text_bytes: usize) {
+        match self {
+            Self::Content(content) if interests.content_text => {
+                let Some(content) = Rc::get_mut(content) else { return };
+                content.truncated |= !append(&mut content.text, &item.text, max_text_bytes);
+            }
+            Self::Content(_) => {}
+            Self::ToolCall(call) => {
+                let Some(call) = Rc::get_mut(call) else { return };
+                call.call_id.push_str(&item.call_id);
+                call.name.push_str(&item.name);
+                call.free_form |= item.free_form;
+                call.truncated |= !append(&mut call.arguments, &item.text, max_text_bytes);
+            }
+        }
+    }
+
+    fn finish(&mut self, complete: bool) {
+        match self {
+            Self::Content(content) => {
+                if let Some(content) = Rc::get_mut(content) {
+                    content.complete = complete;
+                }
+            }
+            Self::ToolCall(call) => {
+                if let Some(call) = Rc::get_mut(call) {
+                    call.complete = complete;
+                }
+            }
+        }
+    }
+}
+
+/// Appends what fits; whether all of it did.
+fn append(text: &mut String, addition: &str, limit: usize) -> bool {
+    let fits = text.len().saturating_add(addition.len()) <= limit;
+    if fits {
+        text.push_str(addition);
+    }
+    fits
+}

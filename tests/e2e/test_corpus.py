@@ -1,0 +1,97 @@
+"""Streams recorded from real providers, replayed through Envoy."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+from conftest import MakeGateway
+from harness import judge as judges
+from harness.gateway import Gateway
+from harness.judge import Judge
+from harness.paths import ROOT
+from support import scripts
+from support.documents import tool_call_judge
+from support.exchange import CHAT, MESSAGES, Answer, ask
+from support.legality import read
+
+FOLDERS = {"openai-chat": CHAT, "anthropic-messages": MESSAGES}
+CORPUS = Path(os.environ.get("WEIR_CORPUS", ROOT.parent / "shared" / "corpus"))
+
+RECORDINGS = [
+    pytest.param(FOLDERS[file.parent.name], file, id=f"{file.parent.name}/{file.stem}")
+    for folder in FOLDERS
+    for file in sorted((CORPUS / folder).glob("*.sse"))
+]
+
+pytestmark = pytest.mark.skipif(
+    not RECORDINGS, reason=f"no recorded streams at {CORPUS} (WEIR_CORPUS names another place)"
+)
+
+each_recording = pytest.mark.parametrize(("path", "file"), RECORDINGS)
+
+
+def replay(gateway: Gateway, script: scripts.Register, path: str, file: Path, seed: int = 0) -> tuple[bytes, Answer]:
+    body = file.read_bytes()
+    pieces = scripts.randomly_cut(body, seed + zlib.crc32(file.name.encode()))
+    return body, ask(gateway.url, path, script=script(scripts.streams(pieces)))
+
+
+def assert_as_legal_as(path: str, original: bytes, out: bytes) -> None:
+    """What left breaks no rule that the recording itself does not break."""
+    assert set(read(path, out).broken) <= set(read(path, original).broken)
+
+
+@each_recording
+@pytest.mark.parametrize("seed", range(3))
+def test_no_op_leaves_every_byte(passing: Gateway, script: scripts.Register, path: str, file: Path, seed: int) -> None:
+    body, answer = replay(passing, script, path, file, seed)
+    assert answer.complete
+    assert answer.body == body
+
+
+@each_recording
+def test_judge_that_says_yes_leaves_every_byte(
+    judged: Gateway, judge: Judge, script: scripts.Register, path: str, file: Path
+) -> None:
+    judge.behaviour = judges.says('{"probability": 0.0, "explanation": "fine"}')
+    body, answer = replay(judged, script, path, file)
+    assert answer.complete
+    assert answer.body == body
+
+
+@each_recording
+def test_judge_that_says_no_lets_no_call_through(
+    judged: Gateway, judge: Judge, script: scripts.Register, path: str, file: Path
+) -> None:
+    judge.behaviour = judges.says('{"probability": 1.0, "explanation": "never"}')
+    body, answer = replay(judged, script, path, file)
+    assert_no_call_but_legal(path, body, answer)
+    if read(path, body).calls:
+        assert judge.requests
+
+
+@each_recording
+def test_judge_that_fails_lets_no_call_through(
+    gateway: MakeGateway, judge: Judge, script: scripts.Register, path: str, file: Path
+) -> None:
+    judge.behaviour = judges.resets
+    body, answer = replay(gateway(tool_call_judge(timeout="300ms")), script, path, file)
+    assert_no_call_but_legal(path, body, answer)
+
+
+def assert_no_call_but_legal(path: str, body: bytes, answer: Answer) -> None:
+    assert answer.complete
+    assert_as_legal_as(path, body, answer.body)
+    original, seen = read(path, body), read(path, answer.body)
+    assert seen.names == []
+    if original.broken:
+        return  # Which calls such a recording has is a matter of opinion; that none of them leaves is not.
+    if original.calls:
+        assert original.names[0] in seen.text, "the refusal names the tool"
+        assert seen.finish == ("end_turn" if path == MESSAGES else "stop")
+    else:
+        # Tools that the provider runs itself are judged as well; their stream differs, though no call was for us.
+        assert answer.body == body or b"server_tool_use" in body

@@ -1,0 +1,48 @@
+//! The recorded provider streams, read in place. They are no part of the project.
+
+use std::fs;
+use std::path::PathBuf;
+
+use weir::dialect::Dialect;
+
+/// A stream with the name of its file.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The file's name.
+    pub name: String,
+    /// The dialect that it speaks.
+    pub dialect: Dialect,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The corpus' streams of `dialect`, from the folder that `WEIR_CORPUS` names, or `../shared/corpus` beside the
+/// project. Where there is none, one line says so and the list is empty.
+pub fn streams(dialect: Dialect) -> Vec<Recorded> {
+    let folder = match dialect {
+        Dialect::ChatCompletions => "openai-chat",
+        Dialect::Messages => "anthropic-messages",
+        other => panic!("the corpus has no folder for {other}"),
+    };
+    let root = std::env::var_os("WEIR_CORPUS").map_or_else(beside_the_project, PathBuf::from);
+    let path = root.join(folder);
+    let Ok(entries) = fs::read_dir(&path) else {
+        eprintln!("skipped: no recorded streams in {} (set WEIR_CORPUS to their folder)", path.display());
+        return Vec::new();
+    };
+    let mut streams = entries
+        .map(|entry| {
+            let path = entry.expect("the folder can be listed").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Recorded { name, dialect, body: fs::read(&path).expect("a recorded stream can be read") }
+        })
+        .collect::<Vec<_>>();
+    streams.sort_by(|one, other| one.name.cmp(&other.name));
+    streams
+}
+
+/// The project may be checked out beside the corpus, or one level deeper as a worktree.
+fn beside_the_project() -> PathBuf {
+    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    workspace.join("../shared/corpus")
+}

@@ -1,0 +1,182 @@
+//! The checkers are checked: real streams are legal, and each rule finds what breaks it.
+
+use std::collections::BTreeSet;
+
+use weir::dialect::Dialect;
+use weir_test_support::{corpus, fixtures, legality};
+
+const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+
+/// Fixtures that are meant to break rules, as providers do, with the rules.
+const ILLEGAL_FIXTURES: [(&str, &[&str]); 2] = [
+    (
+        "calls_without_index",
+        &["a tool call delta has an index", "finish_reason tool_calls says that there is a call", "the message is not empty"],
+    ),
+    ("late_id_and_name", &["the first delta of a tool call has its id and name"]),
+];
+
+#[test]
+fn fixtures_are_legal() {
+    for dialect in DIALECTS {
+        for fixture in fixtures::streams(dialect) {
+            let mut rules =
+                legality::stream(dialect, fixture.body).into_iter().map(|violation| violation.rule).collect::<Vec<_>>();
+            rules.dedup();
+            let expected = ILLEGAL_FIXTURES.iter().find(|(name, _)| *name == fixture.name).map_or(&[][..], |(_, rules)| rules);
+            assert_eq!(rules, expected, "{}", fixture.name);
+        }
+        for fixture in fixtures::wholes(dialect) {
+            legality::assert_whole(dialect, fixture.body);
+        }
+    }
+}
+
+/// Recordings that break rules, because several answers were put into one file or the provider itself did.
+const ILLEGAL_RECORDINGS: [(&str, &[&str]); 11] = [
+    (
+        "cerebras--cererebras-structured-output-tools.1.sse",
+        &[
+            "finish_reason comes after the content",
+            "finish_reason comes once in a choice",
+            "id, object, created and model stay",
+            "the arguments of a tool call are a JSON object",
+        ],
+    ),
+    (
+        "mistral--mistral-tool-call.sse",
+        &["a tool call delta has an index", "finish_reason tool_calls says that there is a call", "the message is not empty"],
+    ),
+    ("moonshotai--moonshotai-stream.sse", &["the object is a chat.completion.chunk"]),
+    ("xai--xai-text.sse", &["id, object, created and model stay"]),
+    ("anthropic--anthropic-programmatic-tool-calling.1.sse", &["nothing follows the end"]),
+    (
+        "anthropic--anthropic-tool-search-deferred-bm25.sse",
+        &["after the first tool_use comes nothing else", "nothing follows the end"],
+    ),
+    ("anthropic--anthropic-tool-search-regex.1.sse", &["nothing follows the end"]),
+    ("anthropic--duplicate-message-start.sse", &["message_start comes once"]),
+    (
+        "anthropic--spliced-message-start.sse",
+        &[
+            "a delta belongs to the open block",
+            "a stop belongs to the open block",
+            "after the first tool_use comes nothing else",
+            "block indices are contiguous from 0",
+            "blocks do not interleave",
+            "message_start comes once",
+            "the input of a tool call is a JSON object",
+            "thinking comes first",
+        ],
+    ),
+    ("anthropic-sdk--basic_response.sse", &["a blank line ends every event"]),
+    ("anthropic-sdk--tool_use_response.sse", &["a blank line ends every event"]),
+];
+
+#[test]
+fn recorded_streams_are_legal() {
+    for dialect in DIALECTS {
+        for recorded in corpus::streams(dialect) {
+            let violations = legality::stream(dialect, &recorded.body);
+            let rules = violations.iter().map(|violation| violation.rule).collect::<BTreeSet<_>>();
+            let expected = ILLEGAL_RECORDINGS.iter().find(|(name, _)| *name == recorded.name).map_or(&[][..], |(_, rules)| rules);
+            assert_eq!(rules, expected.iter().copied().collect(), "{}: {violations:#?}", recorded.name);
+        }
+    }
+}
+
+/// What to change in a legal stream, and the rule that must find it.
+struct Breakage {
+    dialect: Dialect,
+    fixture: &'static str,
+    from: &'static str,
+    to: &'static str,
+    rule: &'static str,
+}
+
+const fn chat(fixture: &'static str, from: &'static str, to: &'static str, rule: &'static str) -> Breakage {
+    Breakage { dialect: Dialect::ChatCompletions, fixture, from, to, rule }
+}
+
+const fn messages(fixture: &'static str, from: &'static str, to: &'static str, rule: &'static str) -> Breakage {
+    Breakage { dialect: Dialect::Messages, fixture, from, to, rule }
+}
+
+const BREAKAGES: [Breakage; 24] = [
+    chat("text", "data: [DONE]\n\n", "", "[DONE] comes last"),
+    chat("text", "data: [DONE]\n\n", "data: [DONE]\n\ndata: [DONE]\n\n", "nothing follows the end"),
+    chat("text", "data: [DONE]\n\n", "data: [DONE]", "a blank line ends every event"),
+    chat("text", "\"finish_reason\":\"stop\"", "\"finish_reason\":null", "every choice has a finish_reason"),
+    chat(
+        "text",
+        "\"delta\":{\"content\":\" aus\"},\"logprobs\":null,\"finish_reason\":null",
+        "\"delta\":{\"content\":\" aus\"},\"logprobs\":null,\"finish_reason\":\"stop\"",
+        "finish_reason comes after the content",
+    ),
+    chat("text", "\"created\":1760601842", "\"created\":1", "id, object, created and model stay"),
+    chat(
+        "tool_call",
+        "\"finish_reason\":\"tool_calls\"",
+        "\"finish_reason\":\"stop\"",
+        "a call makes the finish_reason tool_calls",
+    ),
+    chat(
+        "text",
+        "\"finish_reason\":\"stop\"",
+        "\"finish_reason\":\"tool_calls\"",
+        "finish_reason tool_calls says that there is a call",
+    ),
+    chat("parallel_tool_calls", "\"index\":1,\"id\"", "\"index\":2,\"id\"", "indices of tool calls are dense from 0"),
+    chat("tool_call", "\"name\":\"get_weather\"", "\"name\":\"\"", "the first delta of a tool call has its id and name"),
+    chat("tool_call", "\\\"celsius\\\"}", "", "the arguments of a tool call are a JSON object"),
+    chat("refusal", "\"object\"", "\"id\":\"\",\"object\"", "data is JSON"),
+    messages("text", "event: message_start\n", "", "the event line equals the type"),
+    messages("tool_use", "\"index\":1", "\"index\":2", "block indices are contiguous from 0"),
+    messages("tool_use", "\"stop_reason\":\"tool_use\"", "\"stop_reason\":\"end_turn\"", "a call makes the stop_reason tool_use"),
+    messages(
+        "text",
+        "\"stop_reason\":\"end_turn\"",
+        "\"stop_reason\":\"tool_use\"",
+        "stop_reason tool_use says that there is a call",
+    ),
+    messages("text", "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", "", "message_stop comes last"),
+    messages(
+        "tool_use",
+        "\"partial_json\":\"\\\"celsius",
+        "\"partial_json\":\"celsius",
+        "the input of a tool call is a JSON object",
+    ),
+    messages("text", "\"type\":\"text_delta\",\"text\"", "\"type\":\"text_delta\",\"lost\"", "no text block is empty"),
+    messages("thinking", "\"type\":\"signature_delta\"", "\"type\":\"input_json_delta\"", "a delta fits its block"),
+    messages(
+        "tool_use",
+        "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+        "",
+        "blocks do not interleave",
+    ),
+    messages(
+        "tool_use",
+        "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n",
+        "",
+        "every block is closed before message_delta",
+    ),
+    messages(
+        "server_tool_use",
+        "\"type\":\"server_tool_use\"",
+        "\"type\":\"tool_use\"",
+        "after the first tool_use comes nothing else",
+    ),
+    messages("server_tool_use", "\"tool_use_id\":\"srv", "\"tool_use_id\":\"x", "a tool result belongs to a call before it"),
+];
+
+#[test]
+fn each_rule_finds_what_breaks_it() {
+    for Breakage { dialect, fixture, from, to, rule } in BREAKAGES {
+        let legal = String::from_utf8(fixtures::stream(dialect, fixture).to_vec()).unwrap();
+        assert!(legal.contains(from), "{fixture} has no {from}");
+        let replaced =
+            if rule == "id, object, created and model stay" { legal.replacen(from, to, 1) } else { legal.replace(from, to) };
+        let found = legality::stream(dialect, replaced.as_bytes());
+        assert!(found.iter().any(|violation| violation.rule == rule), "{fixture}: {rule}: {found:#?}");
+    }
+}
