@@ -65,7 +65,7 @@ impl Choices {
 
 impl Policy<Choices> for ContentOnly {
     fn interests(&self) -> Interests {
-        Interests { content: true, content_text: false, tool_calls: true, request_body: false }
+        Interests { content_text: false, ..Interests::ALL }
     }
 
     fn describe(&self) -> Value {

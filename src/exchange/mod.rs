@@ -171,6 +171,12 @@ impl Exchange {
         self.max_held_bytes = self.max_held_bytes.min(bytes);
     }
 
+    /// Whether the request's body may leave changed, and so with another length.
+    pub fn may_rewrite_request(&self) -> bool {
+        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_))
+            && self.shared.chain.policies.iter().any(|policy| policy.interests().rewrites_request)
+    }
+
     /// The request head came; `end` if no body follows.
     pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
         self.shared.now.set(now);

@@ -136,10 +136,11 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             asking.hook = Some(hook);
             return Step::Asking(asking);
         };
-        asking.stage = asking.stage.saturating_add(1);
+        let stage = asking.stage;
+        asking.stage = stage.saturating_add(1);
         match output {
             HookOutput::Request(RequestAction::SendRequest) => {}
-            HookOutput::Request(RequestAction::SendRequestBody(body)) => {
+            HookOutput::Request(RequestAction::SendRequestBody(body)) if rewrites(shared, stage) => {
                 shared.conclude(Decision::Rewrite, None);
                 asking.changed = true;
                 shared.request.with(|request| *request = Rc::new(Request { body, ..without_body(request) }));
@@ -164,6 +165,11 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
         shared.request.with(|request| *request = Rc::new(without_body(request)));
     }
     Step::Decided(body.map_or(RequestProgress::Send, RequestProgress::SendBody))
+}
+
+/// Whether the policy said beforehand that it rewrites requests; the proxy may have let a fixed length go otherwise.
+fn rewrites(shared: &Shared, stage: usize) -> bool {
+    shared.chain.policies.get(stage).is_some_and(|policy| policy.interests().rewrites_request)
 }
 
 /// A normal answer in the words of the request's dialect.
