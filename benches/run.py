@@ -51,7 +51,7 @@ def main():
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     release = ROOT / "target/release"
-    wasm = ROOT / "target/wasm32-wasip1/release"
+    wasm = ROOT / "target/wasm32-wasip1/wasm"
     parser.add_argument("--module", type=Path, default=ROOT / "target/weir.wasm", help="Weir, as it is shipped")
     parser.add_argument("--reader", type=Path, default=wasm / "weir_bench_reader.wasm")
     parser.add_argument("--load", type=Path, default=release / "weir-bench-load")
