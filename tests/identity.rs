@@ -124,9 +124,12 @@ fn a_released_tool_call_leaves_as_it_came() {
 fn conclusion(outcome: &Outcome) -> Value {
     let events = outcome.events.iter().filter(|event| event.event_type != "enforcement");
     let events = events.map(|event| json!([event.kind, event.event_type, event.policy_class, event.summary, event.metadata]));
+    // A judge that answers between two chunks answers later where there is but one: the order of events may differ.
+    let mut events = events.map(|event| event.to_string()).collect::<Vec<_>>();
+    events.sort_unstable();
     let asked = outcome.callouts.iter().map(|callout| String::from_utf8_lossy(&callout.body).into_owned());
     json!({
-        "events": events.collect::<Value>(),
+        "events": events,
         "asked": asked.collect::<Value>(),
         "decision": outcome.decision,
         "client": sse::read(&outcome.client).into_iter().map(|event| json!([event.name, event.data])).collect::<Value>(),
