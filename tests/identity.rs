@@ -54,7 +54,7 @@ fn assert_untouched(stream: &Stream, cut: &str, out: &[u8]) {
 
 fn every_split(policies: Value) {
     let chain = chain(policies);
-    let mut runner = TestRunner::new(Config { cases: 64, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
     for stream in streams() {
         let body = &stream.body;
         let whole = native::stream_through(&chain, stream.dialect, [body.as_slice()]);
@@ -145,7 +145,7 @@ fn blocks_and_decisions_are_the_same_for_any_split() {
             .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)))
     };
     let registry = policies::registry();
-    let mut runner = TestRunner::new(Config { cases: 16, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, ..Config::default() });
     for stream in streams() {
         let expected = conclusion(&native::play(&script(&stream, vec![stream.body.clone()]), &registry));
         let bytes = conclusion(&native::play(&script(&stream, chunking::bytes(&stream.body)), &registry));
