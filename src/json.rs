@@ -425,3 +425,6 @@ impl Edits {
         self.edits.insert(0, (position..position, text));
     }
 }
+
+#[cfg(test)]
+mod tests;

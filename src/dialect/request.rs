@@ -57,3 +57,6 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<RequestFacts, DecodeError> 
         stream: request.stream.unwrap_or(false),
     })
 }
+
+#[cfg(test)]
+mod tests;

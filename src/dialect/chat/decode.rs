@@ -107,7 +107,8 @@ struct Call {
     block: BlockId,
     id: String,
     name: String,
-    free_form: bool,
+    /// Whether it is a custom tool; unknown as long as no delta has said so.
+    free_form: Option<bool>,
     arguments: ObjectScanner,
     open: bool,
 }
@@ -361,7 +362,7 @@ impl<'a> ChoiceReader<'_, 'a> {
                 None,
                 function.name,
                 function.arguments,
-                false,
+                Some(false),
             )?;
         }
         Ok(())
@@ -424,11 +425,15 @@ impl<'a> ChoiceReader<'_, 'a> {
             (Some(_), Some(_)) => Err(DecodeError::OutOfOrder {
                 what: "a tool call that is a function and a custom tool",
             }),
-            (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, true),
-            (Some(function), None) => {
-                self.call(key, fields.id, function.name, function.arguments, false)
-            }
-            (None, None) => self.call(key, fields.id, None, None, false),
+            (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, Some(true)),
+            (Some(function), None) => self.call(
+                key,
+                fields.id,
+                function.name,
+                function.arguments,
+                Some(false),
+            ),
+            (None, None) => self.call(key, fields.id, None, None, None),
         }
     }
 
@@ -438,7 +443,7 @@ impl<'a> ChoiceReader<'_, 'a> {
         id: Option<&'a RawValue>,
         name: Option<&'a RawValue>,
         arguments: Option<&'a RawValue>,
-        free_form: bool,
+        free_form: Option<bool>,
     ) -> Result<(), DecodeError> {
         let mut id = self.strings.read_optional(self.document, id)?;
         let mut name = self.strings.read_optional(self.document, name)?;
@@ -471,9 +476,15 @@ impl<'a> ChoiceReader<'_, 'a> {
         {
             name = Text::EMPTY;
         }
-        call.free_form |= free_form;
+        if free_form.is_some() && call.free_form.is_some() && call.free_form != free_form {
+            return Err(DecodeError::OutOfOrder {
+                what: "a tool call that is a function and a custom tool",
+            });
+        }
+        call.free_form = call.free_form.or(free_form);
         call.arguments.feed(arguments);
-        let closes = !call.free_form && call.arguments.is_closed() && !call.name.is_empty();
+        let closes =
+            call.free_form != Some(true) && call.arguments.is_closed() && !call.name.is_empty();
         let stops = call.open && (self.whole || closes);
         if stops {
             call.open = false;
@@ -485,7 +496,7 @@ impl<'a> ChoiceReader<'_, 'a> {
             starts: known.is_none(),
             stops,
         };
-        let free_form = call.free_form;
+        let free_form = call.free_form == Some(true);
         self.findings.push(Found::Piece {
             slot,
             call_id: id,
@@ -537,7 +548,7 @@ impl<'a> ChoiceReader<'_, 'a> {
             block,
             id: String::new(),
             name: String::new(),
-            free_form: false,
+            free_form: None,
             arguments: ObjectScanner::default(),
             open: true,
         });
