@@ -244,7 +244,7 @@ fn a_policy_before_it_in_the_chain_hides_what_it_dropped() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn decisions_do_not_depend_on_chunking(cuts in proptest::collection::vec(0_usize..6000, 0..12)) {
