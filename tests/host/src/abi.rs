@@ -130,22 +130,30 @@ fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
         *value = recorded as u64;
         status::OK
     })?;
-    linker.func_wrap("env", "proxy_get_property", |mut caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32| {
-        let path = text(&caller, at, length);
-        let Some(stream) = caller.data_mut().stream() else { return status::NOT_FOUND };
-        let value = match path.as_str() {
-            "response\0code_details" => stream.details.clone().into_bytes(),
-            "request\0total_size" => stream.received.to_le_bytes().to_vec(),
-            _ => return status::NOT_FOUND,
-        };
-        give(&mut caller, &value, value_at, value_length)
-    })?;
-    linker.func_wrap("env", "proxy_set_property", |mut caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32| {
-        let (path, value) = (text(&caller, at, length), text(&caller, value_at, value_length));
-        let Some(stream) = caller.data_mut().stream() else { return status::NOT_FOUND };
-        stream.filter_state.insert(path, value);
-        status::OK
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_property",
+        |mut caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32| {
+            let path = text(&caller, at, length);
+            let Some(stream) = caller.data_mut().stream() else { return status::NOT_FOUND };
+            let value = match path.as_str() {
+                "response\0code_details" => stream.details.clone().into_bytes(),
+                "request\0total_size" => stream.received.to_le_bytes().to_vec(),
+                _ => return status::NOT_FOUND,
+            };
+            give(&mut caller, &value, value_at, value_length)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_property",
+        |mut caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32| {
+            let (path, value) = (text(&caller, at, length), text(&caller, value_at, value_length));
+            let Some(stream) = caller.data_mut().stream() else { return status::NOT_FOUND };
+            stream.filter_state.insert(path, value);
+            status::OK
+        },
+    )?;
     linker.func_wrap(
         "env",
         "proxy_http_call",

@@ -15,6 +15,7 @@ mod abi;
 mod host;
 mod module;
 mod proxy;
+pub mod scene;
 
 pub use host::{Host, HostBuilder};
 pub use module::{Module, module};

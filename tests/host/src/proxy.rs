@@ -228,7 +228,8 @@ impl Proxy {
             return status::BAD_ARGUMENT;
         }
         if half.paused && half.buffer.len() > limit {
-            let (now, phase) = (half.buffer.len(), if half.in_body_callback { "a paused body callback" } else { "a callout or tick" });
+            let (now, phase) =
+                (half.buffer.len(), if half.in_body_callback { "a paused body callback" } else { "a callout or tick" });
             self.crash(&format!("a body was set to {now} bytes in {phase}, with a limit of {limit} (envoy-facts 0.3, 3.6)"));
         }
         status::OK
