@@ -26,7 +26,7 @@ class ToolCall:
     arguments: dict[str, Any]
 
     def json(self) -> str:
-        return json.dumps(self.arguments)
+        return json.dumps(self.arguments, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

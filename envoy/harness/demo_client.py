@@ -59,6 +59,8 @@ class Conversation:
     """Sent along as `traceparent`, by which the events of this exchange are found again."""
     text: str = ""
     calls: list[Call] = field(default_factory=list)
+    calls_shown: int = 0
+    """How many of the calls were complete and yielded."""
     finish: str | None = None
 
     def pieces(self, port: int) -> Iterator[tuple[float, Piece]]:
@@ -118,8 +120,10 @@ def _read_messages(event: dict[str, Any], so_far: Conversation) -> Iterator[Piec
             so_far.calls.append(Call(name, json.dumps(value) if value else ""))
         case {"delta": {"type": "input_json_delta", "partial_json": fragment}}:
             so_far.calls[-1].arguments += fragment
+        case {"type": "content_block_stop"} if so_far.calls and so_far.calls_shown < len(so_far.calls):
+            so_far.calls_shown += 1
+            yield so_far.calls[-1]
         case {"delta": {"stop_reason": reason}} if reason:
-            yield from so_far.calls
             so_far.finish = reason
             yield Finish(reason)
 

@@ -81,6 +81,8 @@ class Scene:
             return f"the finish reason should have been {self.finish}"
         if not seen.text:
             return "the client should have received text"
+        if not decision:
+            return "no enforcement event reached the collector"
         if (decision.get("effective_decision") == "allow") == self.blocked:
             return f"the decision should {'not ' if self.blocked else ''}have been allow"
         return None
@@ -96,7 +98,8 @@ SCENES = (
 
 def main() -> int:
     """Runs the demonstration; the exit code says whether every outcome was the expected one."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     once = os.environ.get("ONCE", "") not in ("", "0")
     ports = Ports.from_environment()
     envoy = tools.ensure_envoy()
@@ -116,6 +119,7 @@ def main() -> int:
             return 130
         finally:
             progress("ending what was started")
+            servers.close()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

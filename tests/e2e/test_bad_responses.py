@@ -212,8 +212,8 @@ def test_arguments_hidden_behind_escapes_are_judged_as_the_client_reads_them(
     judged: Gateway, script: scripts.Register
 ) -> None:
     hidden = "".join(f"\\u{ord(letter):04x}" for letter in "rm -rf /")
-    events = scripts.recorded(CHAT, scripts.Answer("", (scripts.ToolCall("run_shell", {"command": "X"}),)))
-    body = b"".join(events).replace(b"X", hidden.encode().replace(b"\\", b"\\\\"))
+    events = scripts.recorded(CHAT, scripts.Answer("", (scripts.ToolCall("run_shell", {"command": "¤"}),)))
+    body = b"".join(events).replace("¤".encode(), hidden.encode().replace(b"\\", b"\\\\"))
     answer = ask(judged.url, CHAT, script=script(scripts.streams([body])))
     assert read_legal(CHAT, answer.body).names == []
 

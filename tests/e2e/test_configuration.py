@@ -11,26 +11,29 @@ from harness.gateway import Gateway, Settings
 from support.documents import document, tool_call_judge, with_limits
 
 
-def judge_with(**options: Any) -> dict[str, Any]:
-    return tool_call_judge(**options)
-
-
 def without(base: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in base.items() if key != name}
 
 
+def sending(**events: Any) -> dict[str, Any]:
+    base = tool_call_judge()
+    return {**base, "events": {**base["events"], **events}}
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "not JSON": ("{policy: demo}", "line 1"),
-    "no chain": (without(tool_call_judge(), "chain"), "chain"),
+    "no identity": (without(tool_call_judge(), "policy"), "missing field `policy`"),
+    "empty id": ({**tool_call_judge(), "policy": {"id": ""}}, "policy.id"),
     "unknown policy": (document([{"use": "no_such_policy"}]), "chain[0].use"),
     "unknown field": ({**tool_call_judge(), "chian": []}, "chian"),
-    "unknown option": (judge_with(thresold=0.5), "chain[0].with"),
-    "threshold out of range": (judge_with(threshold=1.5), "chain[0].with.threshold"),
-    "threshold of another type": (judge_with(threshold="high"), "chain[0].with.threshold"),
-    "unknown on_error": (judge_with(on_error="shrug"), "chain[0].with.on_error"),
-    "unknown judge": (judge_with(judge="nobody"), "chain[0].with.judge"),
+    "unknown option": (tool_call_judge(thresold=0.5), "chain[0].with"),
+    "threshold out of range": (tool_call_judge(threshold=1.5), "chain[0].with.threshold"),
+    "threshold of another type": (tool_call_judge(threshold="high"), "chain[0].with.threshold"),
+    "unknown on_error": (tool_call_judge(on_error="shrug"), "chain[0].with.on_error"),
+    "unknown judge": (tool_call_judge(judge="nobody"), "chain[0].with.judge"),
     "unknown target": ({**tool_call_judge(), "targets": ["telnet"]}, "targets[0]"),
     "timeout without a unit": (tool_call_judge(timeout="5"), "judges.main.timeout"),
+    "queue of no events": (sending(queue=0), "events.queue"),
     "negative limit": (with_limits(tool_call_judge(), max_held_bytes=-1), "limits.max_held_bytes"),
 }
 

@@ -180,7 +180,12 @@ impl Decoder {
         let mut findings = Findings::new();
         self.strings.clear();
         for choice in document.choices.iter().flatten() {
-            self.choice(text, choice, whole, &mut findings)?;
+            let result = self.choice(text, choice, whole, &mut findings);
+            if result.is_err() {
+                // Blocks that were never reported must not be reported as stopped.
+                self.choices.clear();
+                return result;
+            }
         }
         if document.error.is_some() {
             frame.role = FrameRole::Failure;
