@@ -54,16 +54,12 @@ fn client(output: &[u8]) -> (String, Vec<String>, Vec<String>) {
             content.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
             for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
                 let index = call["index"].to_string();
-                let position = calls
-                    .iter()
-                    .position(|call| call[0] == index)
-                    .unwrap_or_else(|| {
-                        assert_eq!(index, calls.len().to_string(), "indices are dense");
-                        calls.push([index.clone(), String::new(), String::new(), String::new()]);
-                        calls.len().saturating_sub(1)
-                    });
-                let text =
-                    |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                let position = calls.iter().position(|call| call[0] == index).unwrap_or_else(|| {
+                    assert_eq!(index, calls.len().to_string(), "indices are dense");
+                    calls.push([index.clone(), String::new(), String::new(), String::new()]);
+                    calls.len().saturating_sub(1)
+                });
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
                 calls[position][1] += &text(&call["id"]);
                 calls[position][2] += &text(&call["function"]["name"]);
                 calls[position][3] += &text(&call["function"]["arguments"]);
@@ -225,10 +221,7 @@ fn tool_calls_are_told_apart_however_they_come() {
 fn an_open_tool_call_is_cut_by_length_and_by_the_end_but_complete_at_the_terminator() {
     let open = call(0, r#""id":"x","function":{"name":"f","arguments":"{"}"#);
     let last = |parts: Vec<String>| parts[1..].join(" ");
-    assert_eq!(
-        last(parts(&[open.clone(), chunk("{}", "length")])),
-        "0:cut finish 0 length end"
-    );
+    assert_eq!(last(parts(&[open.clone(), chunk("{}", "length")])), "0:cut finish 0 length end");
     assert_eq!(last(parts(core::slice::from_ref(&open))), "0:stop end");
     assert_eq!(last(keep(CHAT, &stream(&[&open])).parts), "0:cut");
 }
@@ -276,55 +269,18 @@ fn what_readers_could_take_differently_is_an_error() {
     let cases: Vec<(&str, String, DecodeError)> = vec![
         ("not JSON", "{".to_owned(), malformed(0)),
         ("not an object", "3".to_owned(), malformed(0)),
-        (
-            "duplicate key",
-            r#"{"choices":[],"choices":[]}"#.to_owned(),
-            malformed(22),
-        ),
-        (
-            "duplicate key by escape",
-            chunk(r#"{"content":"a","c\u006fntent":"b"}"#, ""),
-            malformed(0),
-        ),
-        (
-            "index in a string",
-            r#"{"choices":[{"index":"0","delta":{}}]}"#.to_owned(),
-            malformed(23),
-        ),
-        (
-            "negative index",
-            r#"{"choices":[{"index":-1,"delta":{}}]}"#.to_owned(),
-            malformed(0),
-        ),
-        (
-            "content of another type",
-            chunk(r#"{"content":3}"#, ""),
-            malformed(0),
-        ),
-        (
-            "arguments as an object",
-            call(0, r#""function":{"arguments":{}}"#),
-            malformed(0),
-        ),
-        (
-            "lone surrogate",
-            chunk(r#"{"content":"a\ud83d"}"#, ""),
-            DecodeError::LoneSurrogate,
-        ),
-        (
-            "lone low surrogate",
-            chunk(r#"{"content":"\ude00"}"#, ""),
-            DecodeError::LoneSurrogate,
-        ),
+        ("duplicate key", r#"{"choices":[],"choices":[]}"#.to_owned(), malformed(22)),
+        ("duplicate key by escape", chunk(r#"{"content":"a","c\u006fntent":"b"}"#, ""), malformed(0)),
+        ("index in a string", r#"{"choices":[{"index":"0","delta":{}}]}"#.to_owned(), malformed(23)),
+        ("negative index", r#"{"choices":[{"index":-1,"delta":{}}]}"#.to_owned(), malformed(0)),
+        ("content of another type", chunk(r#"{"content":3}"#, ""), malformed(0)),
+        ("arguments as an object", call(0, r#""function":{"arguments":{}}"#), malformed(0)),
+        ("lone surrogate", chunk(r#"{"content":"a\ud83d"}"#, ""), DecodeError::LoneSurrogate),
+        ("lone low surrogate", chunk(r#"{"content":"\ude00"}"#, ""), DecodeError::LoneSurrogate),
         (
             "another name for a call",
-            chunk(
-                r#"{"tool_calls":[{"index":0,"function":{"name":"f"}},{"index":0,"function":{"name":"g"}}]}"#,
-                "",
-            ),
-            DecodeError::OutOfOrder {
-                what: "a tool call changes its id or name",
-            },
+            chunk(r#"{"tool_calls":[{"index":0,"function":{"name":"f"}},{"index":0,"function":{"name":"g"}}]}"#, ""),
+            DecodeError::OutOfOrder { what: "a tool call changes its id or name" },
         ),
     ];
     for (case, data, expected) in cases {
