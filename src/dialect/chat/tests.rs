@@ -1,7 +1,9 @@
+use proptest::prelude::*;
+
 use crate::block::{BlockKind, build_text_chunk};
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
-    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, SlotFate, TooLate,
+    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, Slot, SlotFate, TooLate,
 };
 use crate::sse;
 
@@ -541,4 +543,46 @@ fn a_body_without_content_gets_some_when_its_calls_are_removed() {
     let choice = &output["choices"][0];
     assert!(choice["message"]["content"].is_string() && choice["message"].get("tool_calls").is_none());
     assert_eq!(choice["finish_reason"], "stop");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_removed_and_added_leaves_a_legal_stream(
+        kinds in prop::collection::vec(0u8..3, 1..6),
+        removed in prop::collection::vec(any::<bool>(), 8),
+        own_text_after in 0usize..12,
+        broken_off_after in 0usize..16,
+    ) {
+        let mut chunks = vec![chunk(r#"{"role":"assistant","content":""}"#, "")];
+        let mut indices = 0u32..;
+        let has_calls = kinds.iter().any(|kind| *kind > 0);
+        for kind in &kinds {
+            if *kind == 0 {
+                chunks.push(chunk(r#"{"content":"t"}"#, ""));
+                continue;
+            }
+            let index = indices.next().unwrap();
+            let id = format!(r#""id":"id{index}","function":{{"name":"f","arguments":"{{"}}"#);
+            chunks.extend([call(index, &id), call(index, r#""function":{"arguments":"}"}"#)]);
+        }
+        chunks.push(chunk("{}", if has_calls { "tool_calls" } else { "stop" }));
+        let (mut encoder, mut decoder, mut out) = (Encoder::new(CHAT), Decoder::new(CHAT), Vec::new());
+        let mut frame = Frame::default();
+        for (position, chunk) in chunks.iter().enumerate().take(broken_off_after) {
+            if position == own_text_after {
+                let _too_late_is_fine = encoder.chunk(&build_text_chunk(0, "own"), &mut out);
+            }
+            let event = stream(&[chunk]);
+            let mut parser = sse::Parser::new(10_000);
+            let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+            decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+            let fate = |slot: &Slot| if removed[slot.block.0 as usize] { SlotFate::Remove } else { SlotFate::Keep };
+            let fates: Vec<SlotFate> = frame.slots.iter().map(fate).collect();
+            encoder.event(event.raw, &frame, &fates, &mut out);
+        }
+        encoder.end(Ending::Stop, &mut out);
+        let (content, calls, reasons) = client(&out);
+        prop_assert!(!content.is_empty() || !calls.is_empty(), "no message is empty");
+        prop_assert_eq!(reasons, [if calls.is_empty() { "stop" } else { "tool_calls" }]);
+    }
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::block::{BlockKind, Chunk, build_text_chunk};
@@ -467,4 +468,47 @@ fn a_whole_body_can_be_edited() {
         &[],
     );
     assert_eq!(replaced["content"][3]["input"]["b"], 2);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_removed_and_added_leaves_a_legal_message(
+        kinds in prop::collection::vec(0u8..4, 1..6),
+        removed in prop::collection::vec(any::<bool>(), 6),
+        own_text_after in 0usize..30,
+        broken_off_after in 0usize..60,
+    ) {
+        // Calls come last, as providers send them.
+        let mut kinds = kinds;
+        kinds.sort_unstable();
+        let mut events = vec![BEGIN.to_owned()];
+        for (index, kind) in (0u32..).zip(&kinds) {
+            events.extend(match kind {
+                0 => vec![start(index, r#"{"type":"thinking","thinking":""}"#), stop(index)],
+                1 | 2 => text_block(index, "t"),
+                _ => call_block(index, "x"),
+            });
+        }
+        let has_call = kinds.contains(&3);
+        events.extend([finish(if has_call { "tool_use" } else { "end_turn" }), END.to_owned()]);
+        let (mut encoder, mut decoder, mut out) = (Encoder::new(MESSAGES), Decoder::new(MESSAGES), Vec::new());
+        let mut frame = Frame::default();
+        for (position, data) in events.iter().enumerate().take(broken_off_after) {
+            if position == own_text_after {
+                let _too_late_is_fine = encoder.chunk(&build_text_chunk(0, "own"), &mut out);
+            }
+            let event = named(core::slice::from_ref(data));
+            let mut parser = sse::Parser::new(10_000);
+            let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+            decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+            let is_removed = frame.slots.first().is_some_and(|slot| removed[slot.block.0 as usize]);
+            encoder.event(event.raw, &frame, &[if is_removed { SlotFate::Remove } else { SlotFate::Keep }], &mut out);
+        }
+        encoder.end(Ending::Stop, &mut out);
+        let (blocks, reason) = client(&out);
+        // A message of thinking alone is what the provider sent, unless something was taken away.
+        prop_assert!(!blocks.is_empty());
+        let calls_left = blocks.iter().any(|block| block.starts_with("tool_use"));
+        prop_assert_eq!(calls_left, reason == "tool_use");
+    }
 }
