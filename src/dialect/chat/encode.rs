@@ -214,10 +214,7 @@ impl Encoder {
     ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut own_indices = own_indices.into_iter();
         let mut changes = SmallVec::new();
-        let touches_calls = frame
-            .slots
-            .iter()
-            .any(|slot| slot.kind == BlockKind::ToolCall);
+        let touches_calls = frame.slots.iter().any(|slot| slot.kind == BlockKind::ToolCall);
         if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
             // The common case: text that passes. No change to note, nothing to allocate.
             for slot in &frame.slots {
@@ -262,13 +259,7 @@ impl Encoder {
         in_order
     }
 
-    fn write_changed(
-        &mut self,
-        raw: &[u8],
-        frame: &Frame,
-        changes: SmallVec<[SlotChange<'_>; 2]>,
-        out: &mut Vec<u8>,
-    ) {
+    fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
         let mut choices = Vec::new();
         with_data(raw, |data| {
             let Ok(document) = core::str::from_utf8(data) else {
@@ -293,13 +284,29 @@ impl Encoder {
         });
     }
 
+    pub(crate) fn notice(&mut self, raw: &[u8]) {
+        if !self.identity_is_known {
+            self.observe(raw);
+        }
+    }
+
     pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
         let (Chunk::Text { choice: index, .. } | Chunk::ToolCall { choice: index, .. }) = chunk;
         if self.terminated || self.choices.get(index).is_some_and(|choice| choice.finished) {
             return Err(TooLate);
         }
         match chunk {
-            Chunk::Text { choice, text } => self.write_text(*choice, text, out),
+            Chunk::Text { choice, kind: BlockKind::Refusal, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default().note_added(chunk);
+                self.write(*choice, &Delta { role, refusal: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, kind: BlockKind::Reasoning, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default();
+                self.write(*choice, &Delta { role, reasoning_content: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, text, .. } => self.write_text(*choice, text, out),
             Chunk::ToolCall { choice: index, call_id, name, arguments, free_form } => {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();
