@@ -12,7 +12,7 @@ use weir::dialect::Dialect;
 use weir_test_support::corpus;
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, policies};
+use weir_test_support::{chunking, fixtures, policies, sse};
 
 const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
 
@@ -109,7 +109,13 @@ fn a_released_tool_call_leaves_as_it_came() {
         let outcome = native::play(&script, &policies::registry());
         // Calls that cannot be read are blocked, whatever the judge says.
         if outcome.events_of("ask.blocked").is_empty() {
-            assert_untouched(&stream, "judged", &outcome.client);
+            // Text and pings may overtake a held call; of a changed byte the order would tell.
+            let events = |body: &[u8]| {
+                let mut events = chunking::events(body);
+                events.sort();
+                events
+            };
+            assert!(events(&outcome.client) == events(&stream.body), "{}: {}", stream.name, outcome.text());
         }
     }
 }
@@ -123,7 +129,7 @@ fn conclusion(outcome: &Outcome) -> Value {
         "events": events.collect::<Value>(),
         "asked": asked.collect::<Value>(),
         "decision": outcome.decision,
-        "client": String::from_utf8_lossy(&outcome.client),
+        "client": sse::read(&outcome.client).into_iter().map(|event| json!([event.name, event.data])).collect::<Value>(),
     })
 }
 

@@ -41,7 +41,7 @@ fn assert_scanned(dialect: Dialect, body: &[u8]) {
         )
     });
     let bytes = play(&script.respond("text/event-stream", chunking::bytes(body)));
-    assert_eq!(bytes.client, whole.client, "byte by byte");
+    assert_eq!(bytes.text(), whole.text(), "byte by byte");
 }
 
 #[test]

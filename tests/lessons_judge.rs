@@ -29,6 +29,11 @@ fn asking(dialect: Dialect, reply: JudgeReply) -> Script {
     Script::events(dialect, document(json!([{"use": "ask_judge"}])), parallel(dialect)).judged(JudgeRule::new("", reply))
 }
 
+/// Pings may overtake what is held.
+fn without_pings(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).replace("event: ping\ndata: {\"type\": \"ping\"}\n\n", "")
+}
+
 /// Every way in which a judge can fail to give a verdict, with the word for it.
 fn failures() -> Vec<(JudgeReply, &'static str)> {
     let content = |content: &str| JudgeReply::Content(content.to_owned());
@@ -79,7 +84,7 @@ fn each_failure_passes_where_the_policy_says_so() {
             let mut script = asking(dialect, reply);
             script.document["chain"] = json!([{"use": "ask_judge", "with": {"allow_on_error": true}}]);
             let outcome = play(&script);
-            assert_eq!(outcome.text(), String::from_utf8_lossy(parallel(dialect)), "{word}");
+            assert_eq!(without_pings(&outcome.client), without_pings(parallel(dialect)), "{word}");
             assert_eq!(outcome.events_of("ask.failed").len(), 2, "{word}");
         }
     }
@@ -119,7 +124,7 @@ fn parallel_calls_are_asked_in_parallel_and_released_in_order() {
             .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.0)));
         let outcome = play(&script);
         assert_eq!(outcome.callouts.len(), 2, "the second call is asked about while the first is undecided");
-        assert_eq!(outcome.text(), String::from_utf8_lossy(parallel(dialect)));
+        assert_eq!(without_pings(&outcome.client), without_pings(parallel(dialect)));
         let left =
             outcome.releases.iter().find(|release| String::from_utf8_lossy(&release.bytes).contains("delete_files")).unwrap();
         assert_eq!(left.cause, Cause::Answer(0), "{dialect}: what leaves keeps its order");

@@ -38,7 +38,8 @@ fn a_streamed_message_is_accepted_in_the_next_turn() {
         for chain in chains() {
             for stream in fixtures::streams(dialect).iter().filter(|stream| is_answerable(stream.name)) {
                 for harmful in ["get_weather", "delete_files", "web_search", ""] {
-                    if chain == json!([]) && stream.name.contains("cut_by") {
+                    // Only a policy that looks at a cut call keeps it from the client.
+                    if stream.name.contains("cut_by") && !chain.to_string().contains("ask_judge") {
                         continue;
                     }
                     let body = judged(Script::events(dialect, document(chain.clone()), stream.body), harmful);

@@ -214,10 +214,7 @@ impl Encoder {
     ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut own_indices = own_indices.into_iter();
         let mut changes = SmallVec::new();
-        let touches_calls = frame
-            .slots
-            .iter()
-            .any(|slot| slot.kind == BlockKind::ToolCall);
+        let touches_calls = frame.slots.iter().any(|slot| slot.kind == BlockKind::ToolCall);
         if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
             // The common case: text that passes. No change to note, nothing to allocate.
             for slot in &frame.slots {
@@ -262,13 +259,7 @@ impl Encoder {
         in_order
     }
 
-    fn write_changed(
-        &mut self,
-        raw: &[u8],
-        frame: &Frame,
-        changes: SmallVec<[SlotChange<'_>; 2]>,
-        out: &mut Vec<u8>,
-    ) {
+    fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
         let mut choices = Vec::new();
         with_data(raw, |data| {
             let Ok(document) = core::str::from_utf8(data) else {
