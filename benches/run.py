@@ -116,6 +116,8 @@ def policy_document(chain):
     return json.dumps(
         {
             "policy": {"id": "bench", "name": "Bench", "revision": 1},
+            # The proxies have allow_on_headers_stop_iteration: true.
+            "envoy": {"request_hold": "headers"},
             "targets": ["chat.completions"],
             "chain": chain,
             "judges": {

@@ -109,35 +109,28 @@ pub(crate) async fn get_stream(
 
 /// The messages of a live stream. When the store fails the reader is told, and told again when it answers; the stream
 /// goes on where it stood.
-fn follow(
-    collector: Collector,
-    tail: Tail,
-    subscription: Subscription,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(collector: Collector, tail: Tail, subscription: Subscription) -> impl Stream<Item = Result<Event, Infallible>> {
     let state = (collector, tail, subscription, true);
-    stream::unfold(
-        state,
-        async |(collector, mut tail, subscription, answered)| {
-            let (messages, answers): (Vec<_>, _) = match tail.next().await {
-                Ok(events) => {
-                    let recovered = (!answered).then(|| store_message(true));
-                    let events = events.iter().filter_map(|event| message(event));
-                    (recovered.into_iter().chain(events).collect(), true)
+    stream::unfold(state, async |(collector, mut tail, subscription, answered)| {
+        let (messages, answers): (Vec<_>, _) = match tail.next().await {
+            Ok(events) => {
+                let recovered = (!answered).then(|| store_message(true));
+                let events = events.iter().filter_map(|event| message(event));
+                (recovered.into_iter().chain(events).collect(), true)
+            }
+            Err(error) => {
+                collector.metrics().count_store_error(Operation::Tail);
+                tracing::debug!("a live stream waits for the store: {error}");
+                if !answered {
+                    tokio::time::sleep(STORE_RETRY).await;
                 }
-                Err(error) => {
-                    collector.metrics().count_store_error(Operation::Tail);
-                    tracing::debug!("a live stream waits for the store: {error}");
-                    if !answered {
-                        tokio::time::sleep(STORE_RETRY).await;
-                    }
-                    let failed = answered.then(|| store_message(false));
-                    (failed.into_iter().collect(), false)
-                }
-            };
-            let messages = stream::iter(messages.into_iter().map(Ok));
-            Some((messages, (collector, tail, subscription, answers)))
-        },
-    )
+                let failed = answered.then(|| store_message(false));
+                (failed.into_iter().collect(), false)
+            }
+        };
+        let messages = stream::iter(messages.into_iter().map(Ok));
+        Some((messages, (collector, tail, subscription, answers)))
+    })
     .flatten()
 }
 

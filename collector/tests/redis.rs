@@ -146,11 +146,7 @@ async fn a_live_stream_says_that_the_store_is_away_and_goes_on_without_a_gap() {
 
     redis.restart();
     let message = live.next().await.expect("a message");
-    assert_eq!(
-        (message.event.as_str(), message.json()),
-        ("store", json!({"reachable": true})),
-        "also when nothing new arrives"
-    );
+    assert_eq!((message.event.as_str(), message.json()), ("store", json!({"reachable": true})), "also when nothing new arrives");
     post_until_accepted(&app, &batch("vm-1", 1, 2)).await;
     for id in ["vm-1-1", "vm-1-2"] {
         assert_eq!(live.next().await.expect("a message").event_id(), id);

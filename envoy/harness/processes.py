@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -67,9 +68,10 @@ class Process:
             time.sleep(0.02)
 
     def last_words(self) -> str:
+        """What the log says about the end: its first error, which the later ones follow from, or else its last line."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        telling = [line for line in lines if "critical" in line or "error" in line.lower()] or lines
-        return telling[-1].strip() if telling else "it said nothing"
+        errors = [line for line in lines if _ERROR.search(line)]
+        return (errors[:1] or lines[-1:] or ["it said nothing"])[0].strip()
 
     def stop(self) -> None:
         """Asks the process to end; kills it when it does not."""
@@ -124,6 +126,8 @@ def require_free_port(port: int, purpose: str, variable: str) -> None:
                 f"Port {port} ({purpose}) is taken: choose another one with {variable}=<port>, or end what uses it."
             ) from error
 
+
+_ERROR = re.compile(r"\[(error|critical)\]|\berror: |\bERROR\b")
 
 _PR_SET_PDEATHSIG = 1
 # Looked up in the parent: between fork and exec a child must do as little as possible.

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from harness import tools
-from harness.demo_client import CHAT, MESSAGES, Call, Conversation, Dialect, Finish, Text
+from harness.demo_client import CHAT, MESSAGES, Call, Conversation, Dialect, Piece, Text
 from harness.errors import SetupError, progress
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background
@@ -25,6 +25,8 @@ from harness.provider import Provider
 # Slow enough to watch the text arrive, and a held call wait for its verdict.
 PACE_SECONDS = 0.03
 JUDGE_SECONDS = 0.2
+# Text that comes after such a pause gets a line, and a time, of its own.
+NEW_LINE_SECONDS = 0.15
 EVENTS_WITHIN_SECONDS = 5.0
 
 
@@ -170,17 +172,16 @@ def _play(number: int, scene: Scene, ports: Ports) -> str | None:
     """Sends one exchange and prints it as it arrives."""
     print(f"\n{number}. {scene.title} · {scene.dialect.name} · “{scene.prompt}”")
     conversation = Conversation(scene.dialect, scene.prompt)
-    in_text = False
+    last_text: float | None = None
     try:
         for seconds, piece in conversation.pieces(ports.envoy):
-            if isinstance(piece, Text):
-                print("" if in_text else f"   {seconds:5.2f} s  text    ", piece.value, sep="", end="", flush=True)
-                in_text = True
-                continue
-            if in_text:
+            goes_on = last_text is not None and isinstance(piece, Text) and seconds - last_text < NEW_LINE_SECONDS
+            if last_text is not None and not goes_on:
                 print()
-                in_text = False
-            print(f"   {seconds:5.2f} s  {_describe(piece)}", flush=True)
+            print(piece.value if goes_on else f"   {seconds:5.2f} s  {_describe(piece)}", end="", flush=True)
+            last_text = seconds if isinstance(piece, Text) else None
+            if last_text is None:
+                print()
     except (OSError, ValueError, http.client.HTTPException) as error:
         mistake: str | None = f"the exchange failed: {error}"
     else:
@@ -192,7 +193,9 @@ def _play(number: int, scene: Scene, ports: Ports) -> str | None:
     return mistake
 
 
-def _describe(piece: Call | Finish) -> str:
+def _describe(piece: Piece) -> str:
+    if isinstance(piece, Text):
+        return f"text    {piece.value}"
     if isinstance(piece, Call):
         return f"call    {piece.name}({piece.arguments})"
     return f"finish  {piece.reason}"

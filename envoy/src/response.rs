@@ -154,11 +154,12 @@ impl Stream {
             return self.send_in_callback(size, end, out);
         }
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
-        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
+        let held = self.exchange.max_release_bytes();
+        let trailers_can_hurt = proxy::trailers_seen() && held > 0;
         let may_leave_now = match progress {
             ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
             ResponseProgress::Finished => true,
-            _ => end || !(open.head_held || trailers_can_hurt || (open.whole && size <= WHOLE_PAUSE_MAX)),
+            _ => end || !(open.head_held || trailers_can_hurt || (open.whole && held <= WHOLE_PAUSE_MAX)),
         };
         if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out, now) }
     }

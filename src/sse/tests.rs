@@ -15,10 +15,7 @@ fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Fields> {
             raw.extend_from_slice(event.raw);
             events.push((event.name.to_vec(), event.data.map(<[u8]>::to_vec)));
         }
-        assert!(
-            input.is_empty(),
-            "a parser that asks for more has used up its input"
-        );
+        assert!(input.is_empty(), "a parser that asks for more has used up its input");
         assert_eq!(body.len().checked_sub(raw.len()), Some(parser.pending()), "what has not left waits");
     }
     if let Some(event) = parser.finish() {

@@ -15,12 +15,12 @@ from support.sink import Sink
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
 each_mode = pytest.mark.parametrize("hold", [True, False], ids=["holds-head", "sends-head-on"])
-each_promise = pytest.mark.parametrize("promise", [True, False, None], ids=["told-true", "told-false", "untold"])
+each_promise = pytest.mark.parametrize("promise", ["headers", "body", None], ids=["told-head", "told-body", "untold"])
 
 
-def told(policy: Document, promise: bool | None) -> Document:
-    """The document, with or without its word on what Envoy is set to."""
-    return policy if promise is None else {**policy, "envoy": {"allow_on_headers_stop_iteration": promise}}
+def told(policy: Document, promise: str | None) -> Document:
+    """The document with its word on how much of a request Envoy can be asked to hold."""
+    return {**policy, "envoy": {"request_hold": promise} if promise else {}}
 
 
 @each_path
@@ -28,7 +28,7 @@ def told(policy: Document, promise: bool | None) -> Document:
 @each_promise
 @pytest.mark.parametrize("prompt", ["Say hello.", "Do both."])
 def test_nothing_hangs_whatever_the_setting_says(
-    gateway: MakeGateway, path: str, hold: bool, promise: bool | None, prompt: str
+    gateway: MakeGateway, path: str, hold: bool, promise: str | None, prompt: str
 ) -> None:
     """A setting that does not fit the proxy is found out; it never hangs a request."""
     envoy = gateway(told(tool_call_judge(), promise), hold_request_head=hold)
@@ -42,7 +42,8 @@ def test_nothing_hangs_whatever_the_setting_says(
 def test_refused_request_gets_its_error_in_both_modes(
     gateway: MakeGateway, provider: Provider, path: str, hold: bool
 ) -> None:
-    answer = ask(gateway(tool_call_judge(), hold_request_head=hold).url, path, b"no request")
+    envoy = gateway(told(tool_call_judge(), "headers" if hold else "body"), hold_request_head=hold)
+    answer = ask(envoy.url, path, b"no request")
     assert answer.status == 400
     answer.error_message(path)
     assert all(not request.body for request in provider.requests)
@@ -56,7 +57,7 @@ def test_provider_sees_nothing_of_a_refused_request(gateway: MakeGateway, provid
 
 @each_path
 def test_large_request_without_the_setting(gateway: MakeGateway, provider: Provider, path: str) -> None:
-    envoy = gateway(no_op(), hold_request_head=False)
+    envoy = gateway(told(no_op(), "body"), hold_request_head=False)
     assert ask(envoy.url, path, question(path, "y" * 3_000_000)).status == 200
     assert len(provider.requests[0].body) > 3_000_000
 

@@ -187,11 +187,7 @@ impl RedisTail {
         if let Some(last) = entries.last().and_then(|last| last.id.parse().ok()) {
             self.after = last;
         }
-        Ok(entries
-            .into_iter()
-            .filter_map(decode)
-            .map(Arc::new)
-            .collect())
+        Ok(entries.into_iter().filter_map(decode).map(Arc::new).collect())
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {

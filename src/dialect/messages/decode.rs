@@ -105,11 +105,7 @@ impl Decoder {
         self.strings.clear();
         let text = document::utf8(data)?;
         let fields: EventFields<'_> = document::read(text)?;
-        let kind = fields
-            .r#type
-            .as_ref()
-            .map(|word| word.0.as_ref())
-            .unwrap_or_default();
+        let kind = fields.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default();
         if !event.name.is_empty() && event.name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
@@ -146,9 +142,7 @@ impl Decoder {
         self.strings.clear();
         let text = document::utf8(body)?;
         let fields: Body<'_> = document::read(text)?;
-        if fields.error.is_some()
-            || fields.r#type.as_ref().map(|word| word.0.as_ref()) == Some("error")
-        {
+        if fields.error.is_some() || fields.r#type.as_ref().map(|word| word.0.as_ref()) == Some("error") {
             frame.role = FrameRole::Failure;
         }
         let blocks: Vec<ContentBlock<'_>> = match fields.content {
@@ -203,18 +197,9 @@ impl Decoder {
         Ok(())
     }
 
-    fn said<'a>(
-        &mut self,
-        document: &str,
-        block: &ContentBlock<'a>,
-    ) -> Result<Said<'a>, DecodeError> {
+    fn said<'a>(&mut self, document: &str, block: &ContentBlock<'a>) -> Result<Said<'a>, DecodeError> {
         let kind = block_kind(&block.r#type.0);
-        let mut said = Said {
-            kind,
-            call_id: Text::EMPTY,
-            name: Text::EMPTY,
-            text: Text::EMPTY,
-        };
+        let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
         match kind {
             BlockKind::Text => said.text = self.strings.read_optional(document, block.text)?,
             BlockKind::ToolCall | BlockKind::ServerToolCall => {
@@ -244,14 +229,7 @@ impl Decoder {
         let Some(delta) = &fields.delta else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
         };
-        let literal = match (
-            delta
-                .r#type
-                .as_ref()
-                .map(|word| word.0.as_ref())
-                .unwrap_or_default(),
-            open.kind,
-        ) {
+        let literal = match (delta.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default(), open.kind) {
             ("text_delta", BlockKind::Text) => delta.text,
             ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
             ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {

@@ -23,9 +23,7 @@ fn block_kind(kind: &str) -> BlockKind {
 
 /// Whether a tool call's input is the empty object that stands where the input is still to come.
 fn is_empty_input(input: &str) -> bool {
-    input
-        .bytes()
-        .all(|byte| matches!(byte, b'{' | b'}' | b' ' | b'\t' | b'\r' | b'\n'))
+    input.bytes().all(|byte| matches!(byte, b'{' | b'}' | b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 #[cfg(test)]

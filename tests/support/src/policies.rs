@@ -257,6 +257,10 @@ pub struct Answer {
 }
 
 impl Policy for Answer {
+    fn interests(&self) -> Interests {
+        Interests { rewrites_request: self.body.is_some(), ..Interests::ALL }
+    }
+
     async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
         if self.ask {
             let matter = String::from_utf8_lossy(&request.body).into_owned();
