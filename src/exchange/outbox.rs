@@ -132,6 +132,8 @@ pub(super) struct Outbox {
     blocked: Lanes,
     held_bytes: usize,
     held_slots: usize,
+    /// Something about what is queued was decided, or closed, since the last release.
+    stirred: bool,
     /// No more tool calls will come.
     closed: bool,
     finished: bool,
@@ -153,6 +155,7 @@ impl Outbox {
             blocked: Lanes::new(),
             held_bytes: 0,
             held_slots: 0,
+            stirred: false,
             closed: false,
             finished: false,
             insertions: Vec::new(),
@@ -223,6 +226,7 @@ impl Outbox {
     pub(super) fn fill(&mut self, frame: Frame) {
         if matches!(frame.role, FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure) {
             self.closed = true;
+            self.stirred = true;
         }
         self.current.frame = frame;
     }
@@ -261,15 +265,19 @@ impl Outbox {
         }
     }
 
+    /// The document of that number: queued, or the one that is being worked on.
     fn document(&mut self, number: DocumentNumber) -> Option<&mut Document> {
-        if number == self.current_number {
-            return Some(&mut self.current);
-        }
         let first = self.queue.partition_point(|entry| entry.number < number);
-        self.queue.range_mut(first..).take_while(|entry| entry.number == number).find_map(|entry| match &mut entry.content {
-            Content::Document { document, .. } => Some(document),
-            Content::Chunk(_) => None,
-        })
+        let queued =
+            self.queue.range_mut(first..).take_while(|entry| entry.number == number).find_map(|entry| match &mut entry.content {
+                Content::Document { document, .. } => Some(document),
+                Content::Chunk(_) => None,
+            });
+        if queued.is_some() {
+            self.stirred = true;
+            return queued;
+        }
+        (number == self.current_number).then_some(&mut self.current)
     }
 
     /// Puts a chunk before a slot, or as close to it as the dialect allows.
@@ -310,22 +318,22 @@ impl Outbox {
             self.release(out);
             return;
         }
-        if self.queue.is_empty() && self.current.undecided == 0 {
-            self.encoder.event(raw, &self.current.frame, &self.current.fates, out);
+        if self.stirred && !self.queue.is_empty() {
+            // The document itself is last: what it decided, or closed, about those before it shows first.
+            let lanes = self.lanes(&self.current.frame);
+            self.queue_current(raw, came, lanes);
+            self.release(out);
             return;
+        }
+        if self.current.undecided == 0 {
+            let lanes = if self.queue.is_empty() { Lanes::new() } else { self.lanes(&self.current.frame) };
+            if !lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane))) {
+                self.encoder.event(raw, &self.current.frame, &self.current.fates, out);
+                return;
+            }
         }
         let lanes = self.lanes(&self.current.frame);
-        let may_overtake = !lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane)));
-        if self.current.undecided == 0 && may_overtake {
-            self.encoder.event(raw, &self.current.frame, &self.current.fates, out);
-            return;
-        }
-        // A document that closes the message may set free what was gathered before it.
-        let closes = self.closed;
         self.queue_current(raw, came, lanes);
-        if closes {
-            self.release(out);
-        }
     }
 
     fn queue_current(&mut self, raw: &[u8], came: Timestamp, lanes: Lanes) {
@@ -357,6 +365,7 @@ impl Outbox {
 
     /// Lets go what may leave.
     pub(super) fn release(&mut self, out: &mut Vec<u8>) {
+        self.stirred = false;
         if self.finished || self.queue.is_empty() {
             return;
         }

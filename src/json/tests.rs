@@ -3,11 +3,7 @@ use proptest::prelude::*;
 
 #[test]
 fn ambiguous_objects_are_told_from_plain_ones() {
-    let plain = [
-        "{}",
-        " {\"a\":{\"a\":1}} ",
-        r#"{"a":[{"a":1},{"a":2}],"b":"\ud83d\ude00"}"#,
-    ];
+    let plain = ["{}", " {\"a\":{\"a\":1}} ", r#"{"a":[{"a":1},{"a":2}],"b":"\ud83d\ude00"}"#];
     for text in plain {
         assert!(is_unambiguous_object(text), "{text}");
     }
@@ -73,11 +69,7 @@ fn edits_take_list_items_out_with_their_commas() {
         edits.remove_items(&items, |position| removed.contains(&position));
         let mut out = Vec::new();
         edits.apply(list.as_bytes(), &mut out);
-        assert_eq!(
-            core::str::from_utf8(&out).unwrap(),
-            *expected,
-            "{removed:?}"
-        );
+        assert_eq!(core::str::from_utf8(&out).unwrap(), *expected, "{removed:?}");
     }
 }
 
@@ -91,10 +83,7 @@ fn members_are_removed_set_and_added_in_place() {
         String::from_utf8(out).unwrap()
     };
     let set = [("b", "2".to_owned()), ("c", "3".to_owned())];
-    assert_eq!(
-        edit(r#"{"a":1.0,"b":null}"#, &[], &set),
-        r#"{"c":3,"a":1.0,"b":2}"#
-    );
+    assert_eq!(edit(r#"{"a":1.0,"b":null}"#, &[], &set), r#"{"c":3,"a":1.0,"b":2}"#);
     assert_eq!(edit(r#"{"a":1}"#, &["a"], &set), r#"{"c":3,"b":2}"#);
     assert_eq!(edit("{}", &[], &set), r#"{"c":3,"b":2}"#);
 }
@@ -113,11 +102,7 @@ fn broken_strings_are_errors() {
         (r#""\udc00""#, StringError::LoneSurrogate),
     ];
     for (literal, expected) in cases {
-        assert_eq!(
-            unescape(literal, &mut String::new()),
-            Err(expected),
-            "{literal}"
-        );
+        assert_eq!(unescape(literal, &mut String::new()), Err(expected), "{literal}");
     }
 }
 

@@ -194,11 +194,7 @@ impl Decoder {
         let text = document::utf8(bytes)?;
         self.strings.clear();
         let mut findings = Findings::new();
-        let found = if whole {
-            self.find_in_body(text, &mut findings)
-        } else {
-            self.find_in_chunk(text, &mut findings)
-        };
+        let found = if whole { self.find_in_body(text, &mut findings) } else { self.find_in_chunk(text, &mut findings) };
         let is_failure = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
@@ -233,11 +229,7 @@ impl Decoder {
     }
 
     /// What a chunk holds; whether it reports an error.
-    fn find_in_chunk<'a>(
-        &mut self,
-        text: &'a str,
-        findings: &mut Findings<'a>,
-    ) -> Result<bool, DecodeError> {
+    fn find_in_chunk<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
         let chunk: Chunk<'a> = document::read(text)?;
         for choice in chunk.choices.iter().flatten() {
             let mut reader = self.reader(text, false, choice.index, findings)?;
@@ -248,11 +240,7 @@ impl Decoder {
     }
 
     /// What a whole body holds; whether it reports an error.
-    fn find_in_body<'a>(
-        &mut self,
-        text: &'a str,
-        findings: &mut Findings<'a>,
-    ) -> Result<bool, DecodeError> {
+    fn find_in_body<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
         let body: Body<'a> = document::read(text)?;
         for choice in body.choices.iter().flatten() {
             let mut reader = self.reader(text, true, choice.index, findings)?;
@@ -272,25 +260,12 @@ impl Decoder {
         let index = index.unwrap_or(0);
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_none() {
-            self.choices.push(Choice {
-                index,
-                ..Choice::default()
-            });
+            self.choices.push(Choice { index, ..Choice::default() });
         }
         let position = known.unwrap_or_else(|| self.choices.len().saturating_sub(1));
-        let choice = self
-            .choices
-            .get_mut(position)
-            .filter(|_| position < MAX_BLOCKS);
+        let choice = self.choices.get_mut(position).filter(|_| position < MAX_BLOCKS);
         let choice = choice.ok_or(DecodeError::TooManyBlocks)?;
-        Ok(ChoiceReader {
-            document,
-            whole,
-            blocks: &mut self.blocks,
-            strings: &mut self.strings,
-            choice,
-            findings,
-        })
+        Ok(ChoiceReader { document, whole, blocks: &mut self.blocks, strings: &mut self.strings, choice, findings })
     }
 }
 
@@ -331,13 +306,7 @@ impl<'a> ChoiceReader<'_, 'a> {
             self.tool_call(call)?;
         }
         if let Some(function) = &message.function_call {
-            self.call(
-                Some(CallKey::Function),
-                None,
-                function.name,
-                function.arguments,
-                Some(false),
-            )?;
+            self.call(Some(CallKey::Function), None, function.name, function.arguments, Some(false))?;
         }
         Ok(())
     }
@@ -375,17 +344,9 @@ impl<'a> ChoiceReader<'_, 'a> {
     fn tool_call(&mut self, fields: &CallFields<'a>) -> Result<(), DecodeError> {
         let key = if self.whole { None } else { fields.index.map(CallKey::Index) };
         match (&fields.function, &fields.custom) {
-            (Some(_), Some(_)) => Err(DecodeError::OutOfOrder {
-                what: "a tool call that is a function and a custom tool",
-            }),
+            (Some(_), Some(_)) => Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" }),
             (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, Some(true)),
-            (Some(function), None) => self.call(
-                key,
-                fields.id,
-                function.name,
-                function.arguments,
-                Some(false),
-            ),
+            (Some(function), None) => self.call(key, fields.id, function.name, function.arguments, Some(false)),
             (None, None) => self.call(key, fields.id, None, None, None),
         }
     }
@@ -418,33 +379,19 @@ impl<'a> ChoiceReader<'_, 'a> {
             name = Text::EMPTY;
         }
         if free_form.is_some() && call.free_form.is_some() && call.free_form != free_form {
-            return Err(DecodeError::OutOfOrder {
-                what: "a tool call that is a function and a custom tool",
-            });
+            return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });
         }
         call.free_form = call.free_form.or(free_form);
         call.arguments.feed(arguments);
-        let closes =
-            call.free_form != Some(true) && call.arguments.is_closed() && !call.name.is_empty();
+        let closes = call.free_form != Some(true) && call.arguments.is_closed() && !call.name.is_empty();
         let stops = call.open && (self.whole || closes);
         if stops {
             call.open = false;
         }
-        let slot = Slot {
-            block: call.block,
-            choice: self.choice.index,
-            kind: BlockKind::ToolCall,
-            starts: known.is_none(),
-            stops,
-        };
+        let slot =
+            Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
-        self.findings.push(Found::Piece {
-            slot,
-            call_id: id,
-            name,
-            text,
-            free_form,
-        });
+        self.findings.push(Found::Piece { slot, call_id: id, name, text, free_form });
         Ok(())
     }
 

@@ -3,8 +3,7 @@ use proptest::prelude::*;
 use crate::block::{BlockKind, build_text_chunk};
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
-    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece,
-    Slot, SlotFate, TooLate,
+    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, Slot, SlotFate, TooLate,
 };
 use crate::sse;
 

@@ -4,13 +4,7 @@ use super::*;
 use crate::dialect::testing::{data_of, keep, run_body};
 
 fn reply(dialect: Dialect, ending: Ending, streamed: bool) -> Reply {
-    let said = Answer {
-        call_id: "42",
-        model: "m\"",
-        created: 7,
-        text: "not \"this\"",
-        ending,
-    };
+    let said = Answer { call_id: "42", model: "m\"", created: 7, text: "not \"this\"", ending };
     answer(dialect, &said, streamed)
 }
 
@@ -23,20 +17,14 @@ fn whole_answers_have_the_shape_of_the_api() {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "not \"this\"", "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     });
-    assert_eq!(
-        serde_json::from_slice::<Value>(&chat.body).unwrap(),
-        expected
-    );
+    assert_eq!(serde_json::from_slice::<Value>(&chat.body).unwrap(), expected);
     let messages = reply(Dialect::Messages, Ending::Refusal, false);
     let expected = json!({
         "id": "msg_42", "type": "message", "role": "assistant", "model": "m\"",
         "content": [{"type": "text", "text": "not \"this\""}], "stop_reason": "refusal", "stop_sequence": null,
         "usage": {"input_tokens": 0, "output_tokens": 0},
     });
-    assert_eq!(
-        serde_json::from_slice::<Value>(&messages.body).unwrap(),
-        expected
-    );
+    assert_eq!(serde_json::from_slice::<Value>(&messages.body).unwrap(), expected);
 }
 
 #[test]
@@ -50,19 +38,10 @@ fn streamed_and_whole_answers_say_the_same() {
             let streamed = keep(dialect, core::str::from_utf8(&streamed.body).unwrap());
             assert_eq!(streamed.error, None);
             let finish = |parts: &[String]| {
-                parts
-                    .iter()
-                    .filter(|part| part.starts_with("finish") || *part == "end")
-                    .cloned()
-                    .collect::<Vec<_>>()
+                parts.iter().filter(|part| part.starts_with("finish") || *part == "end").cloned().collect::<Vec<_>>()
             };
             assert_eq!(finish(&streamed.parts), finish(&whole));
-            assert!(
-                streamed
-                    .parts
-                    .iter()
-                    .any(|part| part.contains(r#"not \"this\""#))
-            );
+            assert!(streamed.parts.iter().any(|part| part.contains(r#"not \"this\""#)));
         }
     }
 }
@@ -70,23 +49,9 @@ fn streamed_and_whole_answers_say_the_same() {
 #[test]
 fn a_streamed_chat_answer_has_role_content_and_finish_chunks() {
     let chunks = data_of(&reply(Dialect::ChatCompletions, Ending::Stop, true).body);
-    let deltas: Vec<&Value> = chunks
-        .iter()
-        .map(|chunk| &chunk["choices"][0]["delta"])
-        .collect();
-    assert_eq!(
-        deltas,
-        [
-            &json!({"role": "assistant", "content": ""}),
-            &json!({"content": "not \"this\""}),
-            &json!({})
-        ]
-    );
-    assert!(
-        chunks
-            .iter()
-            .all(|chunk| chunk["id"] == "chatcmpl-42" && chunk["created"] == 7)
-    );
+    let deltas: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    assert_eq!(deltas, [&json!({"role": "assistant", "content": ""}), &json!({"content": "not \"this\""}), &json!({})]);
+    assert!(chunks.iter().all(|chunk| chunk["id"] == "chatcmpl-42" && chunk["created"] == 7));
 }
 
 #[test]
@@ -108,13 +73,7 @@ fn errors_have_the_shape_and_the_types_of_the_api() {
     ];
     for (status, chat_type, messages_type) in cases {
         assert_eq!(body(None, status), chat(chat_type));
-        assert_eq!(
-            body(Some(Dialect::ChatCompletions), status),
-            chat(chat_type)
-        );
-        assert_eq!(
-            body(Some(Dialect::Messages), status),
-            messages(messages_type)
-        );
+        assert_eq!(body(Some(Dialect::ChatCompletions), status), chat(chat_type));
+        assert_eq!(body(Some(Dialect::Messages), status), messages(messages_type));
     }
 }

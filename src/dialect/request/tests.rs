@@ -10,10 +10,7 @@ fn model_and_stream_are_read() {
     ];
     for (body, model, stream) in cases {
         for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
-            let facts = RequestFacts {
-                model: model.to_owned(),
-                stream,
-            };
+            let facts = RequestFacts { model: model.to_owned(), stream };
             assert_eq!(read(dialect, body.as_bytes()), Ok(facts), "{body}");
         }
     }
@@ -33,17 +30,8 @@ fn requests_that_readers_could_take_differently_are_refused() {
     ];
     for (body, at) in cases {
         let error = read(Dialect::ChatCompletions, body).unwrap_err();
-        let DecodeError::Malformed { at: found } = error else {
-            panic!("{error}")
-        };
-        assert!(
-            found.abs_diff(at) <= 1,
-            "{} fails at {found}, not {at}",
-            String::from_utf8_lossy(body)
-        );
+        let DecodeError::Malformed { at: found } = error else { panic!("{error}") };
+        assert!(found.abs_diff(at) <= 1, "{} fails at {found}, not {at}", String::from_utf8_lossy(body));
     }
-    assert_eq!(
-        read(Dialect::Messages, b"{\"a\":\"\xff\"}"),
-        Err(DecodeError::Utf8 { at: 6 })
-    );
+    assert_eq!(read(Dialect::Messages, b"{\"a\":\"\xff\"}"), Err(DecodeError::Utf8 { at: 6 }));
 }
