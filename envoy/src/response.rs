@@ -15,6 +15,7 @@
 use core::time::Duration;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
+use weir::dialect::reply;
 use weir::exchange::{ResponseHead, ResponseMode, ResponseProgress, Resumed};
 use weir::time::Timestamp;
 
@@ -88,6 +89,11 @@ impl Stream {
             content_type: &content_type,
             content_encoding: &content_encoding,
         };
+        if self.request.is_held() && (200..300).contains(&head.status) {
+            // It cannot be an answer to a request that has not left, and no policy would see it.
+            self.fail("early_response", "a provider answered a request of which it had the head alone");
+            return self.answer(&reply::error(None, 502, "early_response", "The provider answered before it had the request."));
+        }
         let mode = self.exchange.handle_response_head(&head, end, now);
         let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
         match mode {
