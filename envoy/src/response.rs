@@ -285,7 +285,8 @@ impl Stream {
     }
 
     fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>, now: Timestamp) -> Action {
-        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
+        let spare = proxy::buffer_exceeded_at().map_or(SPARE_BALLAST, |bytes| SPARE_BALLAST.min(bytes / 4));
+        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(spare);
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
         let (ballast, since) = match open.flow {
