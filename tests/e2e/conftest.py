@@ -22,7 +22,7 @@ from support.documents import REFUSED_CLUSTER, Document, no_op, tool_call_judge
 from support.scripts import Register
 from support.sink import Sink
 
-ROOT_FOLDER = TARGET / "e2e"
+ROOT_FOLDER = TARGET / "e2e" / str(os.getpid())
 
 
 class MakeGateway(Protocol):
