@@ -8,7 +8,7 @@ from proxy import BenchError
 
 LOAD_WITHIN_SECONDS = 120
 HELD_STREAMS = 1000
-# Streams of the judged call are held half way through it.
+# Streams that end in a tool call are held half way through it.
 TOOL_CALL_FRAGMENTS = 10
 
 
@@ -58,22 +58,35 @@ def warm_up(load, proxy):
     load.run(proxy, "tool-calls", streams=4, rounds=20)
 
 
-def text(load, proxy, judged):
-    """Speed and delay of plain text."""
-    result = _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=4)
-    result["transit"] = load.run(proxy, "paced", streams=16, events=300, interval_ms=10)["transit_us"]
-    result["first_delta"] = load.run(proxy, "first-delta", exchanges=500)["first_delta_us"]
-    return result
+class Text:
+    """Answers of text alone."""
+
+    in_tool_call = False
+
+    @staticmethod
+    def cost(load, proxy):
+        return _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=1)
+
+    @staticmethod
+    def delays(load, proxy):
+        paced = load.run(proxy, "paced", streams=16, events=300, interval_ms=10)
+        short = load.run(proxy, "first-delta", exchanges=500)
+        return {"transit": paced["transit_us"], "first_delta": short["first_delta_us"]}
 
 
-def tool_calls(load, proxy, judged):
-    """Speed of exchanges that end in a tool call, and the delay of that call."""
-    result = _worker_cost(load, proxy, "tool-calls", streams=64, rounds=20, fragments=TOOL_CALL_FRAGMENTS)
-    calm = load.run(proxy, "tool-calls", streams=4, rounds=60, events=5, fragments=TOOL_CALL_FRAGMENTS)
-    result["tool_call"] = calm["tool_call_us"]
-    if judged and calm["judged"] != calm["exchanges"]:
-        raise BenchError(f"{proxy.name} asked the judge about {calm['judged']} of {calm['exchanges']} tool calls")
-    return result
+class ToolCalls:
+    """Answers of text that end in a tool call."""
+
+    in_tool_call = True
+
+    @staticmethod
+    def cost(load, proxy):
+        return _worker_cost(load, proxy, "tool-calls", streams=64, rounds=8, fragments=TOOL_CALL_FRAGMENTS)
+
+    @staticmethod
+    def delays(load, proxy):
+        calm = load.run(proxy, "tool-calls", streams=4, rounds=60, events=5, fragments=TOOL_CALL_FRAGMENTS)
+        return {"tool_call": calm["tool_call_us"]}
 
 
 def memory(load, proxy, in_tool_call):
@@ -98,5 +111,6 @@ def _worker_cost(load, proxy, mode, **options):
         "worker_waited": (waited_after - waited_before) / used,
         "events_per_second": report["events_per_second"],
         "altered": report["altered"],
+        "judged": report["judged"] / report["exchanges"],
         "event_batches": report["event_batches"],
     }

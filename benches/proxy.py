@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +16,8 @@ READY_WITHIN_SECONDS = 30
 # More streams stand open at once than Envoy allows by default.
 UNLIMITED = 1_000_000
 TYPE = "type.googleapis.com/"
+# Envoy writes [time][thread][level][component].
+WASM_FAILURE = re.compile(r"\]\[(error|critical)\]\[wasm\]")
 
 
 class BenchError(Exception):
@@ -122,7 +125,7 @@ class Proxy:
         """A filter that has failed answers quickly: its numbers would look good and mean nothing."""
         if self._process.poll() is not None:
             raise BenchError(f"Envoy of {self.name} has died, see {self._log}:\n{self._last_lines()}")
-        complaints = [line for line in self._log.read_text(errors="replace").splitlines() if "wasm" in line.lower()]
+        complaints = [line for line in self._log.read_text(errors="replace").splitlines() if WASM_FAILURE.search(line)]
         if complaints:
             raise BenchError(f"the filter of {self.name} complains, see {self._log}:\n" + "\n".join(complaints[-5:]))
 

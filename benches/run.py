@@ -23,6 +23,8 @@ NOOP_CHAIN = [{"use": "no_op"}]
 JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
 # Which of the measured rows others are compared with.
 PLAIN, READER = "plain", "reader"
+# Measurements of the worker's cost in each repeat.
+TURNS = 4
 
 
 def main():
@@ -49,7 +51,7 @@ def main():
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     release = ROOT / "target/release"
-    wasm = ROOT / "target/wasm32-wasip1/release"
+    wasm = ROOT / "target/wasm32-wasip1/wasm"
     parser.add_argument("--module", type=Path, default=ROOT / "target/weir.wasm", help="Weir, as it is shipped")
     parser.add_argument("--reader", type=Path, default=wasm / "weir_bench_reader.wasm")
     parser.add_argument("--load", type=Path, default=release / "weir-bench-load")
@@ -72,12 +74,13 @@ class RowPlan:
         self.proxy = proxy
         self.traffic = traffic
 
-    @property
-    def judged(self):
-        return self.proxy == "weir-judge"
-
-    def measure(self, load, proxy):
-        return self.traffic(load, proxy, self.judged)
+    def cost(self, load, proxy):
+        cost = self.traffic.cost(load, proxy)
+        # A judge that is not asked costs nothing, and protects nobody.
+        expected = 1 if self.proxy == "weir-judge" and self.traffic is measure.ToolCalls else 0
+        if cost["judged"] != expected:
+            raise BenchError(f"{self.label}: {cost['judged']:.0%} of the exchanges were judged, not {expected:.0%}")
+        return cost
 
     def compared_with(self, rows, proxy):
         """The row of another proxy that got the same traffic."""
@@ -85,7 +88,7 @@ class RowPlan:
 
 
 def all_rows():
-    text, tools = measure.text, measure.tool_calls
+    text, tools = measure.Text, measure.ToolCalls
     return [
         RowPlan("plain", "plain Envoy", PLAIN, text),
         RowPlan("idle", "Wasm, no-op callback", "idle", text),
@@ -113,6 +116,8 @@ def policy_document(chain):
     return json.dumps(
         {
             "policy": {"id": "bench", "name": "Bench", "revision": 1},
+            # The proxies have allow_on_headers_stop_iteration: true.
+            "envoy": {"request_hold": "headers"},
             "targets": ["chat.completions"],
             "chain": chain,
             "judges": {
@@ -130,7 +135,7 @@ def policy_document(chain):
 
 
 def measure_speed(rows, filters, load, ports, core, repeats):
-    results = {row.name: [] for row in rows}
+    results = {row.name: {"costs": [], "delays": []} for row in rows}
     with contextlib.ExitStack() as stack:
         proxies = {}
         for number, (name, wasm_filter) in enumerate(filters.items()):
@@ -139,9 +144,15 @@ def measure_speed(rows, filters, load, ports, core, repeats):
             proxies[name] = proxy
             measure.warm_up(load, proxy)
         for repeat in range(repeats):
-            for row in rows if repeat % 2 == 0 else reversed(rows):
-                progress(f"repeat {repeat + 1} of {repeats}: {row.label}")
-                results[row.name].append(row.measure(load, proxies[row.proxy]))
+            order = rows if repeat % 2 == 0 else rows[::-1]
+            # Many short turns: whatever else the machine does then meets all variants alike.
+            for turn in range(TURNS):
+                for row in order:
+                    progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {row.label}")
+                    results[row.name]["costs"].append(row.cost(load, proxies[row.proxy]))
+            for row in order:
+                progress(f"repeat {repeat + 1} of {repeats}, delays: {row.label}")
+                results[row.name]["delays"].append(row.traffic.delays(load, proxies[row.proxy]))
     return results
 
 
@@ -153,17 +164,19 @@ def measure_memory(rows, filters, load, ports, core, repeats):
             # A process that has held streams keeps their memory, so each sample needs a new one.
             proxy = Proxy(f"{row.name}-memory", 0, ports, filters[row.proxy], FOLDER, core)
             with contextlib.closing(proxy):
-                results[row.name].append(measure.memory(load, proxy, row.traffic is measure.tool_calls))
+                results[row.name].append(measure.memory(load, proxy, row.traffic.in_tool_call))
     return results
 
 
 def summarise(rows, speed, memory):
-    summaries = []
-    for row in rows:
-        plain, reader = row.compared_with(rows, PLAIN), row.compared_with(rows, READER)
-        measured = table.Row(row.label, speed[row.name], speed[plain.name], speed[reader.name], memory[row.name])
-        summaries.append(measured.summary())
-    return summaries
+    measured = {row.name: table.Row(row.label, **speed[row.name], memory=memory[row.name]) for row in rows}
+    return [
+        measured[row.name].summary(
+            plain=measured[row.compared_with(rows, PLAIN).name],
+            reader=measured[row.compared_with(rows, READER).name],
+        )
+        for row in rows
+    ]
 
 
 def report(arguments, summaries, speed, memory):
@@ -182,7 +195,7 @@ def report(arguments, summaries, speed, memory):
     progress("")
     print(table.render(summaries))
     print()
-    print("Plain Envoy's own delays stand in parentheses; the others are what a filter adds to them.")
+    print("Added: to plain Envoy with the same traffic, whose own figures stand in parentheses.")
     if size is not None:
         print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
     for summary in summaries:

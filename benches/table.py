@@ -1,70 +1,78 @@
-"""The table: medians over the repeats, and ratios between rows that were measured beside each other."""
+"""The table: medians over all turns and repeats, and ratios between rows that were measured beside each other."""
 
 from statistics import median
 
 HEADINGS = (
     "variant",
     "worker µs/event",
-    "× plain [min–max]",
-    "× reader [min–max]",
+    "× plain [5–95 %]",
+    "× reader [5–95 %]",
     "events/s per core",
     "events/s measured",
     "transit added p50/p99 µs",
     "first delta added p50/p99 µs",
     "tool call added p50/p99 µs",
-    "MiB per 1,000 streams",
-    "MiB idle",
+    "1,000 open streams added MiB",
+    "idle added MiB",
 )
 NOTHING = "–"
 
 
 class Row:
-    """All repeats of one variant, and of the two it is compared with."""
+    """All repeats of one variant with one traffic."""
 
-    def __init__(self, label, repeats, plain, reader, memory):
+    def __init__(self, label, costs, delays, memory):
         self.label = label
-        self._repeats = repeats
-        self._plain = plain
-        self._reader = reader
+        self._costs = costs
+        self._delays = delays
         self._memory = memory
 
-    def summary(self):
+    def summary(self, plain, reader):
         """The figures of the row, for people and for other programs."""
-        cost = median(repeat["worker_us_per_event"] for repeat in self._repeats)
+        cost = median(one["worker_us_per_event"] for one in self._costs)
         return {
             "variant": self.label,
+            "is_plain": self.label == plain.label,
             "worker_us_per_event": cost,
-            "ratio_to_plain": self._ratio(self._plain),
-            "ratio_to_reader": self._ratio(self._reader),
+            "ratio_to_plain": self._ratio(plain),
+            "ratio_to_reader": self._ratio(reader),
             "events_per_second_per_core": 1e6 / cost,
-            "events_per_second_measured": median(repeat["events_per_second"] for repeat in self._repeats),
-            "transit_us": self._delay("transit"),
-            "first_delta_us": self._delay("first_delta"),
-            "tool_call_us": self._delay("tool_call"),
-            "per_1000_streams_mib": median(one["per_1000_streams_mib"] for one in self._memory),
-            "idle_mib": median(one["idle_mib"] for one in self._memory),
-            "altered_exchanges": sum(repeat["altered"] for repeat in self._repeats),
-            "worker_waited": max(repeat["worker_waited"] for repeat in self._repeats),
+            "events_per_second_measured": median(one["events_per_second"] for one in self._costs),
+            "transit_us": self._delay("transit", plain),
+            "first_delta_us": self._delay("first_delta", plain),
+            "tool_call_us": self._delay("tool_call", plain),
+            "per_1000_streams_mib": self._mib("per_1000_streams_mib", plain),
+            "idle_mib": self._mib("idle_mib", plain),
+            "altered_exchanges": sum(one["altered"] for one in self._costs),
+            "worker_waited": max(one["worker_waited"] for one in self._costs),
         }
 
     def _ratio(self, other):
-        # Repeat by repeat, so that a machine that gets slower during the run does not look like a slower filter.
+        # Turn by turn, so that a machine that gets slower during the run does not look like a slower filter.
         ratios = [
             mine["worker_us_per_event"] / theirs["worker_us_per_event"]
-            for mine, theirs in zip(self._repeats, other, strict=True)
+            for mine, theirs in zip(self._costs, other._costs, strict=True)
         ]
-        return {"median": median(ratios), "min": min(ratios), "max": max(ratios)}
+        ratios.sort()
+        edge = len(ratios) // 20
+        return {"median": median(ratios), "low": ratios[edge], "high": ratios[-1 - edge]}
 
-    def _delay(self, kind):
-        if kind not in self._repeats[0]:
+    def _delay(self, kind, plain):
+        if kind not in self._delays[0]:
             return None
         delay = {}
         for quantile in ("p50", "p99"):
-            mine = [repeat[kind][quantile] for repeat in self._repeats]
-            plain = [repeat[kind][quantile] for repeat in self._plain]
-            delay[quantile] = median(mine)
-            delay[f"{quantile}_added"] = median(a - b for a, b in zip(mine, plain, strict=True))
+            pairs = [
+                (mine[kind][quantile], theirs[kind][quantile])
+                for mine, theirs in zip(self._delays, plain._delays, strict=True)
+            ]
+            delay[quantile] = median(mine for mine, _ in pairs)
+            delay[f"{quantile}_added"] = median(mine - theirs for mine, theirs in pairs)
         return delay
+
+    def _mib(self, kind, plain):
+        mine = median(one[kind] for one in self._memory)
+        return {"mib": mine, "added": mine - median(one[kind] for one in plain._memory)}
 
 
 def render(summaries):
@@ -77,7 +85,7 @@ def render(summaries):
 
 
 def _cells(summary):
-    plain = summary["ratio_to_plain"]["median"] == 1 == summary["ratio_to_plain"]["max"]
+    plain = summary["is_plain"]
     return (
         summary["variant"],
         f"{summary['worker_us_per_event']:.2f}",
@@ -85,24 +93,28 @@ def _cells(summary):
         _spread(summary["ratio_to_reader"]),
         f"{summary['events_per_second_per_core']:,.0f}",
         f"{summary['events_per_second_measured']:,.0f}",
-        _added(summary["transit_us"], plain),
-        _added(summary["first_delta_us"], plain),
-        _added(summary["tool_call_us"], plain),
-        f"{summary['per_1000_streams_mib']:.1f}",
-        f"{summary['idle_mib']:.1f}",
+        _added_delay(summary["transit_us"], plain),
+        _added_delay(summary["first_delta_us"], plain),
+        _added_delay(summary["tool_call_us"], plain),
+        _added_memory(summary["per_1000_streams_mib"], plain),
+        _added_memory(summary["idle_mib"], plain),
     )
 
 
 def _spread(ratio):
-    return f"{ratio['median']:.2f} [{ratio['min']:.2f}–{ratio['max']:.2f}]"
+    return f"{ratio['median']:.2f} [{ratio['low']:.2f}–{ratio['high']:.2f}]"
 
 
-def _added(delay, plain):
+def _added_delay(delay, plain):
     if delay is None:
         return NOTHING
     if plain:
         return f"({delay['p50']:.0f} / {delay['p99']:.0f})"
     return f"{delay['p50_added']:+.0f} / {delay['p99_added']:+.0f}"
+
+
+def _added_memory(memory, plain):
+    return f"({memory['mib']:.1f})" if plain else f"{memory['added']:+.1f}"
 
 
 def _line(row, widths):

@@ -383,3 +383,6 @@ impl Edits {
         self.edits.insert(0, (position..position, text));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What readers see: the history in pages, and everything new as server-sent events.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,7 +12,6 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::app::{Collector, problem, unavailable};
 use crate::metrics::{Operation, Subscription};
@@ -107,30 +107,29 @@ pub(crate) async fn get_stream(
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-/// The messages of a live stream. When the store fails the reader is told once, and the stream goes on where it stood
-/// as soon as the store answers.
+/// The messages of a live stream. When the store fails the reader is told, and told again when it answers; the stream
+/// goes on where it stood.
 fn follow(collector: Collector, tail: Tail, subscription: Subscription) -> impl Stream<Item = Result<Event, Infallible>> {
     let state = (collector, tail, subscription, true);
-    stream::unfold(state, async |(collector, mut tail, subscription, mut answered)| {
-        loop {
-            match tail.next().await {
-                Ok(events) => {
-                    let recovered = (!answered).then(|| store_message(true));
-                    let messages: Vec<_> =
-                        recovered.into_iter().chain(events.iter().filter_map(|event| message(event))).map(Ok).collect();
-                    return Some((stream::iter(messages), (collector, tail, subscription, true)));
-                }
-                Err(error) => {
-                    collector.metrics().count_store_error(Operation::Tail);
-                    tracing::debug!("a live stream waits for the store: {error}");
-                    tokio::time::sleep(STORE_RETRY).await;
-                    if std::mem::take(&mut answered) {
-                        let state = (collector, tail, subscription, false);
-                        return Some((stream::iter(vec![Ok(store_message(false))]), state));
-                    }
-                }
+    stream::unfold(state, async |(collector, mut tail, subscription, answered)| {
+        let (messages, answers): (Vec<_>, _) = match tail.next().await {
+            Ok(events) => {
+                let recovered = (!answered).then(|| store_message(true));
+                let events = events.iter().filter_map(|event| message(event));
+                (recovered.into_iter().chain(events).collect(), true)
             }
-        }
+            Err(error) => {
+                collector.metrics().count_store_error(Operation::Tail);
+                tracing::debug!("a live stream waits for the store: {error}");
+                if !answered {
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+                let failed = answered.then(|| store_message(false));
+                (failed.into_iter().collect(), false)
+            }
+        };
+        let messages = stream::iter(messages.into_iter().map(Ok));
+        Some((messages, (collector, tail, subscription, answers)))
     })
     .flatten()
 }

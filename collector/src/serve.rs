@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::app::{Collector, app};
 
 /// How long requests that are being answered may take when the collector stops.
-const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+const STOP_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Serves `collector` on `listener` until `stop` is ready, then answers what has begun, ends every live stream and
 /// returns within a second.

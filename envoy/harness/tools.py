@@ -120,7 +120,7 @@ def build_filter() -> None:
     """Builds the filter and leaves it at `target/weir.wasm`."""
     ensure_toolchain()
     progress("building the filter")
-    _cargo("--package", "weir-plugin", "--target", WASM_TARGET)
+    _cargo("--profile", "wasm", "--package", "weir-plugin", "--target", WASM_TARGET)
     if not WEIR_WASM.exists() or WEIR_WASM.read_bytes() != PLUGIN_WASM.read_bytes():
         shutil.copyfile(PLUGIN_WASM, WEIR_WASM)
     progress(f"target/weir.wasm: {WEIR_WASM.stat().st_size / 1024:.0f} KiB")
@@ -130,14 +130,14 @@ def build_collector() -> None:
     """Builds the binary `weir`."""
     ensure_toolchain()
     progress("building the collector")
-    _cargo("--package", "weir-collector", "--bin", "weir")
+    _cargo("--release", "--package", "weir-collector", "--bin", "weir")
     if not WEIR.exists():
         raise SetupError(f"cargo did not leave the collector at {WEIR}.")
 
 
 def _cargo(*arguments: str) -> None:
     # Cargo shows its own progress, and its own errors.
-    _run(["cargo", "build", "--release", *arguments], "the build failed: see cargo's messages above.")
+    _run(["cargo", "build", *arguments], "the build failed: see cargo's messages above.")
 
 
 def _pip(*arguments: str) -> None:

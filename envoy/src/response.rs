@@ -12,6 +12,8 @@
 //! check the limit in a callback, where it ends the stream in an orderly way. Should anything ever let the ballast go,
 //! empty lines say nothing in an event stream and in JSON.
 
+use core::time::Duration;
+
 use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::exchange::{ResponseHead, ResponseMode, ResponseProgress, Resumed};
 use weir::time::Timestamp;
@@ -25,6 +27,12 @@ const SPARE_BALLAST: usize = 4 * 1024;
 
 /// Longest body whose head is held until the body is decided.
 const HEAD_HOLD_MAX: usize = 512 * 1024;
+
+/// Longest whole body that is paused even where no trailers were seen yet: short enough for every sensible buffer.
+const WHOLE_PAUSE_MAX: usize = 16 * 1024;
+
+/// The proxy gives up this soon after a pause if it is for the ballast; later, it is for what came on top of it.
+const BALLAST_CHECKED_WITHIN: Duration = Duration::from_millis(2);
 
 /// Where the response stands.
 #[derive(Debug, Default)]
@@ -55,8 +63,8 @@ pub(crate) struct Open {
 enum Flow {
     /// Each callback has the new bytes; what it leaves in the buffer is sent.
     Flowing,
-    /// The buffer has this many bytes of ballast; each callback has them and the new bytes.
-    Paused { ballast: usize },
+    /// The buffer has this many bytes of ballast, since then; each callback has them and the new bytes.
+    Paused { ballast: usize, since: Timestamp },
 }
 
 impl ResponseState {
@@ -126,7 +134,7 @@ impl Stream {
         }
         let read = match open.flow {
             Flow::Flowing => 0,
-            Flow::Paused { ballast } => ballast,
+            Flow::Paused { ballast, .. } => ballast,
         };
         open.ended = end;
         let mut out = core::mem::take(&mut open.unsent);
@@ -145,11 +153,15 @@ impl Stream {
             out.extend_from_slice(&reply.body);
             return self.send_in_callback(size, end, out);
         }
+        // Where trailers can come nothing may be left to send when they do, unless the body is paused.
+        let held = self.exchange.max_release_bytes();
+        let trailers_can_hurt = proxy::trailers_seen() && held > 0;
         let may_leave_now = match progress {
-            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !proxy::trailers_seen(),
-            _ => end || !(open.head_held || (open.whole && proxy::trailers_seen())),
+            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
+            ResponseProgress::Finished => true,
+            _ => end || !(open.head_held || trailers_can_hurt || (open.whole && held <= WHOLE_PAUSE_MAX)),
         };
-        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out) }
+        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out, now) }
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
@@ -180,7 +192,7 @@ impl Stream {
                 .break_off("trailers", "a response ended with trailers while a judge was asked: nothing can be sent any more");
         }
         match open.flow {
-            Flow::Paused { ballast } if out.len() <= ballast => {
+            Flow::Paused { ballast, .. } if out.len() <= ballast => {
                 host::replace_body(BufferType::HttpResponseBody, ballast, &out);
                 open.flow = Flow::Flowing;
                 Action::Continue
@@ -192,9 +204,10 @@ impl Stream {
 
     /// Goes on with the response outside its own callbacks.
     pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
-        let Flow::Paused { ballast } = open.flow else {
+        let Flow::Paused { ballast, .. } = open.flow else {
             // It leaves with the next bytes, or at the end.
             if let ResponseProgress::Answer(reply) = progress {
                 open.unsent.extend_from_slice(&reply.body);
@@ -210,10 +223,10 @@ impl Stream {
                 open.unsent.extend_from_slice(&reply.body);
                 true
             }
-            ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !proxy::trailers_seen(),
+            ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !trailers_can_hurt,
             ResponseProgress::Flowing | ResponseProgress::Finished => true,
         };
-        if !is_decided || (!open.ended && (open.head_held || (open.whole && proxy::trailers_seen()))) {
+        if !is_decided || (open.whole && !open.ended) {
             return;
         }
         let rest = open.unsent.split_off(open.unsent.len().min(ballast));
@@ -234,11 +247,11 @@ impl Stream {
         }
     }
 
-    /// The proxy gave up because of what was held: later exchanges hold less.
+    /// The proxy gave up because of what it was to buffer. If that was the ballast alone, later exchanges hold less.
     pub(crate) fn learn_buffer_size(&mut self, now: Timestamp) {
-        let ResponseState::Open(Open { flow: Flow::Paused { ballast }, .. }) = self.response else { return };
-        if proxy::exceed_buffer(ballast) {
-            self.plugin.metrics.count("errors", "proxy_buffer_exceeded", 1);
+        let ResponseState::Open(Open { flow: Flow::Paused { ballast, since }, .. }) = self.response else { return };
+        self.plugin.metrics.count("errors", "proxy_buffer_exceeded", 1);
+        if now.since(since) <= BALLAST_CHECKED_WITHIN && proxy::exceed_buffer(ballast) {
             self.report(
                 "proxy.buffer_exceeded",
                 &format!(
@@ -265,18 +278,18 @@ impl Stream {
         Action::Continue
     }
 
-    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
+    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>, now: Timestamp) -> Action {
         let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
-        let ballast = match open.flow {
-            Flow::Flowing => needed,
-            Flow::Paused { .. } => needed.min(size),
+        let (ballast, since) = match open.flow {
+            Flow::Flowing => (needed, now),
+            Flow::Paused { since, .. } => (needed.min(size), since),
         };
-        if open.flow != (Flow::Paused { ballast }) || size != ballast {
+        if size != ballast || open.flow == Flow::Flowing {
             host::replace_body(BufferType::HttpResponseBody, size, &vec![b'\n'; ballast]);
-            open.flow = Flow::Paused { ballast };
         }
+        open.flow = Flow::Paused { ballast, since };
         Action::Pause
     }
 

@@ -79,17 +79,18 @@ impl Policy<Choices> for ContentOnly {
         DeltaFate::Forward
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext<Choices>) -> DeltaFate<'d> {
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, cx: &StreamingContext<Choices>) -> DeltaFate<'d> {
+        cx.conclude(Decision::Rewrite, "TOOL_CALL_DROPPED");
         DeltaFate::Drop
     }
 
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Choices>) -> BlockFate {
         cx.scratchpad(|choices| choices.at(block.choice(), |choice| choice.has_dropped = true));
-        cx.conclude(Decision::Rewrite, "TOOL_CALL_DROPPED");
         let tool = one_line(block.name(), 128);
         let metadata = json!({ "tool": tool, "choice": block.choice(), "server_side": block.is_server_side() });
         cx.emit("content_only.dropped", format!("Dropped a call of {tool}"), Severity::Info, metadata);
-        BlockFate::Drop
+        // Its deltas are gone: nothing is left to be decided about.
+        BlockFate::Forward
     }
 
     async fn on_finish_reason(&self, _: &str, choice: u32, cx: &StreamingContext<Choices>) {

@@ -2,6 +2,55 @@
 //!
 //! Policy documents name them with `use`; [`registry`] knows the names. What each does and how it is configured stands
 //! with its type and, for operators, in this crate's README.
+//!
+//! # Writing a policy
+//!
+//! A policy overrides the hooks that it needs; what belongs to one exchange lives in its scratchpad. This one holds every
+//! tool call until it is complete, and blocks calls of one tool whose arguments are too long:
+//!
+//! ```
+//! use serde::Deserialize;
+//! use weir::block::{ToolCallBlock, build_text_chunk};
+//! use weir::decision::Decision;
+//! use weir::document::{DocumentError, PolicyConfig, parse};
+//! use weir::event::Severity;
+//! use weir::policy::{BlockFate, DeltaFate, Interests, Policy, SharedPolicy, StreamingContext};
+//!
+//! #[derive(Debug, Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct ShortCommands {
+//!     tool: String,
+//!     max_bytes: usize,
+//! }
+//!
+//! impl Policy for ShortCommands {
+//!     fn interests(&self) -> Interests {
+//!         Interests::TOOL_CALLS
+//!     }
+//!
+//!     fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+//!         DeltaFate::Hold
+//!     }
+//!
+//!     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+//!         if block.name() != self.tool || block.arguments().len() <= self.max_bytes {
+//!             return BlockFate::Forward;
+//!         }
+//!         cx.conclude(Decision::Refuse, "COMMAND_TOO_LONG");
+//!         cx.emit("short_commands.blocked", "Blocked a long command", Severity::Warning, serde_json::Value::Null);
+//!         BlockFate::Replace(build_text_chunk(block.choice(), "This command is too long to be carried out."))
+//!     }
+//! }
+//!
+//! fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+//!     Ok(SharedPolicy::new("ShortCommands", parse::<ShortCommands>(config.with)?))
+//! }
+//!
+//! let registry = weir_policies::registry().with("short_commands", make);
+//! let document = r#"{"policy": {"id": "p"}, "chain": [{"use": "short_commands", "with": {"tool": "bash", "max_bytes": "9"}}]}"#;
+//! let error = weir::document::Document::parse(document, &registry, &|_| None).unwrap_err();
+//! assert_eq!(error.path, "chain[0].with.max_bytes");
+//! ```
 #![forbid(unsafe_code)]
 
 mod content_only;

@@ -323,8 +323,10 @@ impl Policy<Tally> for ToolCallJudge {
         if cx.is_output_finished() {
             skip(block, cx)
         } else if let Some(entry) = self.deny.find(block.name()) {
+            cx.note_denylist_hit(block.name());
             self.block(block, &Reason::Denied { entry }, cx)
         } else if let Some(entry) = self.allow.find(block.name()) {
+            cx.note_allowlist_hit(block.name());
             pass(block, json!({ "by": "allowlist", "entry": entry }), cx)
         } else if let Some(why) = find_fault(block) {
             self.block(block, &Reason::Invalid { why }, cx)

@@ -1,5 +1,7 @@
 //! Reading documents: what both dialects share.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -32,6 +34,11 @@ fn offset(document: &str, error: &serde_json::Error) -> usize {
     let line_start: usize = document.split_inclusive('\n').take(lines_before).map(str::len).sum();
     line_start.saturating_add(error.column().saturating_sub(1)).min(document.len())
 }
+
+/// A short string, borrowed where it has no escapes. (serde borrows a `Cow` in a field of its own only, not within an
+/// `Option`.)
+#[derive(Deserialize)]
+pub(super) struct Word<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A string of a document: a slice of it, or what [`Strings`] unescaped.
 #[derive(Debug, Clone, Copy)]

@@ -15,6 +15,8 @@ pub mod request;
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]
+mod robustness_tests;
+#[cfg(test)]
 mod testing;
 
 use core::fmt;

@@ -117,3 +117,6 @@ const fn messages_error_type(status: u16) -> &'static str {
         _ => "api_error",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,6 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<RequestFacts, DecodeError> 
     let request: Request<'_> = document::read(text)?;
     Ok(RequestFacts { model: request.model.map(Cow::into_owned).unwrap_or_default(), stream: request.stream.unwrap_or(false) })
 }
+
+#[cfg(test)]
+mod tests;

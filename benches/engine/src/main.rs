@@ -9,7 +9,7 @@ mod streams;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use crate::case::Case;
@@ -48,15 +48,23 @@ fn main() -> Result<()> {
         "| engine, native | bytes/event | ns/event | MB/s | × JSON tree | allocations/delta | allocations/exchange | instructions/event |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), 0);
     for case in &cases {
-        let figures = Figures::measure(case, arguments.callgrind)?;
-        print(&figures);
-        all.push(figures);
+        match Figures::measure(case, arguments.callgrind) {
+            Ok(figures) => {
+                print(&figures);
+                all.push(figures);
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                failed += 1;
+            }
+        }
     }
     if let Some(path) = arguments.json {
         std::fs::write(&path, serde_json::to_vec_pretty(&all)?).with_context(|| path.display().to_string())?;
     }
+    ensure!(failed == 0, "{failed} of {} cases do not do what they are measured for", cases.len());
     Ok(())
 }
 

@@ -37,7 +37,7 @@ impl Figures {
         case.verify()?;
         let (stream, longer) = (case.stream(0), case.stream(MORE_DELTAS));
         let events = stream.events.len() as f64;
-        let nanoseconds = time(&case.handler, &stream);
+        let (nanoseconds, ratio_to_json_tree) = time(&case.handler, &stream);
         let short = count_allocations(&case.handler, &stream);
         let long = count_allocations(&case.handler, &longer);
         // The second time costs what a stream costs; the first has the start of the program and the making of the stream.
@@ -48,7 +48,7 @@ impl Figures {
             bytes_per_event: stream.bytes() as f64 / events,
             nanoseconds_per_event: nanoseconds / events,
             megabytes_per_second: stream.bytes() as f64 / nanoseconds * 1e3,
-            ratio_to_json_tree: nanoseconds / time(&Handler::JsonTree, &stream),
+            ratio_to_json_tree,
             allocations_per_delta: long.saturating_sub(short) as f64 / MORE_DELTAS as f64,
             allocations_per_exchange: short,
             instructions_per_event,
@@ -56,22 +56,30 @@ impl Figures {
     }
 }
 
-/// Nanoseconds for one whole stream: the median of samples that are spread over about half a second.
-fn time(handler: &Handler, stream: &Stream) -> f64 {
+/// Nanoseconds that `handler` needs for the stream, and how many times as long as parsing every event into a tree that is.
+/// Both take turns, so that a machine that is busy with something else for a while slows both.
+fn time(handler: &Handler, stream: &Stream) -> (f64, f64) {
+    let (nanoseconds, ratios) = (0..SAMPLES)
+        .map(|_| (sample(handler, stream), sample(&Handler::JsonTree, stream)))
+        .map(|(handler, tree)| (handler, handler / tree))
+        .unzip();
+    (median(nanoseconds), median(ratios))
+}
+
+fn sample(handler: &Handler, stream: &Stream) -> f64 {
     let mut out = Vec::new();
-    let mut samples: Vec<f64> = (0..SAMPLES)
-        .map(|_| {
-            let started = Instant::now();
-            let mut streams = 0_u32;
-            while started.elapsed() < SAMPLE {
-                handler.handle(stream, &mut out);
-                streams += 1;
-            }
-            started.elapsed().as_nanos() as f64 / f64::from(streams)
-        })
-        .collect();
+    let started = Instant::now();
+    let mut streams = 0_u32;
+    while started.elapsed() < SAMPLE {
+        handler.handle(stream, &mut out);
+        streams += 1;
+    }
+    started.elapsed().as_nanos() as f64 / f64::from(streams)
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
-    samples[SAMPLES / 2]
+    samples[samples.len() / 2]
 }
 
 /// Allocations of one whole exchange whose buffer for output is warm.

@@ -223,7 +223,8 @@ pub enum Tail {
 }
 
 impl Tail {
-    /// The next events, at least one. After an error the next call goes on where this one stood.
+    /// The next events as soon as there are some; or none after a while, which says that the store still answers.
+    /// After an error the next call goes on where this one stood.
     pub async fn next(&mut self) -> Result<Vec<Arc<Stored>>, StoreError> {
         match self {
             Self::Memory(tail) => Ok(tail.next().await),

@@ -174,24 +174,20 @@ impl RedisTail {
     }
 
     pub(super) async fn next(&mut self) -> Result<Vec<Arc<Stored>>, StoreError> {
-        loop {
-            // Taken out while it is used: after an error, or when this future is dropped, a new one is opened.
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            let reply = self.read(&mut connection).await?;
-            self.connection = Some(connection);
+        // Taken out while it is used: after an error, or when this future is dropped, a new one is opened.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let reply = self.read(&mut connection).await?;
+        self.connection = Some(connection);
 
-            let ids: Vec<StreamId> = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect();
-            if let Some(last) = ids.last().and_then(|last| last.id.parse().ok()) {
-                self.after = last;
-            }
-            let events: Vec<_> = ids.into_iter().filter_map(decode).map(Arc::new).collect();
-            if !events.is_empty() {
-                return Ok(events);
-            }
+        let keys = reply.into_iter().flat_map(|reply| reply.keys);
+        let entries: Vec<StreamId> = keys.flat_map(|key| key.ids).collect();
+        if let Some(last) = entries.last().and_then(|last| last.id.parse().ok()) {
+            self.after = last;
         }
+        Ok(entries.into_iter().filter_map(decode).map(Arc::new).collect())
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {

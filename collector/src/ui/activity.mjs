@@ -145,7 +145,9 @@ function applyFilter() {
   filter = { kinds: new Set(kinds), words: wordsOf(byId("text").value) };
   for (const entry of feed.entries) {
     const row = rows.get(entry);
-    if (row) row.hidden = !matches(entry, filter);
+    // A row that comes back is not new, and an animation would start again.
+    row.classList.remove("new");
+    row.hidden = !matches(entry, filter);
   }
   describe();
 }

@@ -1,3 +1,3 @@
 //! weir.wasm: the glue with the built-in policies.
 
-weir_envoy::plugin!(weir::document::Registry::default);
+weir_envoy::plugin!(weir_policies::registry);

@@ -5,6 +5,7 @@
 //! reasoning, content, refusal, tool calls, function call within each choice.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
@@ -14,20 +15,34 @@ use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slo
 use crate::json::ObjectScanner;
 use crate::sse;
 
-/// A chunk of a stream, or a whole body.
+/// A chunk of a stream.
 #[derive(Deserialize)]
-struct Document<'a> {
+struct Chunk<'a> {
     #[serde(borrow)]
-    choices: Option<SmallVec<[ChoiceFields<'a>; 1]>>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    choices: Option<SmallVec<[ChunkChoice<'a>; 1]>>,
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct ChoiceFields<'a> {
+struct ChunkChoice<'a> {
     index: Option<u32>,
     #[serde(borrow)]
     delta: Option<MessageFields<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+/// A whole body.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    choices: Option<Vec<BodyChoice<'a>>>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct BodyChoice<'a> {
+    index: Option<u32>,
     #[serde(borrow)]
     message: Option<MessageFields<'a>>,
     #[serde(borrow)]
@@ -92,7 +107,8 @@ struct Call {
     block: BlockId,
     id: String,
     name: String,
-    free_form: bool,
+    /// Whether it is a custom tool; unknown as long as no delta has said so.
+    free_form: Option<bool>,
     arguments: ObjectScanner,
     open: bool,
 }
@@ -176,13 +192,14 @@ impl Decoder {
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
         let text = document::utf8(bytes)?;
-        let document: Document<'_> = document::read(text)?;
-        let mut findings = Findings::new();
         self.strings.clear();
-        for choice in document.choices.iter().flatten() {
-            self.choice(text, choice, whole, &mut findings)?;
-        }
-        if document.error.is_some() {
+        let mut findings = Findings::new();
+        let found = if whole { self.find_in_body(text, &mut findings) } else { self.find_in_chunk(text, &mut findings) };
+        let is_failure = found.inspect_err(|_| {
+            // Blocks that were never reported must not be reported as stopped.
+            self.choices.clear();
+        })?;
+        if is_failure {
             frame.role = FrameRole::Failure;
         }
         for found in findings {
@@ -211,31 +228,44 @@ impl Decoder {
         Ok(())
     }
 
-    fn choice<'a>(
-        &mut self,
+    /// What a chunk holds; whether it reports an error.
+    fn find_in_chunk<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
+        let chunk: Chunk<'a> = document::read(text)?;
+        for choice in chunk.choices.iter().flatten() {
+            let mut reader = self.reader(text, false, choice.index, findings)?;
+            reader.message(choice.delta.as_ref())?;
+            reader.finish_reason(choice.finish_reason)?;
+        }
+        Ok(chunk.error.is_some())
+    }
+
+    /// What a whole body holds; whether it reports an error.
+    fn find_in_body<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
+        let body: Body<'a> = document::read(text)?;
+        for choice in body.choices.iter().flatten() {
+            let mut reader = self.reader(text, true, choice.index, findings)?;
+            reader.message(choice.message.as_ref())?;
+            reader.finish_reason(choice.finish_reason)?;
+        }
+        Ok(body.error.is_some())
+    }
+
+    fn reader<'r, 'a>(
+        &'r mut self,
         document: &'a str,
-        fields: &ChoiceFields<'a>,
         whole: bool,
-        findings: &mut Findings<'a>,
-    ) -> Result<(), DecodeError> {
-        let index = fields.index.unwrap_or(0);
+        index: Option<u32>,
+        findings: &'r mut Findings<'a>,
+    ) -> Result<ChoiceReader<'r, 'a>, DecodeError> {
+        let index = index.unwrap_or(0);
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_none() {
-            if self.choices.len() >= MAX_BLOCKS {
-                return Err(DecodeError::TooManyBlocks);
-            }
             self.choices.push(Choice { index, ..Choice::default() });
         }
         let position = known.unwrap_or_else(|| self.choices.len().saturating_sub(1));
-        let Some(choice) = self.choices.get_mut(position) else {
-            return Ok(());
-        };
-        let mut reader = ChoiceReader { document, whole, blocks: &mut self.blocks, strings: &mut self.strings, choice, findings };
-        let message = if whole { &fields.message } else { &fields.delta };
-        if let Some(message) = message {
-            reader.message(message)?;
-        }
-        reader.finish_reason(fields.finish_reason)
+        let choice = self.choices.get_mut(position).filter(|_| position < MAX_BLOCKS);
+        let choice = choice.ok_or(DecodeError::TooManyBlocks)?;
+        Ok(ChoiceReader { document, whole, blocks: &mut self.blocks, strings: &mut self.strings, choice, findings })
     }
 }
 
@@ -264,7 +294,10 @@ struct ChoiceReader<'r, 'a> {
 }
 
 impl<'a> ChoiceReader<'_, 'a> {
-    fn message(&mut self, message: &MessageFields<'a>) -> Result<(), DecodeError> {
+    fn message(&mut self, message: Option<&MessageFields<'a>>) -> Result<(), DecodeError> {
+        let Some(message) = message else {
+            return Ok(());
+        };
         self.text(BlockKind::Reasoning, message.reasoning_content)?;
         self.text(BlockKind::Reasoning, message.reasoning)?;
         self.content(message.content)?;
@@ -273,7 +306,7 @@ impl<'a> ChoiceReader<'_, 'a> {
             self.tool_call(call)?;
         }
         if let Some(function) = &message.function_call {
-            self.call(Some(CallKey::Function), None, function.name, function.arguments, false)?;
+            self.call(Some(CallKey::Function), None, function.name, function.arguments, Some(false))?;
         }
         Ok(())
     }
@@ -312,9 +345,9 @@ impl<'a> ChoiceReader<'_, 'a> {
         let key = if self.whole { None } else { fields.index.map(CallKey::Index) };
         match (&fields.function, &fields.custom) {
             (Some(_), Some(_)) => Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" }),
-            (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, true),
-            (Some(function), None) => self.call(key, fields.id, function.name, function.arguments, false),
-            (None, None) => self.call(key, fields.id, None, None, false),
+            (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, Some(true)),
+            (Some(function), None) => self.call(key, fields.id, function.name, function.arguments, Some(false)),
+            (None, None) => self.call(key, fields.id, None, None, None),
         }
     }
 
@@ -324,7 +357,7 @@ impl<'a> ChoiceReader<'_, 'a> {
         id: Option<&'a RawValue>,
         name: Option<&'a RawValue>,
         arguments: Option<&'a RawValue>,
-        free_form: bool,
+        free_form: Option<bool>,
     ) -> Result<(), DecodeError> {
         let mut id = self.strings.read_optional(self.document, id)?;
         let mut name = self.strings.read_optional(self.document, name)?;
@@ -345,16 +378,19 @@ impl<'a> ChoiceReader<'_, 'a> {
         if complete_once(&mut call.name, characters_name).map_err(|what| DecodeError::OutOfOrder { what })? {
             name = Text::EMPTY;
         }
-        call.free_form |= free_form;
+        if free_form.is_some() && call.free_form.is_some() && call.free_form != free_form {
+            return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });
+        }
+        call.free_form = call.free_form.or(free_form);
         call.arguments.feed(arguments);
-        let closes = !call.free_form && call.arguments.is_closed() && !call.name.is_empty();
+        let closes = call.free_form != Some(true) && call.arguments.is_closed() && !call.name.is_empty();
         let stops = call.open && (self.whole || closes);
         if stops {
             call.open = false;
         }
         let slot =
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
-        let free_form = call.free_form;
+        let free_form = call.free_form == Some(true);
         self.findings.push(Found::Piece { slot, call_id: id, name, text, free_form });
         Ok(())
     }
@@ -390,7 +426,7 @@ impl<'a> ChoiceReader<'_, 'a> {
             block,
             id: String::new(),
             name: String::new(),
-            free_form: false,
+            free_form: None,
             arguments: ObjectScanner::default(),
             open: true,
         });

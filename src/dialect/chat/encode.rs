@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use super::output::{self, Delta, Identity, ToolCall};
 use super::splice::{self, ChoiceChange, SlotChange};
@@ -210,9 +211,9 @@ impl Encoder {
         frame: &Frame,
         fates: &'f [SlotFate],
         own_indices: Vec<(u32, Option<u32>)>,
-    ) -> Vec<SlotChange<'f>> {
+    ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut own_indices = own_indices.into_iter();
-        let mut changes = Vec::new();
+        let mut changes = SmallVec::new();
         let touches_calls = frame.slots.iter().any(|slot| slot.kind == BlockKind::ToolCall);
         if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
             // The common case: text that passes. No change to note, nothing to allocate.
@@ -258,7 +259,7 @@ impl Encoder {
         in_order
     }
 
-    fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: Vec<SlotChange<'_>>, out: &mut Vec<u8>) {
+    fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
         let mut choices = Vec::new();
         with_data(raw, |data| {
             let Ok(document) = core::str::from_utf8(data) else {

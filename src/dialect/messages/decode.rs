@@ -1,14 +1,12 @@
 //! Reads messages.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Strings, Text};
+use crate::dialect::document::{self, Strings, Text, Word};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::sse;
 
@@ -18,7 +16,7 @@ const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 #[derive(Deserialize)]
 struct EventFields<'a> {
     #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
+    r#type: Option<Word<'a>>,
     index: Option<u32>,
     #[serde(borrow)]
     content_block: Option<ContentBlock<'a>>,
@@ -29,7 +27,7 @@ struct EventFields<'a> {
 #[derive(Deserialize)]
 struct ContentBlock<'a> {
     #[serde(borrow)]
-    r#type: Cow<'a, str>,
+    r#type: Word<'a>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -45,7 +43,7 @@ struct ContentBlock<'a> {
 #[derive(Deserialize)]
 struct DeltaFields<'a> {
     #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
+    r#type: Option<Word<'a>>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -57,7 +55,7 @@ struct DeltaFields<'a> {
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
+    r#type: Option<Word<'a>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -107,7 +105,7 @@ impl Decoder {
         self.strings.clear();
         let text = document::utf8(data)?;
         let fields: EventFields<'_> = document::read(text)?;
-        let kind = fields.r#type.as_deref().unwrap_or_default();
+        let kind = fields.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default();
         if !event.name.is_empty() && event.name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
@@ -144,7 +142,7 @@ impl Decoder {
         self.strings.clear();
         let text = document::utf8(body)?;
         let fields: Body<'_> = document::read(text)?;
-        if fields.error.is_some() || fields.r#type.as_deref() == Some("error") {
+        if fields.error.is_some() || fields.r#type.as_ref().map(|word| word.0.as_ref()) == Some("error") {
             frame.role = FrameRole::Failure;
         }
         let blocks: Vec<ContentBlock<'_>> = match fields.content {
@@ -200,7 +198,7 @@ impl Decoder {
     }
 
     fn said<'a>(&mut self, document: &str, block: &ContentBlock<'a>) -> Result<Said<'a>, DecodeError> {
-        let kind = block_kind(&block.r#type);
+        let kind = block_kind(&block.r#type.0);
         let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
         match kind {
             BlockKind::Text => said.text = self.strings.read_optional(document, block.text)?,
@@ -231,7 +229,7 @@ impl Decoder {
         let Some(delta) = &fields.delta else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
         };
-        let literal = match (delta.r#type.as_deref().unwrap_or_default(), open.kind) {
+        let literal = match (delta.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default(), open.kind) {
             ("text_delta", BlockKind::Text) => delta.text,
             ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
             ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {

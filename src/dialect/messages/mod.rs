@@ -25,3 +25,6 @@ fn block_kind(kind: &str) -> BlockKind {
 fn is_empty_input(input: &str) -> bool {
     input.bytes().all(|byte| matches!(byte, b'{' | b'}' | b' ' | b'\t' | b'\r' | b'\n'))
 }
+
+#[cfg(test)]
+mod tests;

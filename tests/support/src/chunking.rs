@@ -21,7 +21,8 @@ pub fn bytes(body: &[u8]) -> Vec<Vec<u8>> {
 
 /// Each event a chunk of its own, as a provider sends them.
 pub fn events(body: &[u8]) -> Vec<Vec<u8>> {
-    let ends = (2..body.len()).filter(|end| body[..*end].ends_with(b"\n\n")).collect::<Vec<_>>();
+    let ends =
+        (2..body.len()).filter(|end| body[..*end].ends_with(b"\n\n") || body[..*end].ends_with(b"\n\r\n")).collect::<Vec<_>>();
     at(body, &ends)
 }
 

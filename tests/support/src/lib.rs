@@ -7,4 +7,7 @@ pub mod corpus;
 pub mod fixtures;
 pub mod json;
 pub mod legality;
+pub mod native;
+pub mod policies;
+pub mod script;
 pub mod sse;

@@ -1,0 +1,25 @@
+//! The documents in the README are read as they stand there.
+
+use weir::document::Document;
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn the_documents_in_the_readme_are_read() {
+    let documents: Vec<&str> =
+        README.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("split gives at least one piece")).collect();
+    assert_eq!(documents.len(), 5);
+    for document in documents {
+        let environment = |name: &str| (name == "JUDGE_KEY").then(|| "secret".to_owned());
+        let read = Document::parse(document, &weir_policies::registry(), &environment);
+        assert!(read.is_ok(), "{document}: {}", read.unwrap_err());
+    }
+}
+
+#[test]
+fn the_error_in_the_readme_is_the_one_that_is_given() {
+    let document = r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"judge","model":"m"}},
+        "chain":[{"use":"tool_call_judge","with":{"judge":"main","block_message":"Blocked: {reason}"}}]}"#;
+    let error = Document::parse(document, &weir_policies::registry(), &|_| None).unwrap_err().to_string();
+    assert!(README.contains(&format!("```text\n{error}\n```")), "{error}");
+}

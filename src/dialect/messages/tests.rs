@@ -1,0 +1,514 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::block::{BlockKind, Chunk, build_text_chunk};
+use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
+use crate::dialect::{
+    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, SlotFate, TooLate,
+};
+use crate::sse;
+
+const MESSAGES: Dialect = Dialect::Messages;
+
+const BEGIN: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":3,"output_tokens":1}}}"#;
+const END: &str = r#"{"type":"message_stop"}"#;
+
+fn start(index: u32, block: &str) -> String {
+    format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+}
+
+fn delta(index: u32, delta: &str) -> String {
+    format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#)
+}
+
+fn text(index: u32, text: &str) -> String {
+    delta(index, &format!(r#"{{"type":"text_delta","text":"{text}"}}"#))
+}
+
+fn input(index: u32, json: &str) -> String {
+    delta(index, &format!(r#"{{"type":"input_json_delta","partial_json":{json:?}}}"#))
+}
+
+fn stop(index: u32) -> String {
+    format!(r#"{{"type":"content_block_stop","index":{index}}}"#)
+}
+
+fn finish(reason: &str) -> String {
+    format!(
+        r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#
+    )
+}
+
+fn text_block(index: u32, content: &str) -> Vec<String> {
+    vec![start(index, r#"{"type":"text","text":""}"#), text(index, content), stop(index)]
+}
+
+fn call_block(index: u32, id: &str) -> Vec<String> {
+    let block = format!(r#"{{"type":"tool_use","id":"{id}","name":"f","input":{{}}}}"#);
+    vec![start(index, &block), input(index, r#"{"a":1}"#), stop(index)]
+}
+
+/// A message of these events, with the reason that it stops for.
+fn message(events: &[Vec<String>], reason: &str) -> String {
+    let mut all = vec![BEGIN.to_owned()];
+    all.extend(events.iter().flatten().cloned());
+    all.extend([finish(reason), END.to_owned()]);
+    named(&all)
+}
+
+/// Events with the names that belong to them.
+fn named(data: &[String]) -> String {
+    let name = |data: &str| serde_json::from_str::<Value>(data).unwrap()["type"].as_str().unwrap().to_owned();
+    data.iter().map(|data| format!("event: {}\ndata: {data}\n\n", name(data))).collect()
+}
+
+fn without_blocks(stream: &str, removed: &[u32]) -> Transcript {
+    run(MESSAGES, [stream.as_bytes()], |piece| if removed.contains(&piece.block.0) { SlotFate::Remove } else { SlotFate::Keep })
+}
+
+/// What a client makes of a stream: its blocks in short notation, and the stop reason. Panics on an illegal stream.
+fn client(output: &[u8]) -> (Vec<String>, String) {
+    let (mut blocks, mut open, mut reason, mut begun, mut ended) = (Vec::new(), false, String::new(), false, false);
+    let mut seen_call = false;
+    for event in data_of(output) {
+        assert!(!ended, "nothing follows message_stop");
+        let kind = event["type"].as_str().unwrap();
+        assert!(begun || kind == "message_start" || kind == "ping", "message_start comes first");
+        match kind {
+            "message_start" => begun = true,
+            "content_block_start" => {
+                assert!(!open && reason.is_empty(), "blocks come one after the other");
+                assert_eq!(event["index"], blocks.len(), "indices are dense");
+                let block = &event["content_block"];
+                let kind = block["type"].as_str().unwrap();
+                assert!(!seen_call || kind == "tool_use", "after tool_use comes tool_use only");
+                seen_call |= kind == "tool_use";
+                let own = block["text"].as_str().unwrap_or_default();
+                blocks.push(format!("{kind} {}{own}", block["id"].as_str().unwrap_or_default()));
+                open = true;
+            }
+            "content_block_delta" => {
+                assert!(open && event["index"] == blocks.len().saturating_sub(1), "a delta has an open block");
+                let delta = &event["delta"];
+                let text = delta["text"].as_str().or_else(|| delta["partial_json"].as_str()).unwrap_or_default();
+                blocks.last_mut().unwrap().push_str(text);
+            }
+            "content_block_stop" => {
+                assert!(open && event["index"] == blocks.len().saturating_sub(1), "a stop has an open block");
+                assert_ne!(blocks.last().unwrap(), "text ", "no text block is empty");
+                open = false;
+            }
+            "message_delta" => {
+                assert!(!open, "all blocks are closed before message_delta");
+                assert!(!blocks.is_empty(), "no message is empty");
+                reason.push_str(event["delta"]["stop_reason"].as_str().unwrap_or_default());
+            }
+            "message_stop" => ended = true,
+            _ => {}
+        }
+    }
+    (blocks, reason)
+}
+
+fn parts(events: &[String]) -> Vec<String> {
+    let transcript = keep(MESSAGES, &named(events));
+    assert_eq!(transcript.error, None);
+    transcript.parts
+}
+
+#[test]
+fn blocks_run_from_start_to_stop() {
+    let events = [text_block(0, r"a\nb"), call_block(1, "x")].concat();
+    let stream = message(&[events], "tool_use");
+    let expected = [
+        "0:Text^",
+        r#"0:Text"a\nb""#,
+        "0:Text$",
+        "1:ToolCall^[x,f]",
+        r#"1:ToolCall"{\"a\":1}""#,
+        "1:ToolCall$",
+        "finish 0 tool_use",
+        "end",
+    ];
+    assert_eq!(keep(MESSAGES, &stream).parts, expected);
+}
+
+#[test]
+fn every_kind_of_block_is_told_apart() {
+    let cases = [
+        (r#"{"type":"text","text":"hi"}"#, r#"0:Text^"hi""#),
+        (r#"{"type":"tool_use","id":"x","name":"f","input":{ }}"#, "0:ToolCall^[x,f]"),
+        (r#"{"type":"tool_use","id":"x","name":"f","input":{"a": 1}}"#, r#"0:ToolCall^[x,f]"{\"a\": 1}""#),
+        (r#"{"type":"server_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
+        (r#"{"type":"mcp_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
+        (r#"{"type":"web_search_tool_result","tool_use_id":"x","content":[]}"#, "0:ToolResult^[x,]"),
+        (r#"{"type":"thinking","thinking":"t","signature":""}"#, "0:Other^"),
+        (r#"{"type":"redacted_thinking","data":"t"}"#, "0:Other^"),
+        (r#"{"type":"new","text":3,"name":[],"input":1}"#, "0:Other^"),
+    ];
+    for (block, expected) in cases {
+        assert_eq!(parts(&[start(0, block), stop(0)])[0], expected, "{block}");
+    }
+}
+
+#[test]
+fn deltas_without_text_belong_to_their_block() {
+    let events = [
+        start(0, r#"{"type":"thinking","thinking":""}"#),
+        delta(0, r#"{"type":"thinking_delta","thinking":"t"}"#),
+        delta(0, r#"{"type":"signature_delta","signature":"s"}"#),
+        stop(0),
+        start(1, r#"{"type":"text","text":""}"#),
+        delta(1, r#"{"type":"citations_delta","citation":{"text":"c"}}"#),
+        delta(1, r#"{"type":"new_delta","text":"n"}"#),
+        stop(1),
+    ];
+    assert_eq!(parts(&events), ["0:Other^", "0:Other", "0:Other", "0:Other$", "1:Text^", "1:Text", "1:Text", "1:Text$"]);
+}
+
+#[test]
+fn an_open_block_is_cut_by_max_tokens_by_the_end_and_by_another_message() {
+    let open = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{}}"#);
+    let after = |event: &str| parts(&[open.clone(), event.to_owned()])[1..].join(" ");
+    assert_eq!(after(&finish("max_tokens")), "0:cut finish 0 max_tokens");
+    assert_eq!(after(&finish("tool_use")), "0:stop finish 0 tool_use");
+    assert_eq!(after(END), "0:stop end");
+    assert_eq!(after(BEGIN), "0:cut");
+    assert_eq!(after(r#"{"type":"ping"}"#), "0:cut");
+}
+
+#[test]
+fn events_without_blocks_keep_their_place() {
+    let role = |event: &str| {
+        let mut frame = Frame::default();
+        let mut parser = sse::Parser::new(1000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        Decoder::new(MESSAGES).event(&event, &mut frame, &mut |_| {}).unwrap();
+        assert!(frame.slots.is_empty());
+        frame.role
+    };
+    let cases = [
+        (": keep-alive\n\n", FrameRole::Free),
+        ("event: ping\n\n", FrameRole::Free),
+        ("event: ping\ndata: {\"type\":\"ping\"}\n\n", FrameRole::Free),
+        ("data: {\"type\":\"message_start\"}\n\n", FrameRole::Content),
+        ("data: {\"type\":\"new_event\"}\n\n", FrameRole::Content),
+        ("data: {\"other\":1}\n\n", FrameRole::Content),
+        ("data: [DONE]\n\n", FrameRole::Content),
+        ("data: {\"type\":\"message_delta\",\"delta\":{}}\n\n", FrameRole::Closing),
+        ("data: {\"type\":\"message_stop\"}\n\n", FrameRole::Terminator),
+        ("event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n", FrameRole::Failure),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(role(event), expected, "{event:?}");
+    }
+}
+
+#[test]
+fn what_readers_could_take_differently_is_an_error() {
+    let out_of_order = |what| DecodeError::OutOfOrder { what };
+    let text_start = start(0, r#"{"type":"text","text":""}"#);
+    let call_start = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{}}"#);
+    let disagrees = out_of_order("an event whose name is not the type of its data");
+    let cases: Vec<(&str, String, DecodeError)> = vec![
+        ("name against type", format!("event: ping\ndata: {text_start}\n\n"), disagrees),
+        ("name without type", "event: content_block_delta\ndata: {\"index\":0}\n\n".into(), disagrees),
+        ("delta without block", stream(&[&text(0, "a")]), out_of_order("a delta of a content block that is not open")),
+        ("stop without block", stream(&[&stop(0)]), out_of_order("the end of a content block that is not open")),
+        (
+            "start of an open block",
+            stream(&[&text_start, &call_start]),
+            out_of_order("a content block that is open begins again"),
+        ),
+        ("text in a call", stream(&[&call_start, &text(0, "a")]), out_of_order("a delta of another kind than its content block")),
+        (
+            "input in a text",
+            stream(&[&text_start, &input(0, "a")]),
+            out_of_order("a delta of another kind than its content block"),
+        ),
+        (
+            "start without index",
+            stream(&[r#"{"type":"content_block_start"}"#]),
+            out_of_order("a content_block_start without index or content_block"),
+        ),
+        (
+            "delta without delta",
+            stream(&[&text_start, r#"{"type":"content_block_delta","index":0}"#]),
+            out_of_order("a content_block_delta without delta"),
+        ),
+        ("lone surrogate", stream(&[&text_start, &text(0, r"\ud800")]), DecodeError::LoneSurrogate),
+        ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 20 }),
+        ("index in a string", stream(&[r#"{"type":"content_block_stop","index":"0"}"#]), DecodeError::Malformed { at: 39 }),
+        ("not JSON", stream(&["hello"]), DecodeError::Malformed { at: 0 }),
+    ];
+    for (case, stream, expected) in cases {
+        assert_eq!(keep(MESSAGES, &stream).error, Some(expected), "{case}");
+    }
+}
+
+#[test]
+fn blocks_are_bounded() {
+    let events: Vec<String> = (0..=u32::try_from(MAX_BLOCKS).unwrap()).map(|index| start(index, r#"{"type":"text"}"#)).collect();
+    assert_eq!(keep(MESSAGES, &named(&events)).error, Some(DecodeError::TooManyBlocks));
+}
+
+#[test]
+fn blocks_that_are_left_close_the_gap_of_removed_ones() {
+    let stream = message(&[text_block(0, "a"), call_block(1, "x"), call_block(2, "y")], "tool_use");
+    let left = |removed: &[u32]| client(&without_blocks(&stream, removed).output);
+    let (a, x, y) = ("text a".to_owned(), "tool_use x{\"a\":1}".to_owned(), "tool_use y{\"a\":1}".to_owned());
+    assert_eq!(left(&[]), (vec![a.clone(), x.clone(), y.clone()], "tool_use".to_owned()));
+    assert_eq!(left(&[0]), (vec![x.clone(), y.clone()], "tool_use".to_owned()));
+    assert_eq!(left(&[1]), (vec![a.clone(), y], "tool_use".to_owned()));
+    assert_eq!(left(&[1, 2]), (vec![a], "end_turn".to_owned()));
+}
+
+#[test]
+fn a_message_of_which_nothing_is_left_says_so() {
+    let stream = message(&[call_block(0, "x")], "tool_use");
+    let (blocks, reason) = client(&without_blocks(&stream, &[0]).output);
+    assert_eq!((blocks.len(), reason.as_str()), (1, "end_turn"));
+    assert!(blocks[0].starts_with("text This"), "{blocks:?}");
+}
+
+#[test]
+fn other_stop_reasons_are_preserved() {
+    let stream = message(&[text_block(0, "a"), call_block(1, "x")], "pause_turn");
+    assert_eq!(client(&without_blocks(&stream, &[1]).output).1, "pause_turn");
+}
+
+#[test]
+fn server_side_calls_do_not_count_for_the_stop_reason() {
+    let server = call_block(0, "s").join("\n").replace("tool_use", "server_tool_use");
+    let server: Vec<String> = server.lines().map(str::to_owned).collect();
+    let stream = message(&[server, call_block(1, "x")], "tool_use");
+    assert_eq!(client(&without_blocks(&stream, &[0]).output).1, "tool_use");
+}
+
+#[test]
+fn replaced_text_and_input_stand_where_the_old_ones_stood() {
+    let replace = |stream: &str, which: fn(&Piece<'_>) -> bool| {
+        let fate = |piece: &Piece<'_>| {
+            if which(piece) { SlotFate::Replace("new".to_owned()) } else { SlotFate::Keep }
+        };
+        run(MESSAGES, [stream.as_bytes()], fate).output().to_owned()
+    };
+    let stream = message(&[text_block(0, "old"), call_block(1, "x")], "tool_use");
+    let expected = stream.replace("\"old\"", "\"new\"");
+    assert_eq!(replace(&stream, |piece| piece.text == "old"), expected);
+    let expected = stream.replace(r#""{\"a\":1}""#, r#""new""#);
+    assert_eq!(replace(&stream, |piece| piece.text.starts_with('{')), expected);
+    for which in [(|piece: &Piece<'_>| piece.block.0 == 0 && piece.starts) as fn(&Piece<'_>) -> bool, |piece: &Piece<'_>| {
+        piece.block.0 == 0 && piece.stops
+    }] {
+        let blocks = client(replace(&stream, which).as_bytes()).0;
+        assert!(blocks[0] == "text newold" || blocks[0] == "text oldnew", "text goes in as a delta: {blocks:?}");
+    }
+}
+
+#[test]
+fn input_that_comes_whole_can_be_replaced() {
+    let whole = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{"a":1}}"#);
+    let stream = message(&[vec![whole, stop(0)]], "tool_use");
+    let replaced = |input: &str| {
+        let fate = |piece: &Piece<'_>| {
+            if piece.starts { SlotFate::Replace(input.to_owned()) } else { SlotFate::Keep }
+        };
+        run(MESSAGES, [stream.as_bytes()], fate).output().to_owned()
+    };
+    assert_eq!(replaced(r#"{"b":2}"#), stream.replace(r#"{"a":1}"#, r#"{"b":2}"#));
+    assert_eq!(replaced("not JSON"), stream.replace(r#"{"a":1}"#, "{}"));
+}
+
+#[test]
+fn a_text_block_that_lost_its_text_is_not_empty() {
+    let stream = message(&[text_block(0, "secret")], "end_turn");
+    let removed =
+        run(MESSAGES, [stream.as_bytes()], |piece| if piece.text.is_empty() { SlotFate::Keep } else { SlotFate::Remove });
+    assert_eq!(client(&removed.output).0.len(), 1);
+    assert!(!removed.output().contains("secret"));
+}
+
+/// An encoder that has let `events` pass.
+fn encoder_after(events: &[String]) -> (Encoder, Decoder, Vec<u8>) {
+    let (mut encoder, mut decoder, mut out) = (Encoder::new(MESSAGES), Decoder::new(MESSAGES), Vec::new());
+    pass(&mut encoder, &mut decoder, events, &mut out);
+    (encoder, decoder, out)
+}
+
+fn pass(encoder: &mut Encoder, decoder: &mut Decoder, events: &[String], out: &mut Vec<u8>) {
+    let mut frame = Frame::default();
+    for data in events {
+        let event = named(core::slice::from_ref(data));
+        let mut parser = sse::Parser::new(10_000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+        encoder.event(event.raw, &frame, &[SlotFate::Keep], out);
+    }
+}
+
+#[test]
+fn own_text_goes_into_an_open_text_block_or_gets_its_own() {
+    let begin = vec![BEGIN.to_owned()];
+    let own = build_text_chunk(0, "own");
+    let thinking = [start(0, r#"{"type":"thinking","thinking":""}"#), stop(0)];
+    type Case<'a> = (&'a str, Vec<String>, Vec<String>, &'a [&'a str]);
+    let cases: [Case<'_>; 4] = [
+        ("before the message", vec![], [begin.clone(), text_block(0, "a")].concat(), &["text own", "text a"]),
+        ("between blocks", begin.clone(), text_block(0, "a"), &["text own", "text a"]),
+        ("in a text block", [begin.clone(), text_block(0, "a")[..2].to_vec()].concat(), vec![stop(0)], &["text aown"]),
+        ("in another block", [begin, thinking[..1].to_vec()].concat(), thinking[1..].to_vec(), &["thinking ", "text own"]),
+    ];
+    for (case, before, after, expected) in cases {
+        let (mut encoder, mut decoder, mut out) = encoder_after(&before);
+        encoder.chunk(&own, &mut out).unwrap();
+        pass(&mut encoder, &mut decoder, &after, &mut out);
+        encoder.end(Ending::Stop, &mut out);
+        assert_eq!(client(&out), (expected.iter().map(|block| (*block).to_owned()).collect(), "end_turn".to_owned()), "{case}");
+    }
+}
+
+#[test]
+fn text_never_follows_a_released_call() {
+    let (mut encoder, _, mut out) = encoder_after(&[vec![BEGIN.to_owned()], call_block(0, "x")].concat());
+    assert_eq!(encoder.chunk(&build_text_chunk(0, "late"), &mut out), Err(TooLate));
+}
+
+#[test]
+fn own_tool_calls_are_blocks_of_their_own() {
+    let call = Chunk::ToolCall { choice: 0, call_id: "z".into(), name: "g".into(), arguments: "{}".into(), free_form: false };
+    let (mut encoder, _, mut out) = encoder_after(&[BEGIN.to_owned()]);
+    encoder.chunk(&call, &mut out).unwrap();
+    encoder.end(Ending::Stop, &mut out);
+    assert_eq!(client(&out), (vec!["tool_use z{}".to_owned()], "tool_use".to_owned()));
+}
+
+#[test]
+fn a_stream_can_be_ended_at_any_place() {
+    let text = text_block(0, "a");
+    for passed in [vec![], vec![BEGIN.to_owned()], [vec![BEGIN.to_owned()], text[..2].to_vec()].concat()] {
+        let (mut encoder, _, mut out) = encoder_after(&passed);
+        encoder.end(Ending::Refusal, &mut out);
+        assert_eq!(client(&out).1, "refusal");
+        let output = String::from_utf8(out.clone()).unwrap();
+        assert!(output.lines().filter(|line| line.starts_with("data")).count() == output.matches("event: ").count());
+        assert!(output.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+        encoder.failure("late", &mut out);
+        assert_eq!(encoder.chunk(&build_text_chunk(0, "late"), &mut out), Err(TooLate));
+        assert_eq!(out.len(), output.len(), "nothing follows the terminator");
+    }
+}
+
+#[test]
+fn a_failure_has_its_event_line() {
+    let (mut encoder, _, mut out) = encoder_after(&[]);
+    encoder.failure("why", &mut out);
+    encoder.end(Ending::Stop, &mut out);
+    let expected = r#"{"type":"error","error":{"type":"api_error","message":"why"}}"#;
+    assert_eq!(String::from_utf8(out).unwrap(), format!("event: error\ndata: {expected}\n\n"));
+}
+
+const BODY: &str = r#"{"id":"m","type":"message","content":[{"type":"thinking","thinking":"t","signature":"s"}, {"type":"text","text":"hi"},{"type":"tool_use","id":"x","name":"f","input":{"a":1.0}},{"type":"tool_use","id":"y","name":"g","input":{}}],"stop_reason":"tool_use","usage":{"output_tokens":1}}"#;
+
+#[test]
+fn a_whole_body_gives_the_same_blocks() {
+    let (parts, output) = run_body(MESSAGES, BODY, |_| SlotFate::Keep, &[]).unwrap();
+    let expected =
+        ["0:Other^$", r#"1:Text^$"hi""#, r#"2:ToolCall^$[x,f]"{\"a\":1.0}""#, "3:ToolCall^$[y,g]", "finish 0 tool_use", "end"];
+    assert_eq!(parts, expected);
+    assert_eq!(output, BODY);
+}
+
+#[test]
+fn a_whole_body_can_be_edited() {
+    let edit = |fate: &dyn Fn(&Piece<'_>) -> SlotFate, insertions: &[Insertion]| -> Value {
+        serde_json::from_str(&run_body(MESSAGES, BODY, fate, insertions).unwrap().1).unwrap()
+    };
+    let outline = |body: &Value| {
+        let blocks = body["content"].as_array().unwrap().iter();
+        let blocks: Vec<String> = blocks
+            .map(|block| format!("{}:{}", block["type"].as_str().unwrap(), block["text"].as_str().unwrap_or_default()))
+            .collect();
+        format!("{} {}", blocks.join(" "), body["stop_reason"].as_str().unwrap())
+    };
+    let remove = |kind| {
+        move |piece: &Piece<'_>| {
+            if piece.kind == kind { SlotFate::Remove } else { SlotFate::Keep }
+        }
+    };
+    let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked") };
+    assert_eq!(outline(&edit(&remove(BlockKind::ToolCall), &[])), "thinking: text:hi end_turn");
+    assert_eq!(
+        outline(&edit(&remove(BlockKind::ToolCall), core::slice::from_ref(&blocked))),
+        "thinking: text:hi text:blocked end_turn"
+    );
+    assert_eq!(
+        outline(&edit(&|_| SlotFate::Keep, &[blocked])),
+        "thinking: text:hi text:blocked tool_use: tool_use: tool_use",
+        "text goes before the first call"
+    );
+    let one_left = edit(
+        &|piece| {
+            if piece.name == "f" { SlotFate::Remove } else { SlotFate::Keep }
+        },
+        &[],
+    );
+    assert_eq!(outline(&one_left), "thinking: text:hi tool_use: tool_use");
+    let emptied = edit(
+        &|piece| {
+            if piece.kind == BlockKind::Other { SlotFate::Keep } else { SlotFate::Remove }
+        },
+        &[],
+    );
+    assert!(outline(&emptied).starts_with("thinking: text:This"), "never an empty message");
+    let replaced = edit(
+        &|piece| {
+            if piece.name == "g" { SlotFate::Replace(r#"{"b":2}"#.into()) } else { SlotFate::Keep }
+        },
+        &[],
+    );
+    assert_eq!(replaced["content"][3]["input"]["b"], 2);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_removed_and_added_leaves_a_legal_message(
+        kinds in prop::collection::vec(0u8..4, 1..6),
+        removed in prop::collection::vec(any::<bool>(), 6),
+        own_text_after in 0usize..30,
+        broken_off_after in 0usize..60,
+    ) {
+        // Calls come last, as providers send them.
+        let mut kinds = kinds;
+        kinds.sort_unstable();
+        let mut events = vec![BEGIN.to_owned()];
+        for (index, kind) in (0u32..).zip(&kinds) {
+            events.extend(match kind {
+                0 => vec![start(index, r#"{"type":"thinking","thinking":""}"#), stop(index)],
+                1 | 2 => text_block(index, "t"),
+                _ => call_block(index, "x"),
+            });
+        }
+        let has_call = kinds.contains(&3);
+        events.extend([finish(if has_call { "tool_use" } else { "end_turn" }), END.to_owned()]);
+        let (mut encoder, mut decoder, mut out) = (Encoder::new(MESSAGES), Decoder::new(MESSAGES), Vec::new());
+        let mut frame = Frame::default();
+        for (position, data) in events.iter().enumerate().take(broken_off_after) {
+            if position == own_text_after {
+                let _too_late_is_fine = encoder.chunk(&build_text_chunk(0, "own"), &mut out);
+            }
+            let event = named(core::slice::from_ref(data));
+            let mut parser = sse::Parser::new(10_000);
+            let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+            decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+            let is_removed = frame.slots.first().is_some_and(|slot| removed[slot.block.0 as usize]);
+            encoder.event(event.raw, &frame, &[if is_removed { SlotFate::Remove } else { SlotFate::Keep }], &mut out);
+        }
+        encoder.end(Ending::Stop, &mut out);
+        let (blocks, reason) = client(&out);
+        // A message of thinking alone is what the provider sent, unless something was taken away.
+        prop_assert!(!blocks.is_empty());
+        let calls_left = blocks.iter().any(|block| block.starts_with("tool_use"));
+        prop_assert_eq!(calls_left, reason == "tool_use");
+    }
+}

@@ -1,0 +1,97 @@
+//! Nothing that an upstream can send makes a decoder or an encoder panic.
+
+use proptest::prelude::*;
+
+use super::testing::run;
+use super::*;
+use crate::block::build_text_chunk;
+
+/// Fragments that reach deep into both dialects.
+const FRAGMENTS: [&str; 30] = [
+    "data: ",
+    "\n\n",
+    "\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "0",
+    "-1",
+    "\"",
+    "\\ud800",
+    "é",
+    "[DONE]",
+    r#""choices":[{"index":0,"delta":{"#,
+    r#""content":"a\n""#,
+    r#""tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"}}]"#,
+    r#""function_call":{"arguments":"{"}"#,
+    r#"},"finish_reason":"tool_calls"}]"#,
+    r#"data: {"choices":[{"delta":{"content":"a","tool_calls":[{"id":"x"},{"index":1}]},"logprobs":{}}]}"#,
+    r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+    r#"data: {"type":"message_start","message":{}}"#,
+    r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}"#,
+    r#"data: {"type":"content_block_start","index":1,"content_block":{"type":"tool_use","input":{"a":1}}}"#,
+    r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#,
+    r#"data: {"type":"content_block_stop","index":0}"#,
+    r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":1}}"#,
+    r#"data: {"type":"message_stop"}"#,
+];
+
+const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+
+fn fate(number: u8) -> SlotFate {
+    match number % 4 {
+        0 => SlotFate::Remove,
+        1 => SlotFate::Replace("{\"b\":\"\n\"}".to_owned()),
+        2 => SlotFate::Replace(String::new()),
+        _ => SlotFate::Keep,
+    }
+}
+
+proptest! {
+    #[test]
+    fn streams_of_anything(
+        pieces in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..20),
+        separate in any::<bool>(),
+        fates in prop::collection::vec(any::<u8>(), 1..8),
+    ) {
+        let stream = pieces.join(if separate { "\n\n" } else { "" });
+        for dialect in DIALECTS {
+            let mut fates = fates.iter().copied().cycle();
+            let transcript = run(dialect, [stream.as_bytes()], |_| fate(fates.next().unwrap_or_default()));
+            prop_assert!(core::str::from_utf8(&transcript.output).is_ok());
+            let whole = run(dialect, [stream.as_bytes()], |_| SlotFate::Keep);
+            let bytewise = run(dialect, stream.as_bytes().chunks(1), |_| SlotFate::Keep);
+            prop_assert_eq!(whole.parts, bytewise.parts);
+        }
+    }
+
+    #[test]
+    fn bodies_of_anything(
+        pieces in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..12),
+        numbers in prop::collection::vec(any::<u8>(), 1..8),
+        before in 0usize..4,
+    ) {
+        let pieces = pieces.concat();
+        let bodies = [
+            pieces.clone(),
+            format!("{{{pieces}}}"),
+            format!(r#"{{"content":[{pieces}],"stop_reason":"tool_use"}}"#),
+            r#"{"content":[{"type":"text","text":"a"},{"type":"tool_use","input":3},{"type":"text"}],"stop_reason":"tool_use"}"#.to_owned(),
+            r#"{"choices":[{"message":{"content":[{"text":"a","refusal":"b"}],"tool_calls":[{},{"custom":{}}],"function_call":{}},"finish_reason":"tool_calls"}]}"#.to_owned(),
+        ];
+        for (dialect, body) in DIALECTS.into_iter().flat_map(|dialect| bodies.iter().map(move |body| (dialect, body))) {
+            let (mut frame, mut out) = (Frame::default(), Vec::new());
+            if Decoder::new(dialect).body(body.as_bytes(), &mut frame, &mut |_| {}).is_err() {
+                continue;
+            }
+            let fates: Vec<SlotFate> = frame.slots.iter().zip(numbers.iter().cycle()).map(|(_, number)| fate(*number)).collect();
+            let insertions = [Insertion { before, chunk: build_text_chunk(0, "own") }];
+            Encoder::new(dialect).body(body.as_bytes(), &frame, &fates, &insertions, &mut out);
+            prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", String::from_utf8_lossy(&out));
+        }
+    }
+}

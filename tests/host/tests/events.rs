@@ -1,0 +1,121 @@
+//! Events on their way to the collector.
+
+use serde_json::{Value, json};
+use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, no_op, with};
+use weir_host_tests::{Callout, Host};
+
+fn reporting(sink: Value) -> Host {
+    let mut whole = json!({"cluster": "collector", "token_env": "TOKEN"});
+    whole.as_object_mut().unwrap().extend(sink.as_object().unwrap().clone());
+    Host::new(&with(no_op(), "events", whole)).environment("TOKEN", "hush").start()
+}
+
+/// An exchange: it is good for two events, that of the request and that of the decision.
+fn exchange(host: &mut Host) {
+    let exchange = host.request(CHAT, ASK_FOR_STREAM);
+    host.provider_head(exchange, &[(":status", b"500")], true);
+    assert!(host.client(exchange).ended);
+}
+
+fn batch(callout: &Callout) -> Value {
+    serde_json::from_slice(&callout.body).expect("a batch is JSON")
+}
+
+fn ids(batch: &Value) -> Vec<String> {
+    batch["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn events_leave_in_numbered_batches() {
+    let mut host = reporting(json!({}));
+    exchange(&mut host);
+    assert!(host.callout("collector").is_none(), "an exchange sends nothing itself");
+    host.pass(200);
+    let first = host.callout("collector").unwrap();
+    assert_eq!(first.header(":path"), Some("/v1/events"));
+    assert_eq!(first.header("authorization"), Some("Bearer hush"));
+    assert_eq!((batch(&first)["sequence"].as_u64(), ids(&batch(&first)).len()), (Some(0), 2));
+    exchange(&mut host);
+    host.pass(400);
+    assert!(host.callout("collector").is_none(), "one batch is under way at a time");
+    host.answer(&first, 202, "{}");
+    host.pass(200);
+    let second = host.callout("collector").unwrap();
+    assert_eq!(batch(&second)["sequence"], 2);
+    assert_eq!(batch(&second)["sender"], batch(&first)["sender"]);
+    assert!(ids(&batch(&second)).iter().all(|id| !ids(&batch(&first)).contains(id)));
+}
+
+#[test]
+fn a_batch_is_sent_again_until_it_is_taken() {
+    let mut host = reporting(json!({}));
+    exchange(&mut host);
+    host.pass(200);
+    let first = host.callout("collector").unwrap();
+    host.break_off(&first);
+    host.pass(1000);
+    let second = host.callout("collector").expect("it is sent again");
+    assert_eq!(second.body, first.body);
+    host.answer(&second, 503, "");
+    host.pass(100);
+    assert!(host.callout("collector").is_none(), "not at once");
+    host.pass(2000);
+    let third = host.callout("collector").expect("and again");
+    assert_eq!(ids(&batch(&third)), ids(&batch(&first)));
+    host.answer(&third, 202, "{}");
+    host.pass(60_000);
+    assert!(host.callout("collector").is_none());
+}
+
+#[test]
+fn a_batch_that_the_collector_refuses_does_not_hold_up_the_others() {
+    let mut host = reporting(json!({}));
+    exchange(&mut host);
+    host.pass(200);
+    let first = host.callout("collector").unwrap();
+    host.answer(&first, 400, "{}");
+    exchange(&mut host);
+    host.pass(400);
+    let second = host.callout("collector").unwrap();
+    assert_eq!((batch(&second)["sequence"].as_u64(), batch(&second)["dropped"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(host.metric("weir.events.dropped"), 2);
+}
+
+#[test]
+fn the_oldest_events_are_dropped_and_counted_where_the_queue_is_full() {
+    let mut host = reporting(json!({"queue": 3, "max_batch": 2}));
+    for _ in 0..4 {
+        exchange(&mut host);
+    }
+    assert_eq!(host.metric("weir.events.dropped"), 5);
+    host.pass(200);
+    let first = host.callout("collector").unwrap();
+    assert_eq!((batch(&first)["sequence"].as_u64(), batch(&first)["dropped"].as_u64()), (Some(5), Some(5)));
+    assert_eq!(ids(&batch(&first)).len(), 2);
+}
+
+#[test]
+fn exchanges_go_on_without_a_collector() {
+    let document = with(no_op(), "events", json!({"cluster": "collector"}));
+    let mut host = Host::new(&document).unreachable("collector").start();
+    for _ in 0..3 {
+        exchange(&mut host);
+        host.pass(1000);
+    }
+    let warnings = host.logs().iter().filter(|line| line.contains("collector")).count();
+    assert_eq!(warnings, 1, "{:?}", host.logs());
+}
+
+#[test]
+fn what_is_left_is_sent_before_the_root_goes() {
+    let mut host = reporting(json!({"max_batch": 2}));
+    exchange(&mut host);
+    exchange(&mut host);
+    assert!(!host.finish_root(), "it waits for the collector");
+    let first = host.callout("collector").unwrap();
+    host.answer(&first, 202, "{}");
+    assert!(!host.root_is_done());
+    let second = host.callout("collector").expect("the rest");
+    host.answer(&second, 202, "{}");
+    assert!(host.root_is_done());
+}

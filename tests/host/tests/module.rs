@@ -1,0 +1,26 @@
+//! What the module is, before it runs.
+
+use weir_host_tests::module;
+
+#[test]
+fn it_imports_only_what_envoy_provides() {
+    let module = module();
+    assert!(module.imports.iter().any(|(from, name)| from == "env" && name == "proxy_log"));
+    for (from, name) in &module.imports {
+        let is_provided = match from.as_str() {
+            "env" => name.starts_with("proxy_"),
+            "wasi_snapshot_preview1" => {
+                ["random_get", "clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit"]
+                    .contains(&name.as_str())
+            }
+            _ => false,
+        };
+        assert!(is_provided, "{from}.{name}");
+    }
+}
+
+#[test]
+fn it_has_at_most_a_mebibyte() {
+    let size = module().bytes.len();
+    assert!(size <= 1024 * 1024, "weir.wasm has {size} bytes");
+}

@@ -1,0 +1,171 @@
+//! Requests on their way to the provider.
+
+use serde_json::json;
+use weir_host_tests::Host;
+use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, no_op, with};
+
+fn holding_heads() -> String {
+    with(no_op(), "envoy", json!({"request_hold": "headers"}))
+}
+
+fn head(length: usize) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        (":method", b"POST".to_vec()),
+        (":path", CHAT.into()),
+        ("content-type", b"application/json".to_vec()),
+        ("content-length", length.to_string().into_bytes()),
+    ]
+}
+
+fn begin(host: &mut Host, head: &[(&'static str, Vec<u8>)], end: bool) -> u32 {
+    let head: Vec<(&str, &[u8])> = head.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+    host.request_head(&head, end)
+}
+
+#[test]
+fn a_body_waits_until_it_is_whole_while_its_head_goes_on() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
+    assert_eq!(host.upstream(exchange).header(":path"), Some(CHAT));
+    let (first, second) = ASK_FOR_STREAM.split_at(20);
+    host.request_body(exchange, first.as_bytes(), false);
+    assert!(host.upstream(exchange).body.is_empty());
+    host.request_body(exchange, second.as_bytes(), false);
+    host.request_body(exchange, b"", true);
+    let upstream = host.upstream(exchange);
+    assert_eq!((upstream.body.as_slice(), upstream.ended), (ASK_FOR_STREAM.as_bytes(), true));
+    assert_eq!(upstream.header("accept-encoding"), Some("identity"));
+    assert_eq!(upstream.header("content-length"), Some(ASK_FOR_STREAM.len().to_string().as_str()));
+}
+
+#[test]
+fn a_head_waits_with_its_body_where_the_proxy_can_hold_it() {
+    let mut host = Host::new(&holding_heads()).knob(true).start();
+    let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
+    host.request_body(exchange, &ASK_FOR_STREAM.as_bytes()[..9], false);
+    assert!(host.upstream(exchange).headers.is_empty());
+    host.request_body(exchange, &ASK_FOR_STREAM.as_bytes()[9..], true);
+    assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
+    assert_eq!(host.upstream(exchange).header(":path"), Some(CHAT));
+}
+
+#[test]
+fn a_refused_request_never_reaches_the_provider_where_the_head_is_held() {
+    let mut host = Host::new(&holding_heads()).knob(true).start();
+    let exchange = host.request(CHAT, "this is no JSON");
+    assert_eq!(host.client(exchange).status, 400);
+    assert_eq!(host.client(exchange).header("content-type"), Some("application/json"));
+    assert!(host.upstream(exchange).headers.is_empty());
+    assert_eq!(host.filter_state(exchange, "weir.decision"), Some("refuse"));
+}
+
+#[test]
+fn a_refused_request_is_given_up_where_its_head_has_gone_on() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    let exchange = host.request(CHAT, "this is no JSON");
+    assert_eq!((host.client(exchange).status, host.client(exchange).ended), (400, true));
+    assert!(host.upstream(exchange).body.is_empty());
+    assert!(host.upstream(exchange).cancelled);
+}
+
+#[test]
+fn a_proxy_that_cannot_hold_heads_is_found_out_and_nothing_hangs() {
+    let mut host = Host::new(&holding_heads()).knob(false).start();
+    let first = host.request(CHAT, ASK_FOR_STREAM);
+    assert!(host.upstream(first).headers.is_empty(), "the head is on trial");
+    host.pass(1000);
+    assert!(host.upstream(first).ended);
+    assert_eq!(host.upstream(first).body, ASK_FOR_STREAM.as_bytes());
+    assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 1);
+    assert!(host.logs().iter().any(|line| line.contains("allow_on_headers_stop_iteration")), "{:?}", host.logs());
+    let second = host.request(CHAT, "this is no JSON");
+    assert_eq!(host.client(second).status, 400, "the body is held still");
+    assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 1);
+}
+
+#[test]
+fn a_slow_client_cannot_weaken_the_hold() {
+    for proven in [false, true] {
+        let mut host = Host::new(&holding_heads()).knob(true).start();
+        if proven {
+            host.request(CHAT, ASK_FOR_STREAM);
+        }
+        let slow = begin(&mut host, &head(15), false);
+        host.pass(5000);
+        assert!(host.upstream(slow).headers.is_empty());
+        host.request_body(slow, b"this is no JSON", true);
+        assert_eq!(host.client(slow).status, 400);
+        assert!(host.upstream(slow).headers.is_empty());
+        assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 0);
+    }
+}
+
+#[test]
+fn a_request_without_a_body_is_answered_by_its_head() {
+    for knob in [false, true] {
+        let mut host = Host::new(&holding_heads()).knob(knob).start();
+        let exchange = begin(&mut host, &head(0), true);
+        assert_eq!((host.client(exchange).status, host.client(exchange).ended), (400, true));
+    }
+}
+
+#[test]
+fn a_length_beyond_the_bound_is_refused_by_the_head() {
+    let document = with(no_op(), "limits", json!({"max_request_bytes": 1024}));
+    let mut host = Host::new(&document).start();
+    let exchange = begin(&mut host, &head(4096), false);
+    assert_eq!(host.client(exchange).status, 413);
+    assert!(host.upstream(exchange).headers.is_empty());
+}
+
+#[test]
+fn a_body_beyond_the_proxys_buffer_is_refused_by_the_proxy() {
+    let mut host = Host::new(&judged().to_string()).buffer_limit(1024).start();
+    let exchange = begin(&mut host, &head(3000), false);
+    host.request_body(exchange, &[b' '; 3000], false);
+    assert_eq!((host.client(exchange).status, host.client(exchange).ended), (413, true));
+}
+
+#[test]
+fn headers_may_be_any_bytes() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    for name in ["content-type", "traceparent", "x-policy-user", "content-length", "content-encoding", "accept-encoding"] {
+        let mut head = head(15);
+        head.retain(|(known, _)| *known != name && *known != "content-length");
+        head.push((name, b"\xff\xfe\x00\x80".to_vec()));
+        let exchange = begin(&mut host, &head, false);
+        host.request_body(exchange, b"this is no JSON", true);
+        assert!(host.client(exchange).status >= 400, "{name}");
+    }
+    let exchange = host.request_head(&[(":method", b"POST"), (":path", b"/\xff\xfe"), (":authority", b"\xff")], true);
+    assert_eq!(host.client(exchange).status, 404);
+}
+
+#[test]
+fn what_no_policy_governs_passes_untouched() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    let exchange = host.request_head(&[(":method", b"GET"), (":path", b"/v1/models"), ("accept-encoding", b"gzip")], true);
+    assert_eq!(host.upstream(exchange).header("accept-encoding"), Some("gzip"));
+    host.provider_head(
+        exchange,
+        &[(":status", b"200"), ("content-type", b"application/json"), ("content-encoding", b"gzip"), ("content-length", b"4")],
+        false,
+    );
+    host.provider_sends(exchange, b"\x1f\x8b\x00\xff");
+    host.provider_ends(exchange);
+    assert_eq!(host.client(exchange).body, b"\x1f\x8b\x00\xff");
+    assert_eq!(host.client(exchange).header("content-length"), Some("4"));
+}
+
+#[test]
+fn trailers_end_a_request_too() {
+    for knob in [false, true] {
+        let mut host =
+            Host::new(&with(no_op(), "envoy", json!({"request_hold": if knob { "headers" } else { "body" }}))).knob(knob).start();
+        let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
+        host.request_body(exchange, ASK_FOR_STREAM.as_bytes(), false);
+        host.request_trailers(exchange);
+        assert!(host.upstream(exchange).ended);
+        assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
+    }
+}

@@ -1,0 +1,159 @@
+//! A stream that no policy touches leaves byte for byte as it came, however it was cut on its way; and the cuts change
+//! nothing about what policies see and decide.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use weir::chain::Chain;
+use weir::dialect::Dialect;
+use weir_test_support::corpus;
+use weir_test_support::native::{self, Outcome};
+use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
+use weir_test_support::{chunking, fixtures, policies, sse};
+
+const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+
+/// Longer streams are cut at random positions, not at every one.
+const EVERY_SPLIT_UP_TO: usize = 20_000;
+
+struct Stream {
+    name: String,
+    dialect: Dialect,
+    body: Vec<u8>,
+}
+
+/// Fixtures and corpus, each with LF and with CRLF.
+fn streams() -> Vec<Stream> {
+    let mut streams = Vec::new();
+    for dialect in DIALECTS {
+        let own = fixtures::streams(dialect).iter().map(|own| (own.name.to_owned(), own.body.to_vec()));
+        let recorded = corpus::streams(dialect).into_iter().map(|recorded| (recorded.name, recorded.body));
+        for (name, body) in own.chain(recorded) {
+            let crlf = chunking::crlf(&body);
+            streams.push(Stream { name: format!("{name} with CRLF"), dialect, body: crlf });
+            streams.push(Stream { name, dialect, body });
+        }
+    }
+    streams
+}
+
+fn chain(policies: Value) -> Arc<Chain> {
+    Arc::new(native::load(&document(policies), &policies::registry()).unwrap())
+}
+
+fn assert_untouched(stream: &Stream, cut: &str, out: &[u8]) {
+    if out != stream.body {
+        let same = out.iter().zip(&stream.body).take_while(|(one, other)| one == other).count();
+        let end = |bytes: &[u8]| String::from_utf8_lossy(&bytes[same..bytes.len().min(same + 200)]).into_owned();
+        panic!("{} {cut}: differs from byte {same} on: {:?} in place of {:?}", stream.name, end(out), end(&stream.body));
+    }
+}
+
+fn every_split(policies: Value) {
+    let chain = chain(policies);
+    let mut runner = TestRunner::new(Config { cases: 64, ..Config::default() });
+    for stream in streams() {
+        let body = &stream.body;
+        let whole = native::stream_through(&chain, stream.dialect, [body.as_slice()]);
+        assert_untouched(&stream, "whole", &whole);
+        let bytes = native::stream_through(&chain, stream.dialect, body.chunks(1));
+        assert_untouched(&stream, "byte by byte", &bytes);
+        if body.len() <= EVERY_SPLIT_UP_TO {
+            for position in 1..body.len() {
+                let (before, after) = body.split_at(position);
+                let out = native::stream_through(&chain, stream.dialect, [before, after]);
+                assert_untouched(&stream, &format!("split at {position}"), &out);
+            }
+        }
+        let cuts = prop::collection::vec(any::<Index>(), 1..12);
+        let result = runner.run(&cuts, |cuts| {
+            let positions = cuts.iter().map(|cut| cut.index(body.len())).collect::<Vec<_>>();
+            let chunks = chunking::at(body, &positions);
+            let out = native::stream_through(&chain, stream.dialect, chunks.iter().map(Vec::as_slice));
+            assert_untouched(&stream, &format!("cut at {positions:?}"), &out);
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn an_empty_chain_leaves_every_byte_alone_at_every_split() {
+    every_split(json!([]));
+}
+
+#[test]
+fn a_policy_that_overrides_nothing_leaves_every_byte_alone_at_every_split() {
+    every_split(json!([{"use": "no_op"}]));
+}
+
+#[test]
+fn a_policy_that_holds_and_releases_leaves_every_byte_alone() {
+    let chain = chain(json!([{"use": "hold_text", "with": {}}]));
+    for stream in streams() {
+        for chunks in [chunking::bytes(&stream.body), chunking::events(&stream.body), vec![stream.body.clone()]] {
+            let out = native::stream_through(&chain, stream.dialect, chunks.iter().map(Vec::as_slice));
+            assert_untouched(&stream, "held", &out);
+        }
+    }
+}
+
+#[test]
+fn a_released_tool_call_leaves_as_it_came() {
+    for stream in streams() {
+        let script = Script::events(stream.dialect, document(json!([{"use": "ask_judge"}])), &stream.body)
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = native::play(&script, &policies::registry());
+        // Calls that cannot be read are blocked, whatever the judge says.
+        if outcome.events_of("ask.blocked").is_empty() {
+            // Text and pings may overtake a held call; of a changed byte the order would tell.
+            let events = |body: &[u8]| {
+                let mut events = chunking::events(body);
+                events.sort();
+                events
+            };
+            assert!(events(&outcome.client) == events(&stream.body), "{}: {}", stream.name, outcome.text());
+        }
+    }
+}
+
+/// All that may not depend on the cuts: what was seen, asked and decided, and what the client got.
+fn conclusion(outcome: &Outcome) -> Value {
+    let events = outcome.events.iter().filter(|event| event.event_type != "enforcement");
+    let events = events.map(|event| json!([event.kind, event.event_type, event.policy_class, event.summary, event.metadata]));
+    let asked = outcome.callouts.iter().map(|callout| String::from_utf8_lossy(&callout.body).into_owned());
+    json!({
+        "events": events.collect::<Value>(),
+        "asked": asked.collect::<Value>(),
+        "decision": outcome.decision,
+        "client": sse::read(&outcome.client).into_iter().map(|event| json!([event.name, event.data])).collect::<Value>(),
+    })
+}
+
+#[test]
+fn blocks_and_decisions_are_the_same_for_any_split() {
+    let document = document(json!([{"use": "watch"}, {"use": "uppercase"}, {"use": "ask_judge"}, {"use": "watch"}]));
+    let script = |stream: &Stream, chunks| {
+        Script::streamed(stream.dialect, document.clone(), chunks)
+            .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)))
+    };
+    let registry = policies::registry();
+    let mut runner = TestRunner::new(Config { cases: 16, ..Config::default() });
+    for stream in streams() {
+        let expected = conclusion(&native::play(&script(&stream, vec![stream.body.clone()]), &registry));
+        let bytes = conclusion(&native::play(&script(&stream, chunking::bytes(&stream.body)), &registry));
+        assert_eq!(bytes, expected, "{} byte by byte", stream.name);
+        let cuts = prop::collection::vec(any::<Index>(), 1..12);
+        let result = runner.run(&cuts, |cuts| {
+            let positions = cuts.iter().map(|cut| cut.index(stream.body.len())).collect::<Vec<_>>();
+            let outcome = native::play(&script(&stream, chunking::at(&stream.body, &positions)), &registry);
+            prop_assert_eq!(conclusion(&outcome), expected.clone(), "{} cut at {:?}", &stream.name, positions);
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{error}"));
+    }
+}

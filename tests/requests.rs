@@ -1,0 +1,273 @@
+//! What requests get: each way in which a request can be odd has an explicit verdict.
+
+use serde_json::{Value, json};
+use weir::decision::Decision;
+use weir::dialect::Dialect;
+use weir::exchange::{Observation, ResponseMode};
+use weir_test_support::client;
+use weir_test_support::native::{self, Outcome, RequestOutcome};
+use weir_test_support::script::{self, Script, Step, document};
+use weir_test_support::{fixtures, legality, policies};
+
+const CHAT: Dialect = Dialect::ChatCompletions;
+const MESSAGES: Dialect = Dialect::Messages;
+const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
+
+fn play(script: &Script) -> Outcome {
+    native::play(script, &policies::registry())
+}
+
+/// A request to `path`, answered with a stream by a provider that reads the path leniently.
+fn request(path: &str, document: Value, dialect: Dialect) -> Outcome {
+    let body = script::request_body(dialect, true).to_string().into_bytes();
+    let script = Script::request_to(path, document, vec![body])
+        .respond("text/event-stream", vec![fixtures::stream(dialect, "text").to_vec()]);
+    play(&script)
+}
+
+#[test]
+fn every_spelling_of_an_endpoint_is_governed() {
+    for (path, dialect) in [
+        ("/v1/chat/completions", CHAT),
+        ("/V1/Chat/Completions", CHAT),
+        ("//v1//chat///completions", CHAT),
+        ("/v1/chat/completions/", CHAT),
+        ("/v1/chat/completions?api-version=2024-10-21", CHAT),
+        ("/v1/chat%2Fcompletions", CHAT),
+        ("/%761/chat/%63ompletions", CHAT),
+        ("/v1/messages", MESSAGES),
+        ("/v1/Messages?beta=true", MESSAGES),
+        ("/v1//messages", MESSAGES),
+        ("/v1/%6D%65ssages", MESSAGES),
+    ] {
+        let outcome = request(path, document(json!([{"use": "uppercase"}])), dialect);
+        assert_eq!((outcome.request.clone(), outcome.mode), (RequestOutcome::Sent, Some(ResponseMode::Stream)), "{path}");
+        assert!(client::streamed(dialect, &outcome.client).only().text.contains("LOW DAM"), "{path}: {}", outcome.text());
+        assert_eq!(outcome.enforcement()["policy_target"], dialect.name(), "{path}");
+    }
+}
+
+#[test]
+fn an_unknown_path_gets_the_verdict_of_the_document() {
+    for path in [
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/messages/count_tokens",
+        "/v1/messages/batches",
+        "/v1/chat/completions/x",
+        "/v2/chat/completions",
+        "/openai/deployments/x/chat/completions",
+        "/v1/models/../chat/completions",
+        "/v1/models/..%2fmessages",
+        "/",
+        "",
+        "/v1/chat/completions%",
+        "/v1/chat/completions%00",
+        "*",
+    ] {
+        let blocked = request(path, document(json!([])), CHAT);
+        assert_eq!((blocked.request.clone(), blocked.status), (RequestOutcome::Answered, 404), "{path}");
+        assert!(blocked.observations.contains(&Observation::Failed("unknown_path")), "{path}: {:?}", blocked.observations);
+        legality::assert_whole(CHAT, &blocked.client);
+        let mut allowing = document(json!([{"use": "uppercase"}]));
+        allowing["routes"] = json!({"unknown": "allow"});
+        let allowed = request(path, allowing, CHAT);
+        assert_eq!(
+            (allowed.request.clone(), allowed.client.as_slice()),
+            (RequestOutcome::Sent, fixtures::stream(CHAT, "text")),
+            "{path}"
+        );
+        assert!(allowed.observations.contains(&Observation::FailedOpen("unknown_path")), "{path}: {:?}", allowed.observations);
+    }
+}
+
+#[test]
+fn the_list_of_models_passes() {
+    for path in ["/v1/models", "/v1/models?limit=5", "/v1/models/gpt-4.1-mini"] {
+        let head = Step::RequestHead { method: "GET".to_owned(), path: path.to_owned(), headers: Vec::new(), end: true };
+        let script = Script { document: document(json!([{"use": "uppercase"}])), steps: vec![head], judge: Vec::new() }
+            .respond("application/json", vec![b"{\"object\":\"list\"}".to_vec()]);
+        let outcome = play(&script);
+        assert_eq!((outcome.request.clone(), outcome.text().as_str()), (RequestOutcome::Sent, "{\"object\":\"list\"}"), "{path}");
+        assert!(outcome.events.is_empty(), "what is not governed leaves no event: {:#?}", outcome.events);
+    }
+}
+
+#[test]
+fn another_method_on_an_endpoint_is_not_a_way_around() {
+    for method in ["GET", "PUT", "PATCH", "post", ""] {
+        let body = script::request_body(CHAT, true).to_string().into_bytes();
+        let mut script = Script::request_to("/v1/chat/completions", document(json!([])), vec![body]);
+        if let Step::RequestHead { method: known, .. } = &mut script.steps[0] {
+            method.clone_into(known);
+        }
+        assert_eq!(play(&script).request, RequestOutcome::Answered, "{method}");
+    }
+}
+
+fn with_body(dialect: Dialect, document: Value, body: &[u8]) -> Outcome {
+    let script = Script::request_to(script::path(dialect), document, vec![body.to_vec()])
+        .respond("text/event-stream", vec![fixtures::stream(dialect, "text").to_vec()]);
+    play(&script)
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_in_the_dialect_and_never_leaves() {
+    let bodies: [&[u8]; 12] = [
+        b"",
+        b"not json",
+        b"[]",
+        b"null",
+        b"\"text\"",
+        b"{\"model\":\"m\",\"messages\":[]",
+        b"{\"model\":\"m\",\"messages\":[]} trailing",
+        b"{\"model\":\"m\",\"model\":\"other\",\"messages\":[]}",
+        b"{\"model\":\"m\",\"stream\":true,\"stream\":false,\"messages\":[]}",
+        b"{\"model\":\"m\",\"stream\":\"true\",\"messages\":[]}",
+        b"{\"model\":\"\xff\",\"messages\":[]}",
+        b"\xef\xbb\xbf{\"model\":7,\"messages\":[]}",
+    ];
+    for dialect in DIALECTS {
+        for body in bodies {
+            let shown = String::from_utf8_lossy(body);
+            let refused = with_body(dialect, document(json!([{"use": "watch"}])), body);
+            assert_eq!((refused.request.clone(), refused.status), (RequestOutcome::Answered, 400), "{shown}");
+            assert_eq!(refused.decision, Decision::Refuse, "{shown}");
+            assert!(refused.events_of("watch.request").is_empty(), "{shown}: no policy sees what cannot be read");
+            legality::assert_whole(dialect, &refused.client);
+        }
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_passes_where_the_document_says_so() {
+    let mut allowing = document(json!([{"use": "no_op"}]));
+    allowing["limits"] = json!({"on_unreadable": "allow"});
+    let outcome = with_body(CHAT, allowing, b"not json");
+    assert_eq!(outcome.request, RequestOutcome::Sent);
+    assert!(outcome.observations.contains(&Observation::FailedOpen("request_malformed")), "{:?}", outcome.observations);
+}
+
+#[test]
+fn an_encoded_body_gets_the_configured_verdict() {
+    for encoding in ["gzip", "br", "zstd", "deflate", "GZip", "identity, gzip", "\u{e9}"] {
+        let script = |document| {
+            let mut script = Script::request_to("/v1/messages", document, vec![b"\x1f\x8b\x08".to_vec()]);
+            if let Step::RequestHead { headers, .. } = &mut script.steps[0] {
+                headers.push(("content-encoding".to_owned(), encoding.as_bytes().to_vec()));
+            }
+            script
+        };
+        let refused = play(&script(document(json!([]))));
+        assert_eq!((refused.request.clone(), refused.status), (RequestOutcome::Answered, 415), "{encoding}");
+        legality::assert_whole(MESSAGES, &refused.client);
+        let mut allowing = document(json!([]));
+        allowing["limits"] = json!({"on_unreadable": "allow"});
+        assert_eq!(play(&script(allowing)).request, RequestOutcome::Sent, "{encoding}");
+    }
+}
+
+#[test]
+fn header_values_that_are_not_utf8_are_read_as_bytes() {
+    let mut script = Script::request(CHAT, document(json!([{"use": "watch"}])), true);
+    if let Step::RequestHead { headers, .. } = &mut script.steps[0] {
+        for name in ["x-policy-user", "traceparent", "content-type"] {
+            headers.retain(|(known, _)| known != name);
+            headers.push((name.to_owned(), b"\xff\xfe\x00".to_vec()));
+        }
+    }
+    assert_eq!(play(&script).request, RequestOutcome::Sent);
+}
+
+#[test]
+fn a_path_that_is_not_utf8_has_a_verdict() {
+    let outcome = request("/v1/chat/completions\u{fffd}", document(json!([])), CHAT);
+    assert_eq!(outcome.request, RequestOutcome::Answered);
+}
+
+#[test]
+fn a_request_without_a_body_is_refused() {
+    for dialect in DIALECTS {
+        let head = Step::RequestHead {
+            method: "POST".to_owned(),
+            path: script::path(dialect).to_owned(),
+            headers: Vec::new(),
+            end: true,
+        };
+        let outcome = play(&Script { document: document(json!([])), steps: vec![head], judge: Vec::new() });
+        assert_eq!((outcome.request.clone(), outcome.status), (RequestOutcome::Answered, 400));
+        legality::assert_whole(dialect, &outcome.client);
+    }
+}
+
+#[test]
+fn a_dialect_that_is_no_target_passes() {
+    let mut document = document(json!([{"use": "uppercase"}]));
+    document["targets"] = json!(["messages"]);
+    let outcome = request("/v1/chat/completions", document, CHAT);
+    assert_eq!(outcome.client, fixtures::stream(CHAT, "text"));
+}
+
+#[test]
+fn a_policy_answers_in_the_form_that_was_asked_for() {
+    for dialect in DIALECTS {
+        for streamed in [true, false] {
+            let script = Script::request(dialect, document(json!([{"use": "answer", "with": {"text": "Not today."}}])), streamed);
+            let outcome = play(&script);
+            assert_eq!(
+                (outcome.request.clone(), outcome.status, outcome.decision),
+                (RequestOutcome::Answered, 200, Decision::Refuse)
+            );
+            let message = if streamed {
+                legality::assert_stream(dialect, &outcome.client);
+                client::streamed(dialect, &outcome.client)
+            } else {
+                legality::assert_whole(dialect, &outcome.client);
+                client::whole(dialect, &outcome.client)
+            };
+            assert_eq!(message.only().text, "Not today.");
+        }
+    }
+}
+
+#[test]
+fn a_policy_refuses_with_an_error_of_the_dialect() {
+    for dialect in DIALECTS {
+        let outcome = play(&Script::request(dialect, document(json!([{"use": "answer", "with": {"refuse": 451}}])), true));
+        assert_eq!((outcome.status, outcome.request.clone()), (451, RequestOutcome::Answered));
+        legality::assert_whole(dialect, &outcome.client);
+        assert!(client::whole(dialect, &outcome.client).error.unwrap().contains("refused"));
+    }
+}
+
+#[test]
+fn a_policy_rewrites_the_body_and_the_next_one_sees_it() {
+    let body = r#"{"model":"other","messages":[]}"#;
+    let script = Script::request(CHAT, document(json!([{"use": "answer", "with": {"body": body}}, {"use": "watch"}])), true);
+    let outcome = play(&script);
+    assert_eq!(
+        (outcome.request.clone(), outcome.decision),
+        (RequestOutcome::SentBody(body.as_bytes().to_vec()), Decision::Rewrite)
+    );
+    assert_eq!(outcome.events_of("watch.request")[0].metadata["bytes"], body.len());
+}
+
+#[test]
+fn the_trace_and_the_user_are_in_every_event() {
+    let mut script = Script::events(CHAT, document(json!([{"use": "watch"}])), fixtures::stream(CHAT, "text"));
+    if let Step::RequestHead { headers, .. } = &mut script.steps[0] {
+        headers.push(("traceparent".to_owned(), b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_vec()));
+        headers.push(("x-policy-user".to_owned(), b"ada".to_vec()));
+    }
+    let outcome = play(&script);
+    for event in &outcome.events {
+        assert_eq!(event.trace_id.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"), "{event:?}");
+        assert_eq!(event.policy_target, Some("chat.completions"), "{event:?}");
+    }
+    let mut ids = outcome.events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), outcome.events.len(), "ids of events differ");
+    assert_eq!(outcome.enforcement()["policy_user"], "ada");
+}

@@ -1,0 +1,330 @@
+//! Small policies that tests put into chains. Each uses one part of the policies' face.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use weir::block::{BlockKind, Chunk, ContentBlock, ToolCallBlock, build_text_chunk};
+use weir::document::{self, DocumentError, PolicyConfig, Registry};
+use weir::event::Severity;
+use weir::exchange::{Request, Response};
+use weir::judge::JudgeQuestion;
+use weir::policy::{
+    BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy, StreamAction,
+    StreamingContext,
+};
+
+/// All policies of this module under the names that documents use.
+pub fn registry() -> Registry {
+    Registry::default()
+        .with("answer", |config| Ok(SharedPolicy::new("Answer", read::<Answer>(config)?)))
+        .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
+        .with("block_stream", |config| Ok(SharedPolicy::new("BlockStream", read::<BlockStream>(config)?)))
+        .with("deny_tool", |config| Ok(SharedPolicy::new("DenyTool", read::<DenyTool>(config)?)))
+        .with("drop_text", |config| Ok(SharedPolicy::new("DropText", read::<DropText>(config)?)))
+        .with("finish_after", |config| Ok(SharedPolicy::new("FinishAfter", read::<FinishAfter>(config)?)))
+        .with("hold_text", |config| Ok(SharedPolicy::new("HoldText", read::<HoldText>(config)?)))
+        .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
+        .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
+        .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
+}
+
+fn read<P: DeserializeOwned>(config: PolicyConfig<'_>) -> Result<P, DocumentError> {
+    document::parse(config.with)
+}
+
+/// Overrides nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOp {}
+
+impl Policy for NoOp {}
+
+/// Holds every tool call and asks the judge called `main` about it.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AskJudge {
+    /// Probabilities from here on block.
+    pub threshold: f64,
+    /// Whether a call passes when there is no verdict.
+    pub allow_on_error: bool,
+    /// What the client reads in place of a blocked call; nothing when absent.
+    pub message: Option<String>,
+}
+
+impl Default for AskJudge {
+    fn default() -> Self {
+        Self { threshold: 0.5, allow_on_error: false, message: Some("A tool call was blocked.".to_owned()) }
+    }
+}
+
+impl AskJudge {
+    fn block(&self, call: &ToolCallBlock, cx: &StreamingContext, why: &str) -> BlockFate {
+        cx.emit(
+            "ask.blocked",
+            format!("{} was blocked", call.name()),
+            Severity::Warning,
+            json!({"tool": call.name(), "why": why}),
+        );
+        match &self.message {
+            Some(message) => BlockFate::Replace(build_text_chunk(call.choice(), message.as_str())),
+            None => BlockFate::Drop,
+        }
+    }
+}
+
+impl Policy for AskJudge {
+    fn interests(&self) -> Interests {
+        Interests::TOOL_CALLS
+    }
+
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        DeltaFate::Hold
+    }
+
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+        if !call.is_complete() || !call.has_valid_arguments() {
+            return self.block(call, cx, "unreadable");
+        }
+        let matter = format!("{}\n{}", call.name(), call.arguments());
+        match cx.judge(JudgeQuestion { judge: "main", instructions: "Is this call harmful?", matter: &matter }).await {
+            Ok(verdict) if verdict.probability < self.threshold => {
+                cx.emit("ask.passed", format!("{} passed", call.name()), Severity::Info, json!({"tool": call.name()}));
+                BlockFate::Forward
+            }
+            Ok(_) => self.block(call, cx, "verdict"),
+            Err(error) if self.allow_on_error => {
+                cx.emit("ask.failed", error.to_string(), Severity::Error, json!({"error": error.name()}));
+                BlockFate::Forward
+            }
+            Err(error) => self.block(call, cx, error.name()),
+        }
+    }
+}
+
+/// Decides on tool calls by their name alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenyTool {
+    /// The denied tool.
+    pub name: String,
+    /// What the client reads in its place; nothing when absent.
+    pub message: Option<String>,
+    /// Whether it is replaced by a call of the tool `noop`.
+    #[serde(default)]
+    pub with_call: bool,
+}
+
+impl Policy for DenyTool {
+    fn interests(&self) -> Interests {
+        Interests::TOOL_CALLS
+    }
+
+    fn on_tool_call_delta<'d>(&self, _: &'d str, call: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        let undecided = self.name.starts_with(call.name());
+        if undecided { DeltaFate::Hold } else { DeltaFate::Forward }
+    }
+
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockFate {
+        if call.name() != self.name {
+            return BlockFate::Forward;
+        }
+        if self.with_call {
+            return BlockFate::Replace(Chunk::ToolCall {
+                choice: call.choice(),
+                call_id: call.call_id().to_owned(),
+                name: "noop".to_owned(),
+                arguments: "{\"why\":\"denied\"}".to_owned(),
+                free_form: false,
+            });
+        }
+        match &self.message {
+            Some(message) => BlockFate::Replace(build_text_chunk(call.choice(), message.as_str())),
+            None => BlockFate::Drop,
+        }
+    }
+}
+
+/// Drops all text for the user.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropText {}
+
+impl Policy for DropText {
+    fn interests(&self) -> Interests {
+        Interests::CONTENT_DELTAS
+    }
+
+    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        if block.kind() == BlockKind::Text { DeltaFate::Drop } else { DeltaFate::Forward }
+    }
+}
+
+/// Turns text for the user into capitals.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uppercase {}
+
+impl Policy for Uppercase {
+    fn interests(&self) -> Interests {
+        Interests::CONTENT_DELTAS
+    }
+
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        if block.kind() == BlockKind::Text { DeltaFate::Replace(delta.to_ascii_uppercase().into()) } else { DeltaFate::Forward }
+    }
+}
+
+/// Holds text until its block is complete, and replaces it where `with` is given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldText {
+    /// The replacement.
+    pub with: Option<String>,
+}
+
+impl Policy for HoldText {
+    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        if block.kind() == BlockKind::Text { DeltaFate::Hold } else { DeltaFate::Forward }
+    }
+
+    async fn on_content_complete(&self, block: &ContentBlock, _: &StreamingContext) -> BlockFate {
+        match &self.with {
+            Some(with) if block.kind() == BlockKind::Text => BlockFate::Replace(build_text_chunk(block.choice(), with.as_str())),
+            _ => BlockFate::Forward,
+        }
+    }
+}
+
+/// Answers in the provider's place once the response begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockStream {
+    /// The answer.
+    pub text: String,
+}
+
+impl Policy for BlockStream {
+    async fn on_response(&self, _: &Response, _: &PolicyContext) -> ResponseAction {
+        ResponseAction::SendText(self.text.clone())
+    }
+
+    async fn on_stream_start(&self, _: &StreamingContext) -> StreamAction {
+        StreamAction::BlockStream(self.text.clone())
+    }
+}
+
+/// Finishes the output once this much text has come, and tries to send more after it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishAfter {
+    /// Bytes of text.
+    pub bytes: usize,
+}
+
+impl Policy<usize> for FinishAfter {
+    fn on_content_delta<'d>(&self, delta: &'d str, _: &ContentBlock, cx: &StreamingContext<usize>) -> DeltaFate<'d> {
+        let so_far = cx.scratchpad(|so_far| {
+            *so_far += delta.len();
+            *so_far
+        });
+        if so_far >= self.bytes && !cx.is_output_finished() {
+            assert!(cx.send_text(" [the end]").is_ok(), "the output is open");
+            cx.mark_output_finished();
+            let late = cx.send_text("too late");
+            cx.emit("finish.late_send", "sent after the end", Severity::Debug, json!({"refused": late.is_err()}));
+        }
+        DeltaFate::Forward
+    }
+
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext<usize>) -> BlockFate {
+        cx.emit("finish.seen", "a call came", Severity::Debug, json!({"tool": call.name(), "finished": cx.is_output_finished()}));
+        BlockFate::Forward
+    }
+}
+
+/// Decides on the request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Answer {
+    /// Answer with this text.
+    pub text: Option<String>,
+    /// Refuse with this status.
+    pub refuse: Option<u16>,
+    /// Send this body in place of the request's.
+    pub body: Option<String>,
+    /// Ask the judge first, and refuse what it has against.
+    pub ask: bool,
+}
+
+impl Policy for Answer {
+    fn interests(&self) -> Interests {
+        Interests { rewrites_request: self.body.is_some(), ..Interests::ALL }
+    }
+
+    async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
+        if self.ask {
+            let matter = String::from_utf8_lossy(&request.body).into_owned();
+            let verdict =
+                cx.judge(JudgeQuestion { judge: "main", instructions: "Is this request harmful?", matter: &matter }).await;
+            if !verdict.is_ok_and(|verdict| verdict.probability < 0.5) {
+                return RequestAction::Refuse { status: 403, message: "The request was refused.".to_owned() };
+            }
+        }
+        match (&self.text, self.refuse, &self.body) {
+            (Some(text), _, _) => RequestAction::SendResponse(text.clone()),
+            (_, Some(status), _) => RequestAction::Refuse { status, message: "The request was refused.".to_owned() },
+            (_, _, Some(body)) => RequestAction::SendRequestBody(body.clone().into_bytes()),
+            _ => RequestAction::SendRequest,
+        }
+    }
+}
+
+/// Changes nothing and records what its hooks see of whole things.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {}
+
+impl Policy for Watch {
+    async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
+        cx.emit(
+            "watch.request",
+            "",
+            Severity::Debug,
+            json!({"model": request.model, "stream": request.stream, "bytes": request.body.len()}),
+        );
+        RequestAction::SendRequest
+    }
+
+    async fn on_response(&self, response: &Response, cx: &PolicyContext) -> ResponseAction {
+        cx.emit("watch.response", "", Severity::Debug, json!({"status": response.status}));
+        ResponseAction::SendResponse
+    }
+
+    async fn on_stream_start(&self, cx: &StreamingContext) -> StreamAction {
+        cx.emit("watch.stream_start", "", Severity::Debug, json!({}));
+        StreamAction::SendStreamingResponse
+    }
+
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
+        let details = json!({"block": block.id().0, "choice": block.choice(), "kind": format!("{:?}", block.kind()),
+            "text": block.text(), "complete": block.is_complete()});
+        cx.emit("watch.content", "", Severity::Debug, details);
+        BlockFate::Forward
+    }
+
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+        let details = json!({"block": call.id().0, "choice": call.choice(), "id": call.call_id(), "name": call.name(),
+            "arguments": call.arguments(), "server_side": call.is_server_side(), "free_form": call.is_free_form(),
+            "complete": call.is_complete(), "valid": call.has_valid_arguments()});
+        cx.emit("watch.tool_call", "", Severity::Debug, details);
+        BlockFate::Forward
+    }
+
+    async fn on_finish_reason(&self, reason: &str, choice: u32, cx: &StreamingContext) {
+        cx.emit("watch.finish", "", Severity::Debug, json!({"reason": reason, "choice": choice}));
+    }
+
+    fn on_stream_complete(&self, cx: &PolicyContext) {
+        cx.emit("watch.complete", "", Severity::Debug, json!({}));
+    }
+}

@@ -1,0 +1,237 @@
+//! Scripts: what happens to one exchange, as data, so that any runner can play them — the engine alone
+//! ([`crate::native`]), the engine in a browser, the built module in an emulated host.
+
+use core::time::Duration;
+
+use serde_json::{Value, json};
+use weir::dialect::Dialect;
+
+use crate::chunking;
+
+/// What happens to one exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    /// The policy document.
+    pub document: Value,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// How the judge answers; the first rule that fits counts.
+    pub judge: Vec<JudgeRule>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The request head comes.
+    RequestHead {
+        /// `:method`
+        method: String,
+        /// `:path`
+        path: String,
+        /// All other headers, as bytes: a client may send any.
+        headers: Vec<(String, Vec<u8>)>,
+        /// Whether no body follows.
+        end: bool,
+    },
+    /// Bytes of the request body come.
+    RequestBody {
+        /// The bytes.
+        chunk: Vec<u8>,
+        /// Whether they are the last.
+        end: bool,
+    },
+    /// The response head comes.
+    ResponseHead {
+        /// `:status`
+        status: u16,
+        /// All other headers.
+        headers: Vec<(String, Vec<u8>)>,
+        /// Whether no body follows.
+        end: bool,
+    },
+    /// Bytes of the response body come.
+    ResponseBody {
+        /// The bytes.
+        chunk: Vec<u8>,
+        /// Whether they are the last.
+        end: bool,
+    },
+    /// Time passes.
+    Elapse(Duration),
+    /// The client goes away: the exchange is over.
+    ClientGone,
+    /// The upstream breaks off: the exchange is over.
+    UpstreamReset,
+}
+
+/// How the judge answers a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgeRule {
+    /// The rule is for questions whose user message contains this.
+    pub when: String,
+    /// The answer.
+    pub reply: JudgeReply,
+    /// How many further steps of the script pass before the answer comes.
+    pub delay: usize,
+}
+
+/// A judge's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JudgeReply {
+    /// A well-formed verdict.
+    Verdict(f64),
+    /// A chat.completions answer with this content.
+    Content(String),
+    /// Any other HTTP response.
+    Response {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// The connection breaks off.
+    Broken,
+    /// The question cannot be sent at all.
+    NotSent,
+    /// No answer ever comes.
+    Silence,
+}
+
+impl JudgeReply {
+    /// Status and body, where the reply is a response.
+    pub fn response(&self) -> Option<(u16, Vec<u8>)> {
+        let answer = |content: &str| {
+            let answer = json!({"id": "chatcmpl-judge", "object": "chat.completion", "created": 1, "model": "small-judge",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]});
+            (200, answer.to_string().into_bytes())
+        };
+        match self {
+            Self::Verdict(probability) => {
+                Some(answer(&json!({"probability": probability, "explanation": "as the script says"}).to_string()))
+            }
+            Self::Content(content) => Some(answer(content)),
+            Self::Response { status, body } => Some((*status, body.clone())),
+            Self::Broken | Self::NotSent | Self::Silence => None,
+        }
+    }
+}
+
+impl JudgeRule {
+    /// A rule for questions that contain `when`, answered at once.
+    pub fn new(when: &str, reply: JudgeReply) -> Self {
+        Self { when: when.to_owned(), reply, delay: 0 }
+    }
+
+    /// The same rule, answered `steps` later.
+    #[must_use]
+    pub fn after(mut self, steps: usize) -> Self {
+        self.delay = steps;
+        self
+    }
+}
+
+impl Script {
+    /// A script that has a streamed (or whole) answer asked for, with nothing answered yet.
+    pub fn request(dialect: Dialect, document: Value, streamed: bool) -> Self {
+        let body = request_body(dialect, streamed).to_string().into_bytes();
+        Self::request_to(path(dialect), document, vec![body])
+    }
+
+    /// A script whose POST request goes to `path` with this JSON body.
+    pub fn request_to(path: &str, document: Value, body: Vec<Vec<u8>>) -> Self {
+        let length = body.iter().map(Vec::len).sum::<usize>();
+        let headers = vec![
+            ("content-type".to_owned(), b"application/json".to_vec()),
+            ("content-length".to_owned(), length.to_string().into_bytes()),
+        ];
+        let head = Step::RequestHead { method: "POST".to_owned(), path: path.to_owned(), headers, end: false };
+        let last = body.len().saturating_sub(1);
+        let body = body.into_iter().enumerate().map(|(number, chunk)| Step::RequestBody { chunk, end: number == last });
+        Self { document, steps: [head].into_iter().chain(body).collect(), judge: Vec::new() }
+    }
+
+    /// The exchange of a stream: `chunks` is the response body.
+    pub fn streamed(dialect: Dialect, document: Value, chunks: Vec<Vec<u8>>) -> Self {
+        Self::request(dialect, document, true).respond("text/event-stream; charset=utf-8", chunks)
+    }
+
+    /// The exchange of a whole JSON body.
+    pub fn whole(dialect: Dialect, document: Value, chunks: Vec<Vec<u8>>) -> Self {
+        Self::request(dialect, document, false).respond("application/json", chunks)
+    }
+
+    /// The exchange of a stream, each event in a chunk of its own.
+    pub fn events(dialect: Dialect, document: Value, body: &[u8]) -> Self {
+        Self::streamed(dialect, document, chunking::events(body))
+    }
+
+    /// Appends a response with status 200 that ends properly.
+    #[must_use]
+    pub fn respond(self, content_type: &str, chunks: Vec<Vec<u8>>) -> Self {
+        self.respond_with(200, &[("content-type", content_type)], chunks)
+    }
+
+    /// Appends a response that ends properly, in an empty last callback as Envoy does it.
+    #[must_use]
+    pub fn respond_with(mut self, status: u16, headers: &[(&str, &str)], chunks: Vec<Vec<u8>>) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        self.steps.push(Step::ResponseHead { status, headers, end: false });
+        self.steps.extend(chunks.into_iter().map(|chunk| Step::ResponseBody { chunk, end: false }));
+        self.steps.push(Step::ResponseBody { chunk: Vec::new(), end: true });
+        self
+    }
+
+    /// Adds a rule for the judge.
+    #[must_use]
+    pub fn judged(mut self, rule: JudgeRule) -> Self {
+        self.judge.push(rule);
+        self
+    }
+
+    /// Puts `step` in place of everything from the `chunks`-th chunk of the response body on.
+    #[must_use]
+    pub fn interrupted(mut self, chunks: usize, step: Step) -> Self {
+        let bodies = |step: &Step| matches!(step, Step::ResponseBody { .. });
+        let position = self.steps.iter().enumerate().filter(|(_, step)| bodies(step)).nth(chunks).map(|(position, _)| position);
+        self.steps.truncate(position.unwrap_or(self.steps.len()));
+        self.steps.push(step);
+        self
+    }
+
+    /// Inserts `step` before the `chunks`-th chunk of the response body.
+    #[must_use]
+    pub fn meanwhile(mut self, chunks: usize, step: Step) -> Self {
+        let bodies = |step: &Step| matches!(step, Step::ResponseBody { .. });
+        let position = self.steps.iter().enumerate().filter(|(_, step)| bodies(step)).nth(chunks).map(|(position, _)| position);
+        self.steps.insert(position.unwrap_or(self.steps.len()), step);
+        self
+    }
+}
+
+/// The path of the dialect's endpoint.
+pub fn path(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Messages => "/v1/messages",
+        _ => "/v1/chat/completions",
+    }
+}
+
+/// A plain request.
+pub fn request_body(dialect: Dialect, streamed: bool) -> Value {
+    let messages = json!([{"role": "user", "content": "What is the weather like in Paris?"}]);
+    match dialect {
+        Dialect::Messages => {
+            json!({"model": "claude-sonnet-4-20250514", "max_tokens": 1024, "stream": streamed, "messages": messages})
+        }
+        _ => json!({"model": "gpt-4.1-mini", "stream": streamed, "messages": messages}),
+    }
+}
+
+/// A policy document with this chain and a judge called `main`.
+pub fn document(chain: Value) -> Value {
+    json!({
+        "policy": {"id": "test", "name": "Test", "revision": 3},
+        "chain": chain,
+        "judges": {"main": {"cluster": "judge", "model": "small-judge", "timeout": "5s"}},
+    })
+}
