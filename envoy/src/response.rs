@@ -167,7 +167,7 @@ impl Stream {
             ResponseProgress::Finished => true,
             _ => end || !(open.head_held || trailers_can_hurt || (open.whole && held <= WHOLE_PAUSE_MAX)),
         };
-        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out, now) }
+        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out) }
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
@@ -284,13 +284,14 @@ impl Stream {
         Action::Continue
     }
 
-    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>, now: Timestamp) -> Action {
+    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
         let spare = proxy::buffer_exceeded_at().map_or(SPARE_BALLAST, |bytes| SPARE_BALLAST.min(bytes / 4));
         let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(spare);
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
         let (ballast, since) = match open.flow {
-            Flow::Flowing => (needed, now),
+            // Not the callback's time: to work on a long block takes a while.
+            Flow::Flowing => (needed, host::now()),
             Flow::Paused { since, .. } => (needed.min(size), since),
         };
         if size != ballast || open.flow == Flow::Flowing {
