@@ -305,6 +305,15 @@ impl Encoder {
         }
     }
 
+    /// An event of the stream came, and leaves later if at all: chunks of our own that leave before it are to look like it.
+    pub fn notice(&mut self, raw: &[u8]) {
+        match self {
+            Self::Chat(encoder) => encoder.notice(raw),
+            // `message_start` bears the identity, and is never held.
+            Self::Messages(_) => {}
+        }
+    }
+
     /// Writes a chunk of a policy's own into the stream.
     ///
     /// # Errors

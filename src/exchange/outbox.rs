@@ -96,6 +96,18 @@ impl Entry {
         }
     }
 
+    /// Whether it is of the end of a message (finish reason, usage, terminator), which is written anew where it is cut.
+    fn belongs_to_end(&self) -> bool {
+        match &self.content {
+            Content::Document { document, .. } => match document.frame.role {
+                FrameRole::Free => false,
+                FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
+                FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
+            },
+            Content::Chunk(_) => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Document { raw, .. } => raw.len(),
@@ -195,6 +207,11 @@ impl Outbox {
 
     pub(super) fn max_release_bytes(&self) -> usize {
         self.held_slots.saturating_add(1).saturating_mul(REPLACEMENT_BYTES).saturating_add(self.held_bytes)
+    }
+
+    /// An event of the stream came.
+    pub(super) fn notice(&mut self, raw: &[u8]) {
+        self.encoder.notice(raw);
     }
 
     /// Begins the next document: hands out a frame to be filled. Its slots are opened as they are found.
@@ -369,7 +386,8 @@ impl Outbox {
         if self.finished || self.queue.is_empty() {
             return;
         }
-        let gathering = self.encoder.gathers_tool_calls()
+        let gathering = self.shape == Shape::Stream
+            && self.encoder.gathers_tool_calls()
             && !(self.closed && self.queue.iter().all(|entry| entry.is_decided() || !entry.carries_client_tool_call()));
         self.blocked.clear();
         let mut waiting = VecDeque::with_capacity(self.queue.len());
@@ -497,9 +515,10 @@ impl Outbox {
         self.release(out);
     }
 
+    /// What ends the stream does not leave: the end is written after this.
     fn write_decided(&mut self, out: &mut Vec<u8>) {
         for entry in mem::take(&mut self.queue) {
-            if entry.is_decided() {
+            if entry.is_decided() && !entry.belongs_to_end() {
                 self.write(entry, out);
             }
         }

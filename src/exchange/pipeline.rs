@@ -260,7 +260,8 @@ impl Pipeline {
                 return sink.outbox.append_to_slot(item.before, &item.text);
             }
             if !item.text.is_empty() {
-                sink.outbox.insert(item.before, build_text_chunk(item.choice, item.text), sink.out);
+                let chunk = Chunk::Text { choice: item.choice, kind: item.kind, text: item.text.into_owned() };
+                sink.outbox.insert(item.before, chunk, sink.out);
             }
             return;
         }
@@ -388,7 +389,7 @@ impl Pipeline {
             changed: true,
         };
         match chunk {
-            Chunk::Text { choice, text } if kind.is_content() => {
+            Chunk::Text { choice, text, .. } if kind.is_content() => {
                 self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
                 true
             }

@@ -455,6 +455,7 @@ fn read_event(
     now: Timestamp,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
+    outbox.notice(event.raw);
     let mut frame: Frame = outbox.begin();
     let mut sink = Sink { outbox, out };
     decoder.event(event, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;

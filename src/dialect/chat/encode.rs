@@ -284,13 +284,29 @@ impl Encoder {
         });
     }
 
+    pub(crate) fn notice(&mut self, raw: &[u8]) {
+        if !self.identity_is_known {
+            self.observe(raw);
+        }
+    }
+
     pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
         let (Chunk::Text { choice: index, .. } | Chunk::ToolCall { choice: index, .. }) = chunk;
         if self.terminated || self.choices.get(index).is_some_and(|choice| choice.finished) {
             return Err(TooLate);
         }
         match chunk {
-            Chunk::Text { choice, text } => self.write_text(*choice, text, out),
+            Chunk::Text { choice, kind: BlockKind::Refusal, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default().note_added(chunk);
+                self.write(*choice, &Delta { role, refusal: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, kind: BlockKind::Reasoning, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default();
+                self.write(*choice, &Delta { role, reasoning_content: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, text, .. } => self.write_text(*choice, text, out),
             Chunk::ToolCall { choice: index, call_id, name, arguments, free_form } => {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();
