@@ -246,15 +246,19 @@ impl Encoder {
         let Some(open) = message.open.get_mut(position) else {
             return;
         };
+        if *fate == SlotFate::Keep {
+            let is_text = open.kind == BlockKind::Text;
+            open.has_text |= is_text;
+            message.has_content |= is_text;
+            if !open.renumbered {
+                return self.seam.verbatim(raw, out);
+            }
+        }
         let mut edits = Edits::default();
         match fate {
             SlotFate::Remove => {
                 open.lost = true;
                 return;
-            }
-            SlotFate::Keep if open.kind == BlockKind::Text => {
-                open.has_text = true;
-                message.has_content = true;
             }
             SlotFate::Keep => {}
             SlotFate::Replace(text) => {
