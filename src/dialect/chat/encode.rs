@@ -374,6 +374,7 @@ impl Encoder {
             let reason = match ending {
                 Ending::Stop if choice.calls_sent > 0 => "tool_calls",
                 Ending::Stop => "stop",
+                Ending::Cut => "length",
                 Ending::Refusal => "content_filter",
             };
             if choice.is_empty() {
