@@ -127,17 +127,10 @@ impl Pipeline {
 
     /// Polls the hooks that wait; a callout was answered or ran out of time.
     pub(super) fn wake(&mut self, sink: &mut Sink<'_>) {
-        let mut index = 0_usize;
-        while index < self.running.len() {
-            let mut running = self.running.remove(index);
+        for mut running in core::mem::take(&mut self.running) {
             match self.advance(&mut running.hook) {
-                Some(output) => {
-                    self.resume(running.stage, running.matter, output, sink);
-                }
-                None => {
-                    self.running.insert(index, running);
-                    index = index.saturating_add(1);
-                }
+                Some(output) => self.resume(running.stage, running.matter, output, sink),
+                None => self.running.push(running),
             }
         }
     }
@@ -330,7 +323,7 @@ impl Pipeline {
             fate = BlockFate::Replace(build_text_chunk(choice, "⛔ A tool call was withheld: it went on after it was complete."));
         }
         let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());
-        block.progress = if withheld { Progress::Withheld } else { Progress::Passed };
+        block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
         if fate == BlockFate::Forward {
             let position = end.before;
             self.release_held(index, end.block, sink);

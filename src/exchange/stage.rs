@@ -83,6 +83,8 @@ pub(super) enum Progress {
 enum Aggregate {
     Content(Rc<ContentBlock>),
     ToolCall(Rc<ToolCallBlock>),
+    /// The policy has decided about it.
+    Concluded,
 }
 
 /// A block as this stage sees it.
@@ -172,6 +174,7 @@ impl Stage {
         let fate = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
+            Aggregate::Concluded => DeltaFate::Drop,
         };
         match fate {
             DeltaFate::Forward => Passage::On(item),
@@ -204,10 +207,11 @@ impl Stage {
         }
         block.progress = Progress::Completing;
         block.aggregate.finish(complete);
-        Some(match &block.aggregate {
-            Aggregate::Content(content) => self.instance.on_content_complete(Rc::clone(content)),
-            Aggregate::ToolCall(call) => self.instance.on_tool_call_complete(Rc::clone(call)),
-        })
+        match &block.aggregate {
+            Aggregate::Content(content) => Some(self.instance.on_content_complete(Rc::clone(content))),
+            Aggregate::ToolCall(call) => Some(self.instance.on_tool_call_complete(Rc::clone(call))),
+            Aggregate::Concluded => None,
+        }
     }
 }
 
@@ -224,6 +228,12 @@ impl StageBlock {
             violated: false,
             aggregate: Aggregate::new(item),
         }
+    }
+
+    /// The policy has decided: nobody asks for the block's text any more, and a long answer has many blocks.
+    pub(super) fn conclude(&mut self, progress: Progress) {
+        self.progress = progress;
+        self.aggregate = Aggregate::Concluded;
     }
 
     /// A piece without a message for the policy shares the lot of its block.
@@ -296,6 +306,7 @@ impl Aggregate {
                 call.free_form |= item.free_form;
                 call.truncated |= !append(&mut call.arguments, &item.text, max_text_bytes);
             }
+            Self::Concluded => {}
         }
     }
 
@@ -311,6 +322,7 @@ impl Aggregate {
                     call.complete = complete;
                 }
             }
+            Self::Concluded => {}
         }
     }
 }
