@@ -1,8 +1,12 @@
 //! Reading documents: what both dialects share.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::DecodeError;
@@ -16,9 +20,10 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
     core::str::from_utf8(bytes).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })
 }
 
-/// Reads `document` as a `T`.
+/// Reads the object `document` as a `T`.
 pub(super) fn read<'a, T: Deserialize<'a>>(document: &'a str) -> Result<T, DecodeError> {
-    serde_json::from_str(document).map_err(|error| DecodeError::Malformed { at: offset(document, &error) })
+    let read: Result<Object<T>, _> = serde_json::from_str(document);
+    read.map(|object| object.0).map_err(|error| DecodeError::Malformed { at: offset(document, &error) })
 }
 
 /// Reads `part`, a slice of `document`, as a `T`.
@@ -35,9 +40,42 @@ fn offset(document: &str, error: &serde_json::Error) -> usize {
     line_start.saturating_add(error.column().saturating_sub(1)).min(document.len())
 }
 
+/// A `T` that stands as an object. What derives `Deserialize` is read from a list of its fields' values too, where no
+/// client finds it and no edit takes it out.
+#[derive(Debug)]
+pub(super) struct Object<T>(T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
 /// A short string, borrowed where it has no escapes. (serde borrows a `Cow` in a field of its own only, not within an
 /// `Option`.)
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct Word<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A string of a document: a slice of it, or what [`Strings`] unescaped.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Strings, Text};
+use crate::dialect::document::{self, Object, Strings, Text};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::ObjectScanner;
 use crate::sse;
@@ -19,7 +19,7 @@ use crate::sse;
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
-    choices: Option<SmallVec<[ChunkChoice<'a>; 1]>>,
+    choices: Option<SmallVec<[Object<ChunkChoice<'a>>; 1]>>,
     error: Option<IgnoredAny>,
 }
 
@@ -27,7 +27,7 @@ struct Chunk<'a> {
 struct ChunkChoice<'a> {
     index: Option<u32>,
     #[serde(borrow)]
-    delta: Option<MessageFields<'a>>,
+    delta: Option<Object<MessageFields<'a>>>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
 }
@@ -36,7 +36,7 @@ struct ChunkChoice<'a> {
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
-    choices: Option<Vec<BodyChoice<'a>>>,
+    choices: Option<Vec<Object<BodyChoice<'a>>>>,
     error: Option<IgnoredAny>,
 }
 
@@ -44,7 +44,7 @@ struct Body<'a> {
 struct BodyChoice<'a> {
     index: Option<u32>,
     #[serde(borrow)]
-    message: Option<MessageFields<'a>>,
+    message: Option<Object<MessageFields<'a>>>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
 }
@@ -60,9 +60,9 @@ struct MessageFields<'a> {
     #[serde(borrow)]
     refusal: Option<&'a RawValue>,
     #[serde(borrow)]
-    tool_calls: Option<SmallVec<[CallFields<'a>; 1]>>,
+    tool_calls: Option<SmallVec<[Object<CallFields<'a>>; 1]>>,
     #[serde(borrow)]
-    function_call: Option<FunctionFields<'a>>,
+    function_call: Option<Object<FunctionFields<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -79,9 +79,9 @@ struct CallFields<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
-    function: Option<FunctionFields<'a>>,
+    function: Option<Object<FunctionFields<'a>>>,
     #[serde(borrow)]
-    custom: Option<CustomFields<'a>>,
+    custom: Option<Object<CustomFields<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -233,7 +233,7 @@ impl Decoder {
         let chunk: Chunk<'a> = document::read(text)?;
         for choice in chunk.choices.iter().flatten() {
             let mut reader = self.reader(text, false, choice.index, findings)?;
-            reader.message(choice.delta.as_ref())?;
+            reader.message(choice.delta.as_deref())?;
             reader.finish_reason(choice.finish_reason)?;
         }
         Ok(chunk.error.is_some())
@@ -244,7 +244,7 @@ impl Decoder {
         let body: Body<'a> = document::read(text)?;
         for choice in body.choices.iter().flatten() {
             let mut reader = self.reader(text, true, choice.index, findings)?;
-            reader.message(choice.message.as_ref())?;
+            reader.message(choice.message.as_deref())?;
             reader.finish_reason(choice.finish_reason)?;
         }
         Ok(body.error.is_some())
@@ -315,7 +315,7 @@ impl<'a> ChoiceReader<'_, 'a> {
         let Some(parts) = content.filter(|content| content.get().starts_with('[')) else {
             return self.text(BlockKind::Text, content);
         };
-        let parts: SmallVec<[ContentPart<'a>; 1]> = document::read_part(self.document, parts)?;
+        let parts: SmallVec<[Object<ContentPart<'a>>; 1]> = document::read_part(self.document, parts)?;
         for part in &parts {
             self.text(BlockKind::Text, part.text)?;
             self.text(BlockKind::Refusal, part.refusal)?;

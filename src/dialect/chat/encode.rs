@@ -52,8 +52,6 @@ pub(super) struct Choice {
     calls_sent: u32,
     calls_removed: u32,
     next_call_index: u32,
-    /// Its tool calls do not leave as they came any more: the client needs indices of our own.
-    renumbers: bool,
 }
 
 impl Choice {
@@ -61,7 +59,8 @@ impl Choice {
     pub(super) fn note(&mut self, slot: &Slot, fate: &SlotFate) {
         if self.finished {
             // The choice goes on after its finish reason: another answer in the same stream.
-            *self = Self::default();
+            // The client still has its tool calls, by their indices.
+            *self = Self { next_call_index: self.next_call_index, ..Self::default() };
         }
         let removed = *fate == SlotFate::Remove;
         self.lost |= removed;
@@ -118,8 +117,6 @@ pub struct Encoder {
     identity_is_known: bool,
     choices: BTreeMap<u32, Choice>,
     calls: Vec<SentCall>,
-    /// Blocks whose beginning was seen.
-    begun: u32,
     /// The terminator or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -218,27 +215,22 @@ impl Encoder {
         if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
             // The common case: text that passes. No change to note, nothing to allocate.
             for slot in &frame.slots {
-                self.begin(slot);
                 self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
             }
             return changes;
         }
         for (position, slot) in frame.slots.iter().enumerate() {
             let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
-            let in_order = self.begin(slot);
             let choice = self.choices.entry(slot.choice).or_default();
             choice.note(slot, fate);
             let own_index = if slot.kind == BlockKind::ToolCall { own_indices.next().and_then(|(_, index)| index) } else { None };
-            if slot.kind == BlockKind::ToolCall && slot.starts {
-                choice.renumbers |= *fate == SlotFate::Remove || !in_order;
-                if *fate != SlotFate::Remove {
-                    let own_index = own_index.unwrap_or(choice.next_call_index);
-                    // An index that is taken would join two calls at the client.
-                    let index =
-                        if choice.renumbers || own_index < choice.next_call_index { choice.next_call_index } else { own_index };
-                    choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
-                    self.calls.push(SentCall { block: slot.block, index: (index != own_index).then_some(index) });
-                }
+            if slot.kind == BlockKind::ToolCall && slot.starts && *fate != SlotFate::Remove {
+                // An index that is taken would join two calls at the client; after one that leaves a gap, clients that
+                // find a call by its place in the list would take it for another.
+                let index = choice.next_call_index;
+                choice.next_call_index = index.saturating_add(1);
+                let differs = own_index.is_some_and(|own_index| own_index != index);
+                self.calls.push(SentCall { block: slot.block, index: differs.then_some(index) });
             }
             let sent = self.calls.iter().find(|call| call.block == slot.block);
             changes.push(SlotChange {
@@ -248,15 +240,6 @@ impl Encoder {
             });
         }
         changes
-    }
-
-    /// Notes that a block begins; whether all blocks before it have begun.
-    fn begin(&mut self, slot: &Slot) -> bool {
-        let in_order = slot.block.0 == self.begun;
-        if slot.starts {
-            self.begun = self.begun.saturating_add(1);
-        }
-        in_order
     }
 
     fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
@@ -311,7 +294,6 @@ impl Encoder {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();
                 choice.note_added(chunk);
-                choice.renumbers = true;
                 let call_index = choice.next_call_index;
                 choice.next_call_index = call_index.saturating_add(1);
                 let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Strings, Text, Word};
+use crate::dialect::document::{self, Object, Strings, Text, Word};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::sse;
 
@@ -19,9 +19,17 @@ struct EventFields<'a> {
     r#type: Option<Word<'a>>,
     index: Option<u32>,
     #[serde(borrow)]
-    content_block: Option<ContentBlock<'a>>,
+    content_block: Option<Object<ContentBlock<'a>>>,
     #[serde(borrow)]
-    delta: Option<DeltaFields<'a>>,
+    delta: Option<Object<DeltaFields<'a>>>,
+    #[serde(borrow)]
+    message: Option<Object<MessageFields<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct MessageFields<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +92,8 @@ struct Said<'a> {
 pub struct Decoder {
     blocks: u32,
     open: SmallVec<[OpenBlock; 2]>,
+    /// A `message_start` came.
+    has_begun: bool,
     strings: Strings,
 }
 
@@ -114,11 +124,7 @@ impl Decoder {
             "content_block_start" => self.start(text, &fields, frame, each),
             "content_block_stop" => self.stop(&fields, frame, each),
             "message_delta" => self.message_delta(text, &fields, frame, each),
-            "message_start" => {
-                // A second one begins the message anew: what is open will not go on.
-                self.stop_all(false, each);
-                Ok(())
-            }
+            "message_start" => self.message_start(&fields),
             "message_stop" => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
@@ -145,7 +151,7 @@ impl Decoder {
         if fields.error.is_some() || fields.r#type.as_ref().map(|word| word.0.as_ref()) == Some("error") {
             frame.role = FrameRole::Failure;
         }
-        let blocks: Vec<ContentBlock<'_>> = match fields.content {
+        let blocks: Vec<Object<ContentBlock<'_>>> = match fields.content {
             Some(content) => document::read_part(text, content)?,
             None => Vec::new(),
         };
@@ -174,6 +180,20 @@ impl Decoder {
         for open in self.open.drain(..) {
             each(Part::Stop { block: open.block, complete });
         }
+    }
+
+    fn message_start(&mut self, fields: &EventFields<'_>) -> Result<(), DecodeError> {
+        // Clients pass over a second one, and go on counting blocks where the first message left off.
+        if core::mem::replace(&mut self.has_begun, true) {
+            return Err(DecodeError::OutOfOrder { what: "a second message_start" });
+        }
+        // Clients take the message as it stands here, with blocks that no event has announced.
+        let content = fields.message.as_ref().and_then(|message| message.content).map(RawValue::get);
+        if content.is_some_and(|content| content.bytes().any(|byte| !matches!(byte, b'[' | b']' | b' ' | b'\t' | b'\r' | b'\n')))
+        {
+            return Err(DecodeError::OutOfOrder { what: "a message_start with content" });
+        }
+        Ok(())
     }
 
     fn start(
