@@ -1,5 +1,7 @@
 //! Small tools on JSON text that serde_json does not have.
 
+mod reader;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -8,6 +10,8 @@ use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
+
+pub(crate) use reader::{Field, Form, Malformed, Reader, Value};
 
 /// Whether `text` is one JSON object that every reader reads alike: no key twice in one object, no lone surrogate.
 /// (serde_json itself refuses lone surrogates and nesting deeper than 128.)
@@ -94,6 +98,12 @@ pub(crate) fn unescape<'a>(literal: &'a str, unescaped: &mut String) -> Result<O
     if memchr(b'\\', inner.as_bytes()).is_none() {
         return Ok(Some(inner));
     }
+    unescape_into(inner, unescaped)?;
+    Ok(None)
+}
+
+/// Appends the characters of what stands between the quotes of a string literal.
+pub(crate) fn unescape_into(inner: &str, unescaped: &mut String) -> Result<(), StringError> {
     let mut rest = inner;
     while let Some((plain, escape)) = rest.split_once('\\') {
         unescaped.push_str(plain);
@@ -116,7 +126,7 @@ pub(crate) fn unescape<'a>(literal: &'a str, unescaped: &mut String) -> Result<O
         rest = following.as_str();
     }
     unescaped.push_str(rest);
-    Ok(None)
+    Ok(())
 }
 
 /// Takes the four hex digits after `\u`, and the second half of a surrogate pair.

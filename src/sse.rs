@@ -3,7 +3,7 @@
 //! [`Parser`] cuts a body into events without losing a byte: the raw ranges of all events, one after the other, are
 //! the body. Incomplete is not invalid: what has not ended yet waits, within a bound.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -75,6 +75,9 @@ impl Parser {
     /// [`EventTooLarge`]; the parser is of no use after it.
     pub fn next<'e, 'c: 'e>(&'e mut self, input: &mut &'c [u8]) -> Result<Option<Event<'e>>, EventTooLarge> {
         self.discard_done();
+        if let Some(event) = self.take_plain(input) {
+            return Ok(Some(event));
+        }
         let available: &'c [u8] = input;
         let end = self.find_end(available);
         let (taken, rest) = available.split_at_checked(end.unwrap_or(available.len())).unwrap_or((available, &[]));
@@ -105,10 +108,41 @@ impl Parser {
     }
 
     fn discard_done(&mut self) {
+        self.joined.clear();
+        self.joined.shrink_to(KEPT_CAPACITY);
         if core::mem::take(&mut self.tail_is_done) {
             self.tail.clear();
             self.tail.shrink_to(KEPT_CAPACITY);
         }
+    }
+
+    /// The event at the front of `input`, if it is all there and as most are: lines that end in LF, one of them data at
+    /// most. Of any other nothing is taken, and it is read the long way.
+    fn take_plain<'c>(&self, input: &mut &'c [u8]) -> Option<Event<'c>> {
+        if !self.tail.is_empty() || !self.line_is_empty || self.after_cr || !self.first_is_done {
+            return None;
+        }
+        let available: &'c [u8] = input;
+        let mut unread = available;
+        let mut name: &[u8] = &[];
+        let mut data = None;
+        loop {
+            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
+            unread = rest.strip_prefix(b"\n")?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = field_value(line, b"data") {
+                if data.replace(value).is_some() {
+                    return None;
+                }
+            } else if let Some(value) = field_value(line, b"event") {
+                name = value;
+            }
+        }
+        let raw = available.get(..available.len().saturating_sub(unread.len())).filter(|raw| raw.len() <= self.limit)?;
+        *input = unread;
+        Some(Event { raw, name, data })
     }
 
     /// Where in `input` the current event ends. Each byte is looked at once, whatever the chunking: what was seen of the
@@ -142,8 +176,6 @@ impl Parser {
 
     /// Reads the fields of the event `raw`, or of the one in `tail`.
     fn read_fields<'e>(&'e mut self, raw: Option<&'e [u8]>) -> Event<'e> {
-        self.joined.clear();
-        self.joined.shrink_to(KEPT_CAPACITY);
         self.tail_is_done = raw.is_none();
         let raw = raw.unwrap_or(&self.tail);
         let mut unread = raw;
@@ -155,22 +187,19 @@ impl Parser {
         let mut is_joined = false;
         while !unread.is_empty() {
             let line = take_line(&mut unread);
-            let (field, value) = split_field(line);
-            match field {
-                b"event" => name = value,
-                b"data" => match data {
-                    None => data = Some(value),
-                    Some(first) => {
-                        if !is_joined {
-                            self.joined.extend_from_slice(first);
-                            is_joined = true;
-                        }
-                        self.joined.push(b'\n');
-                        self.joined.extend_from_slice(value);
-                    }
-                },
-                _ => {}
+            if let Some(value) = field_value(line, b"event") {
+                name = value;
             }
+            let Some(value) = field_value(line, b"data") else { continue };
+            let Some(first) = data else {
+                data = Some(value);
+                continue;
+            };
+            if !core::mem::replace(&mut is_joined, true) {
+                self.joined.extend_from_slice(first);
+            }
+            self.joined.push(b'\n');
+            self.joined.extend_from_slice(value);
         }
         Event { raw, name, data: if is_joined { Some(&self.joined) } else { data } }
     }
@@ -183,13 +212,13 @@ fn take_line<'a>(unread: &mut &'a [u8]) -> &'a [u8] {
     line
 }
 
-/// Name and value of a line's field; the name of a comment is empty.
-fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
-    let Some((field, value)) = memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else {
-        return (line, &[]);
-    };
-    let value = value.strip_prefix(b":").unwrap_or(value);
-    (field, value.strip_prefix(b" ").unwrap_or(value))
+/// The value of `line` if it is a line of this field.
+fn field_value<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(field)? {
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        [] => Some(&[]),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

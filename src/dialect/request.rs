@@ -1,11 +1,8 @@
 //! What the engine reads of a request body.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::{DecodeError, Dialect, document};
+use super::document::{self, Strings};
+use super::{DecodeError, Dialect};
+use crate::json::{Field, Reader};
 
 /// The facts of a request that the engine and the policies need at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,27 +11,6 @@ pub struct RequestFacts {
     pub model: String,
     /// Whether a streamed answer was asked for.
     pub stream: bool,
-}
-
-/// The fields that decide what is asked and how it is answered: none of them may stand twice, because proxy and
-/// provider could each take another one.
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    stream: Option<bool>,
-    #[serde(rename = "messages")]
-    _messages: Option<IgnoredAny>,
-    #[serde(rename = "system")]
-    _system: Option<IgnoredAny>,
-    #[serde(rename = "tools")]
-    _tools: Option<IgnoredAny>,
-    #[serde(rename = "tool_choice")]
-    _tool_choice: Option<IgnoredAny>,
-    #[serde(rename = "functions")]
-    _functions: Option<IgnoredAny>,
-    #[serde(rename = "n")]
-    _n: Option<IgnoredAny>,
 }
 
 /// Reads the facts of a request body.
@@ -47,12 +23,29 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<RequestFacts, DecodeError> 
         Dialect::ChatCompletions | Dialect::Messages => {}
     }
     let text = document::utf8(body)?;
-    let object_start = text.len().saturating_sub(text.trim_start().len());
-    if !text.trim_start().starts_with('{') {
-        return Err(DecodeError::Malformed { at: object_start });
-    }
-    let request: Request<'_> = document::read(text)?;
-    Ok(RequestFacts { model: request.model.map(Cow::into_owned).unwrap_or_default(), stream: request.stream.unwrap_or(false) })
+    let (mut model, mut stream) = (Field::default(), Field::default());
+    let [mut messages, mut system, mut tools, mut tool_choice, mut functions, mut n] = [Field::default(); 6];
+    let mut reader = Reader::new(text);
+    reader.object(|reader, key| {
+        let field = match key {
+            "model" => return model.fill(reader, Reader::optional_string),
+            "stream" => return stream.fill(reader, Reader::optional_bool),
+            // These decide what is asked and how it is answered: none of them may stand twice, because proxy and
+            // provider could each take another one.
+            "messages" => &mut messages,
+            "system" => &mut system,
+            "tools" => &mut tools,
+            "tool_choice" => &mut tool_choice,
+            "functions" => &mut functions,
+            "n" => &mut n,
+            _ => return reader.skip(),
+        };
+        field.fill(reader, Reader::optional_value)
+    })?;
+    reader.end()?;
+    let mut strings = Strings::default();
+    let model = strings.read(text, model.get())?;
+    Ok(RequestFacts { model: strings.get(text, model).to_owned(), stream: stream.get().unwrap_or(false) })
 }
 
 #[cfg(test)]

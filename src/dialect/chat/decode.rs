@@ -4,100 +4,106 @@
 //! same slots again: every text that is not empty, every element of `tool_calls`, every `function_call`; in the order
 //! reasoning, content, refusal, tool calls, function call within each choice.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Object, Strings, Text};
+use crate::dialect::document::{self, Strings, Text};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
-use crate::json::ObjectScanner;
+use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
 use crate::sse;
 
-/// A chunk of a stream.
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow)]
-    choices: Option<SmallVec<[Object<ChunkChoice<'a>>; 1]>>,
-    error: Option<IgnoredAny>,
+/// One element of `choices`, of a chunk or of a whole body.
+#[derive(Default)]
+struct ChoiceFields {
+    index: Field<u32>,
+    message: Field<MessageFields>,
+    finish_reason: Field<Value>,
 }
 
-#[derive(Deserialize)]
-struct ChunkChoice<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    delta: Option<Object<MessageFields<'a>>>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
+impl ChoiceFields {
+    /// Reads it; `message_key` is the name that its message goes by.
+    fn read(reader: &mut Reader<'_>, message_key: &str) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        reader.object(|reader, key| match key {
+            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "finish_reason" => fields.finish_reason.fill(reader, Reader::optional_value),
+            key if key == message_key => fields.message.fill(reader, MessageFields::read),
+            _ => reader.skip(),
+        })?;
+        Ok(fields)
+    }
 }
 
-/// A whole body.
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    choices: Option<Vec<Object<BodyChoice<'a>>>>,
-    error: Option<IgnoredAny>,
+/// A message or the delta of one. What it has more than texts is read from its place once all of the choice was read.
+#[derive(Default, Clone, Copy)]
+struct MessageFields {
+    reasoning_content: Field<Value>,
+    reasoning: Field<Value>,
+    content: Field<Value>,
+    refusal: Field<Value>,
+    tool_calls: Field<Value>,
+    function_call: Field<Value>,
 }
 
-#[derive(Deserialize)]
-struct BodyChoice<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    message: Option<Object<MessageFields<'a>>>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
+impl MessageFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| {
+            let field = match key {
+                "content" => &mut fields.content,
+                "tool_calls" => &mut fields.tool_calls,
+                "reasoning_content" => &mut fields.reasoning_content,
+                "reasoning" => &mut fields.reasoning,
+                "refusal" => &mut fields.refusal,
+                "function_call" => &mut fields.function_call,
+                _ => return reader.skip(),
+            };
+            field.fill(reader, Reader::optional_value)
+        })?;
+        Ok(present.map(|()| fields))
+    }
 }
 
-#[derive(Deserialize)]
-struct MessageFields<'a> {
-    #[serde(borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<SmallVec<[Object<CallFields<'a>>; 1]>>,
-    #[serde(borrow)]
-    function_call: Option<Object<FunctionFields<'a>>>,
+/// One element of `tool_calls`.
+#[derive(Default)]
+struct CallFields {
+    index: Field<u32>,
+    id: Field<Value>,
+    function: Field<ToolFields>,
+    custom: Field<ToolFields>,
 }
 
-#[derive(Deserialize)]
-struct ContentPart<'a> {
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
+impl CallFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        reader.object(|reader, key| match key {
+            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "id" => fields.id.fill(reader, Reader::optional_value),
+            "function" => fields.function.fill(reader, |reader| ToolFields::read(reader, "arguments")),
+            "custom" => fields.custom.fill(reader, |reader| ToolFields::read(reader, "input")),
+            _ => reader.skip(),
+        })?;
+        Ok(fields)
+    }
 }
 
-#[derive(Deserialize)]
-struct CallFields<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function: Option<Object<FunctionFields<'a>>>,
-    #[serde(borrow)]
-    custom: Option<Object<CustomFields<'a>>>,
+/// The tool that is called, and what with.
+#[derive(Default, Clone, Copy)]
+struct ToolFields {
+    name: Field<Value>,
+    arguments: Field<Value>,
 }
 
-#[derive(Deserialize)]
-struct FunctionFields<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct CustomFields<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
+impl ToolFields {
+    fn read(reader: &mut Reader<'_>, arguments_key: &str) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| match key {
+            "name" => fields.name.fill(reader, Reader::optional_value),
+            key if key == arguments_key => fields.arguments.fill(reader, Reader::optional_value),
+            _ => reader.skip(),
+        })?;
+        Ok(present.map(|()| fields))
+    }
 }
 
 /// A tool call of a choice, streamed so far.
@@ -130,13 +136,13 @@ struct Choice {
 }
 
 /// A part of the document at hand that is to be reported.
-enum Found<'a> {
-    Piece { slot: Slot, call_id: Text<'a>, name: Text<'a>, text: Text<'a>, free_form: bool },
+enum Found {
+    Piece { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool },
     Stop { block: BlockId, complete: bool },
-    Finish { choice: u32, reason: Text<'a> },
+    Finish { choice: u32, reason: Text },
 }
 
-type Findings<'a> = SmallVec<[Found<'a>; 2]>;
+type Findings = SmallVec<[Found; 2]>;
 
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
@@ -194,17 +200,18 @@ impl Decoder {
         let text = document::utf8(bytes)?;
         self.strings.clear();
         let mut findings = Findings::new();
-        let found = if whole { self.find_in_body(text, &mut findings) } else { self.find_in_chunk(text, &mut findings) };
-        let is_failure = found.inspect_err(|_| {
+        let blocks_before = self.blocks;
+        let is_failure = self.find(text, whole, &mut findings).inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
+            self.blocks = blocks_before;
         })?;
         if is_failure {
             frame.role = FrameRole::Failure;
         }
-        for found in findings {
-            match found {
-                Found::Piece { slot, call_id, name, text, free_form } => {
+        for found in &findings {
+            match *found {
+                Found::Piece { slot, call_id, name, text: characters, free_form } => {
                     frame.slots.push(slot);
                     each(Part::Piece(Piece {
                         block: slot.block,
@@ -212,51 +219,50 @@ impl Decoder {
                         kind: slot.kind,
                         starts: slot.starts,
                         stops: slot.stops,
-                        call_id: self.strings.get(call_id),
-                        name: self.strings.get(name),
-                        text: self.strings.get(text),
+                        call_id: self.strings.get(text, call_id),
+                        name: self.strings.get(text, name),
+                        text: self.strings.get(text, characters),
                         free_form,
                     }));
                 }
                 Found::Stop { block, complete } => each(Part::Stop { block, complete }),
                 Found::Finish { choice, reason } => {
                     frame.finishes.push(choice);
-                    each(Part::Finish { choice, reason: self.strings.get(reason) });
+                    each(Part::Finish { choice, reason: self.strings.get(text, reason) });
                 }
             }
         }
         Ok(())
     }
 
-    /// What a chunk holds; whether it reports an error.
-    fn find_in_chunk<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
-        let chunk: Chunk<'a> = document::read(text)?;
-        for choice in chunk.choices.iter().flatten() {
-            let mut reader = self.reader(text, false, choice.index, findings)?;
-            reader.message(choice.delta.as_deref())?;
-            reader.finish_reason(choice.finish_reason)?;
-        }
-        Ok(chunk.error.is_some())
+    /// What a chunk or a whole body holds; whether it reports an error.
+    fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<bool, DecodeError> {
+        let message_key = if whole { "message" } else { "delta" };
+        let (mut choices, mut error) = (Field::default(), Field::default());
+        let mut reader = Reader::new(document);
+        reader.object(|reader, key| match key {
+            "choices" => choices.fill(reader, |reader| {
+                reader.optional_array(|reader| {
+                    let fields = ChoiceFields::read(reader, message_key)?;
+                    let mut choice = self.choice(document, whole, fields.index.get(), findings)?;
+                    choice.message(fields.message.get())?;
+                    choice.finish_reason(fields.finish_reason.get())
+                })
+            }),
+            "error" => Ok(error.fill(reader, Reader::optional_value)?),
+            _ => Ok(reader.skip()?),
+        })?;
+        reader.end()?;
+        Ok(error.get().is_some())
     }
 
-    /// What a whole body holds; whether it reports an error.
-    fn find_in_body<'a>(&mut self, text: &'a str, findings: &mut Findings<'a>) -> Result<bool, DecodeError> {
-        let body: Body<'a> = document::read(text)?;
-        for choice in body.choices.iter().flatten() {
-            let mut reader = self.reader(text, true, choice.index, findings)?;
-            reader.message(choice.message.as_deref())?;
-            reader.finish_reason(choice.finish_reason)?;
-        }
-        Ok(body.error.is_some())
-    }
-
-    fn reader<'r, 'a>(
+    fn choice<'r>(
         &'r mut self,
-        document: &'a str,
+        document: &'r str,
         whole: bool,
         index: Option<u32>,
-        findings: &'r mut Findings<'a>,
-    ) -> Result<ChoiceReader<'r, 'a>, DecodeError> {
+        findings: &'r mut Findings,
+    ) -> Result<ChoiceReader<'r>, DecodeError> {
         let index = index.unwrap_or(0);
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_none() {
@@ -284,47 +290,50 @@ impl Choice {
 }
 
 /// Reads one choice of one document.
-struct ChoiceReader<'r, 'a> {
-    document: &'a str,
+struct ChoiceReader<'r> {
+    document: &'r str,
     whole: bool,
     blocks: &'r mut u32,
     strings: &'r mut Strings,
     choice: &'r mut Choice,
-    findings: &'r mut Findings<'a>,
+    findings: &'r mut Findings,
 }
 
-impl<'a> ChoiceReader<'_, 'a> {
-    fn message(&mut self, message: Option<&MessageFields<'a>>) -> Result<(), DecodeError> {
-        let Some(message) = message else {
-            return Ok(());
-        };
-        self.text(BlockKind::Reasoning, message.reasoning_content)?;
-        self.text(BlockKind::Reasoning, message.reasoning)?;
-        self.content(message.content)?;
-        self.text(BlockKind::Refusal, message.refusal)?;
-        for call in message.tool_calls.iter().flatten() {
-            self.tool_call(call)?;
+impl ChoiceReader<'_> {
+    fn message(&mut self, message: Option<MessageFields>) -> Result<(), DecodeError> {
+        let Some(message) = message else { return Ok(()) };
+        self.text(BlockKind::Reasoning, message.reasoning_content.get())?;
+        self.text(BlockKind::Reasoning, message.reasoning.get())?;
+        self.content(message.content.get())?;
+        self.text(BlockKind::Refusal, message.refusal.get())?;
+        if let Some(calls) = message.tool_calls.get() {
+            Reader::at(self.document, calls).array(|reader| self.tool_call(&CallFields::read(reader)?))?;
         }
-        if let Some(function) = &message.function_call {
-            self.call(Some(CallKey::Function), None, function.name, function.arguments, Some(false))?;
+        if let Some(function) = message.function_call.get() {
+            let function = ToolFields::read(&mut Reader::at(self.document, function), "arguments")?;
+            self.call(Some(CallKey::Function), None, function, Some(false))?;
         }
         Ok(())
     }
 
-    fn content(&mut self, content: Option<&'a RawValue>) -> Result<(), DecodeError> {
-        let Some(parts) = content.filter(|content| content.get().starts_with('[')) else {
+    fn content(&mut self, content: Option<Value>) -> Result<(), DecodeError> {
+        let Some(parts) = content.filter(|content| content.form == Form::Array) else {
             return self.text(BlockKind::Text, content);
         };
-        let parts: SmallVec<[Object<ContentPart<'a>>; 1]> = document::read_part(self.document, parts)?;
-        for part in &parts {
-            self.text(BlockKind::Text, part.text)?;
-            self.text(BlockKind::Refusal, part.refusal)?;
-        }
-        Ok(())
+        Reader::at(self.document, parts).array(|reader| {
+            let (mut text, mut refusal) = (Field::default(), Field::default());
+            reader.object(|reader, key| match key {
+                "text" => text.fill(reader, Reader::optional_value),
+                "refusal" => refusal.fill(reader, Reader::optional_value),
+                _ => reader.skip(),
+            })?;
+            self.text(BlockKind::Text, text.get())?;
+            self.text(BlockKind::Refusal, refusal.get())
+        })
     }
 
-    fn text(&mut self, kind: BlockKind, literal: Option<&'a RawValue>) -> Result<(), DecodeError> {
-        let text = self.strings.read_optional(self.document, literal)?;
+    fn text(&mut self, kind: BlockKind, value: Option<Value>) -> Result<(), DecodeError> {
+        let text = self.strings.read(self.document, value)?;
         if text.is_empty() {
             return Ok(());
         }
@@ -341,33 +350,36 @@ impl<'a> ChoiceReader<'_, 'a> {
         Ok(())
     }
 
-    fn tool_call(&mut self, fields: &CallFields<'a>) -> Result<(), DecodeError> {
-        let key = if self.whole { None } else { fields.index.map(CallKey::Index) };
-        match (&fields.function, &fields.custom) {
-            (Some(_), Some(_)) => Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" }),
-            (_, Some(custom)) => self.call(key, fields.id, custom.name, custom.input, Some(true)),
-            (Some(function), None) => self.call(key, fields.id, function.name, function.arguments, Some(false)),
-            (None, None) => self.call(key, fields.id, None, None, None),
-        }
+    fn tool_call(&mut self, fields: &CallFields) -> Result<(), DecodeError> {
+        let key = if self.whole { None } else { fields.index.get().map(CallKey::Index) };
+        let (tool, free_form) = match (fields.function.get(), fields.custom.get()) {
+            (Some(_), Some(_)) => {
+                return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });
+            }
+            (_, Some(custom)) => (Some(custom), Some(true)),
+            (Some(function), None) => (Some(function), Some(false)),
+            (None, None) => (None, None),
+        };
+        self.call(key, fields.id.get(), tool, free_form)
     }
 
     fn call(
         &mut self,
         key: Option<CallKey>,
-        id: Option<&'a RawValue>,
-        name: Option<&'a RawValue>,
-        arguments: Option<&'a RawValue>,
+        id: Option<Value>,
+        tool: Option<ToolFields>,
         free_form: Option<bool>,
     ) -> Result<(), DecodeError> {
-        let mut id = self.strings.read_optional(self.document, id)?;
-        let mut name = self.strings.read_optional(self.document, name)?;
-        let text = self.strings.read_optional(self.document, arguments)?;
+        let mut id = self.strings.read(self.document, id)?;
+        let mut name = self.strings.read(self.document, tool.and_then(|tool| tool.name.get()))?;
+        let text = self.strings.read(self.document, tool.and_then(|tool| tool.arguments.get()))?;
         let known = if self.whole { None } else { self.known_call(key, id, name) };
         let position = match known {
             Some(position) => position,
             None => self.new_call(key)?,
         };
-        let (characters_id, characters_name, arguments) = (self.strings.get(id), self.strings.get(name), self.strings.get(text));
+        let characters = |text| self.strings.get(self.document, text);
+        let (characters_id, characters_name, arguments) = (characters(id), characters(name), characters(text));
         let Some(call) = self.choice.calls.get_mut(position) else {
             return Ok(());
         };
@@ -397,9 +409,9 @@ impl<'a> ChoiceReader<'_, 'a> {
 
     /// The call that a delta belongs to. Without an index (some servers leave it out) it is the one with the same id,
     /// else a new one if the delta looks like a beginning, else the last one.
-    fn known_call(&self, key: Option<CallKey>, id: Text<'_>, name: Text<'_>) -> Option<usize> {
+    fn known_call(&self, key: Option<CallKey>, id: Text, name: Text) -> Option<usize> {
         let calls = &self.choice.calls;
-        let id = self.strings.get(id);
+        let id = self.strings.get(self.document, id);
         if let Some(key) = key {
             let latest = calls.iter().rposition(|call| call.key == key)?;
             // Some servers give every call the same index; a new id after a complete call begins another one.
@@ -442,12 +454,12 @@ impl<'a> ChoiceReader<'_, 'a> {
         Ok(block)
     }
 
-    fn finish_reason(&mut self, literal: Option<&'a RawValue>) -> Result<(), DecodeError> {
-        let reason = self.strings.read_optional(self.document, literal)?;
+    fn finish_reason(&mut self, reason: Option<Value>) -> Result<(), DecodeError> {
+        let reason = self.strings.read(self.document, reason)?;
         if reason.is_empty() {
             return Ok(());
         }
-        let complete = self.strings.get(reason) != "length";
+        let complete = self.strings.get(self.document, reason) != "length";
         let findings = &mut *self.findings;
         self.choice.stop(|block| findings.push(Found::Stop { block, complete }));
         findings.push(Found::Finish { choice: self.choice.index, reason });

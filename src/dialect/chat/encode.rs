@@ -1,9 +1,7 @@
 //! Writes the stream of chat.completions.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use smallvec::SmallVec;
 
 use super::output::{self, Delta, Identity, ToolCall};
@@ -11,35 +9,93 @@ use super::splice::{self, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{Seam, WITHHELD, with_data};
 use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotFate, TooLate};
+use crate::json::{self, Malformed, Reader, Value};
 
 /// What is read of a chunk that passes, to write chunks like it and to know the indices of its tool calls.
-#[derive(Deserialize)]
-struct Passing<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    created: Option<u64>,
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    system_fingerprint: Option<Cow<'a, str>>,
-    choices: Option<Vec<PassingChoice>>,
+#[derive(Default)]
+struct Passing {
+    id: Option<Value>,
+    created: Option<Value>,
+    model: Option<Value>,
+    system_fingerprint: Option<Value>,
+    choices: SmallVec<[u32; 1]>,
+    /// The upstream's indices of the tool calls, in the order of their slots.
+    call_indices: CallIndices,
 }
 
-#[derive(Deserialize)]
-struct PassingChoice {
-    index: Option<u32>,
-    delta: Option<PassingDelta>,
-}
+type CallIndices = SmallVec<[Option<u32>; 2]>;
 
-#[derive(Deserialize)]
-struct PassingDelta {
-    tool_calls: Option<Vec<PassingCall>>,
-    function_call: Option<serde::de::IgnoredAny>,
-}
+impl Passing {
+    fn read(document: &str) -> Result<Self, Malformed> {
+        let mut passing = Self::default();
+        Reader::new(document).object(|reader, key| {
+            let field = match key {
+                "choices" => return reader.optional_array(|reader| passing.read_choice(reader)).map(|_| ()),
+                "id" => &mut passing.id,
+                "created" => &mut passing.created,
+                "model" => &mut passing.model,
+                "system_fingerprint" => &mut passing.system_fingerprint,
+                _ => return reader.skip(),
+            };
+            *field = reader.optional_value()?;
+            Ok(())
+        })?;
+        Ok(passing)
+    }
 
-#[derive(Deserialize)]
-struct PassingCall {
-    index: Option<u32>,
+    fn read_choice(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        let mut index = None;
+        reader.object(|reader, key| match key {
+            "index" => {
+                index = reader.optional_u32()?;
+                Ok(())
+            }
+            "delta" => self.read_delta(reader),
+            _ => reader.skip(),
+        })?;
+        self.choices.push(index.unwrap_or(0));
+        Ok(())
+    }
+
+    fn read_delta(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        let mut function_call = None;
+        reader.optional_object(|reader, key| match key {
+            "tool_calls" => reader.optional_array(|reader| self.read_call(reader)).map(|_| ()),
+            "function_call" => {
+                function_call = reader.optional_value()?;
+                Ok(())
+            }
+            _ => reader.skip(),
+        })?;
+        // Its slot is the last one, and it has no index.
+        self.call_indices.extend(function_call.map(|_| None));
+        Ok(())
+    }
+
+    fn read_call(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        let mut index = None;
+        reader.object(|reader, key| {
+            if key != "index" {
+                return reader.skip();
+            }
+            index = reader.optional_u32()?;
+            Ok(())
+        })?;
+        self.call_indices.push(index);
+        Ok(())
+    }
+
+    /// What all chunks of the response have in common with this one; nothing without an id.
+    fn identity(&self, document: &str) -> Option<Identity> {
+        let text = |value: Value| document.get(value.start..value.end).unwrap_or_default();
+        let id = json::string(text(self.id?)).into_owned();
+        (!id.is_empty()).then(|| Identity {
+            id,
+            created: self.created.and_then(|created| text(created).parse().ok()).unwrap_or(0),
+            model: self.model.map(|model| json::string(text(model)).into_owned()).unwrap_or_default(),
+            system_fingerprint: self.system_fingerprint.map(|fingerprint| json::string(text(fingerprint)).into_owned()),
+        })
+    }
 }
 
 /// A choice as the client sees it.
@@ -52,6 +108,8 @@ pub(super) struct Choice {
     calls_sent: u32,
     calls_removed: u32,
     next_call_index: u32,
+    /// A tool call of it was removed, or one of our own was added: those that come later need indices of our own.
+    renumbers: bool,
 }
 
 impl Choice {
@@ -117,6 +175,8 @@ pub struct Encoder {
     identity_is_known: bool,
     choices: BTreeMap<u32, Choice>,
     calls: Vec<SentCall>,
+    /// Every index is to be that of the place, see `number_by_place` of the dialects' encoder.
+    numbers_by_place: bool,
     /// The terminator or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -137,6 +197,10 @@ impl Encoder {
         self.write(index, &Delta { role, content: Some(""), ..Delta::default() }, None, out);
     }
 
+    pub(crate) const fn number_by_place(&mut self) {
+        self.numbers_by_place = true;
+    }
+
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
         if self.ended {
             return;
@@ -153,8 +217,8 @@ impl Encoder {
         }
         let begins_call = frame.slots.iter().any(|slot| slot.starts && slot.kind == BlockKind::ToolCall);
         let is_bare = frame.slots.is_empty() && frame.finishes.is_empty();
-        let own_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { Vec::new() };
-        let changes = self.note_slots(frame, fates, own_indices);
+        let call_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { CallIndices::new() };
+        let changes = self.note_slots(frame, fates, call_indices);
         for choice in &frame.finishes {
             if self.choices.entry(*choice).or_default().was_emptied() {
                 self.write_text(*choice, WITHHELD, out);
@@ -173,66 +237,60 @@ impl Encoder {
         }
     }
 
-    /// Reads what our own chunks need of a chunk that passes; the upstream's indices of its tool calls, in order.
-    fn observe(&mut self, raw: &[u8]) -> Vec<(u32, Option<u32>)> {
-        let mut indices = Vec::new();
+    /// Reads what our own chunks need of a chunk that passes; the upstream's indices of its tool calls.
+    fn observe(&mut self, raw: &[u8]) -> CallIndices {
+        let mut call_indices = CallIndices::new();
         with_data(raw, |data| {
-            let Ok(passing) = serde_json::from_slice::<Passing<'_>>(data) else {
-                return;
-            };
-            if !self.identity_is_known
-                && let Some(id) = passing.id.filter(|id| !id.is_empty())
-            {
-                self.identity = Identity {
-                    id: id.into_owned(),
-                    created: passing.created.unwrap_or(0),
-                    model: passing.model.unwrap_or_default().into_owned(),
-                    system_fingerprint: passing.system_fingerprint.map(Cow::into_owned),
-                };
-                self.identity_is_known = true;
+            let Ok(document) = core::str::from_utf8(data) else { return };
+            let Ok(passing) = Passing::read(document) else { return };
+            if !self.identity_is_known {
+                // Some servers send something before the answer that does not bear its id; some have no ids at all.
+                self.identity_is_known = !passing.choices.is_empty();
+                if let Some(identity) = passing.identity(document) {
+                    self.identity = identity;
+                    self.identity_is_known = true;
+                }
             }
-            for choice in passing.choices.iter().flatten() {
-                let index = choice.index.unwrap_or(0);
-                self.choices.entry(index).or_default();
-                let Some(delta) = &choice.delta else { continue };
-                indices.extend(delta.tool_calls.iter().flatten().map(|call| (index, call.index)));
-                indices.extend(delta.function_call.iter().map(|_| (index, None)));
+            for choice in &passing.choices {
+                self.choices.entry(*choice).or_default();
             }
+            call_indices = passing.call_indices;
         });
-        indices
+        call_indices
     }
 
-    /// Notes what becomes of the slots of a frame. `own_indices` are the upstream's indices of its tool calls.
+    /// Notes what becomes of the slots of a frame. `call_indices` are the upstream's indices of its tool calls.
     fn note_slots<'f>(
         &mut self,
         frame: &Frame,
         fates: &'f [SlotFate],
-        own_indices: Vec<(u32, Option<u32>)>,
+        call_indices: CallIndices,
     ) -> SmallVec<[SlotChange<'f>; 2]> {
-        let mut own_indices = own_indices.into_iter();
         let mut changes = SmallVec::new();
-        let touches_calls = frame.slots.iter().any(|slot| slot.kind == BlockKind::ToolCall);
-        if !touches_calls && fates.iter().all(|fate| *fate == SlotFate::Keep) {
-            // The common case: text that passes. No change to note, nothing to allocate.
+        let passes = |slot: &Slot| slot.kind != BlockKind::ToolCall || !(slot.starts || self.is_renumbered(slot.block));
+        if fates.iter().all(|fate| *fate == SlotFate::Keep) && frame.slots.iter().all(passes) {
+            // The common case: it passes as it is.
             for slot in &frame.slots {
                 self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
             }
             return changes;
         }
+        let mut call_indices = call_indices.into_iter();
         for (position, slot) in frame.slots.iter().enumerate() {
             let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
             let choice = self.choices.entry(slot.choice).or_default();
             choice.note(slot, fate);
-            let own_index = if slot.kind == BlockKind::ToolCall { own_indices.next().and_then(|(_, index)| index) } else { None };
-            if slot.kind == BlockKind::ToolCall && slot.starts && *fate != SlotFate::Remove {
-                // An index that is taken would join two calls at the client; after one that leaves a gap, clients that
-                // find a call by its place in the list would take it for another.
-                let index = choice.next_call_index;
-                choice.next_call_index = index.saturating_add(1);
-                let differs = own_index.is_some_and(|own_index| own_index != index);
-                self.calls.push(SentCall { block: slot.block, index: differs.then_some(index) });
+            let own_index = if slot.kind == BlockKind::ToolCall { call_indices.next().flatten() } else { None };
+            if slot.kind == BlockKind::ToolCall && slot.starts {
+                choice.renumbers |= self.numbers_by_place || *fate == SlotFate::Remove;
+                if *fate != SlotFate::Remove {
+                    let own_index = own_index.unwrap_or(choice.next_call_index);
+                    let index = if choice.renumbers { choice.next_call_index } else { own_index };
+                    choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
+                    self.calls.push(SentCall { block: slot.block, index: (index != own_index).then_some(index) });
+                }
             }
-            let sent = self.calls.iter().find(|call| call.block == slot.block);
+            let sent = self.calls.iter().rev().find(|call| call.block == slot.block);
             changes.push(SlotChange {
                 fate,
                 call_index: sent.and_then(|call| call.index),
@@ -240,6 +298,11 @@ impl Encoder {
             });
         }
         changes
+    }
+
+    /// Whether the client knows the tool call by another index than the upstream's.
+    fn is_renumbered(&self, block: BlockId) -> bool {
+        self.calls.iter().rev().find(|call| call.block == block).is_some_and(|call| call.index.is_some())
     }
 
     fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
@@ -294,6 +357,7 @@ impl Encoder {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();
                 choice.note_added(chunk);
+                choice.renumbers = true;
                 let call_index = choice.next_call_index;
                 choice.next_call_index = call_index.saturating_add(1);
                 let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form);

@@ -268,9 +268,21 @@ fn what_readers_could_take_differently_is_an_error() {
     let cases: Vec<(&str, String, DecodeError)> = vec![
         ("not JSON", "{".to_owned(), malformed(0)),
         ("not an object", "3".to_owned(), malformed(0)),
-        ("duplicate key", r#"{"choices":[],"choices":[]}"#.to_owned(), malformed(22)),
+        ("a list in place of an object", "[[],null]".to_owned(), malformed(0)),
+        ("a list in place of a choice", r#"{"choices":[[0,{"content":"a"}]]}"#.to_owned(), malformed(12)),
+        ("null in place of a choice", r#"{"choices":[null]}"#.to_owned(), malformed(12)),
+        ("duplicate key after null", chunk(r#"{"content":null,"content":"b"}"#, ""), malformed(0)),
+        ("duplicate choices", r#"{"choices":null,"choices":[]}"#.to_owned(), malformed(26)),
+        ("duplicate arguments", call(0, r#""function":{"arguments":"","arguments":"{}"}"#), malformed(0)),
+        ("malformed after the choices", r#"{"choices":[],"x":tru}"#.to_owned(), malformed(18)),
+        ("more after the end", r#"{"choices":[]}]"#.to_owned(), malformed(14)),
+        ("a tool call that is null", chunk(r#"{"tool_calls":[null]}"#, ""), malformed(0)),
+        ("tool calls as an object", chunk(r#"{"tool_calls":{}}"#, ""), malformed(0)),
+        ("a list in place of a function", call(0, r#""function":["f","{}"]"#), malformed(0)),
+        ("content of another type in a list", chunk(r#"{"content":[{"text":1}]}"#, ""), malformed(0)),
+        ("duplicate key", r#"{"choices":[],"choices":[]}"#.to_owned(), malformed(24)),
         ("duplicate key by escape", chunk(r#"{"content":"a","c\u006fntent":"b"}"#, ""), malformed(0)),
-        ("index in a string", r#"{"choices":[{"index":"0","delta":{}}]}"#.to_owned(), malformed(23)),
+        ("index in a string", r#"{"choices":[{"index":"0","delta":{}}]}"#.to_owned(), malformed(21)),
         ("negative index", r#"{"choices":[{"index":-1,"delta":{}}]}"#.to_owned(), malformed(0)),
         ("content of another type", chunk(r#"{"content":3}"#, ""), malformed(0)),
         ("arguments as an object", call(0, r#""function":{"arguments":{}}"#), malformed(0)),
@@ -407,14 +419,53 @@ fn a_call_that_has_left_keeps_an_id_that_comes_late() {
     assert_eq!(client(&removed.output).1, ["0 x f {}"]);
 }
 
+/// The indices of the tool calls that begin in a stream.
+fn indices(output: &[u8]) -> Vec<u64> {
+    let chunks = data_of(output);
+    let calls = chunks.iter().flat_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten());
+    calls.filter(|call| call["id"].is_string()).map(|call| call["index"].as_u64().unwrap()).collect()
+}
+
 #[test]
-fn calls_of_a_server_that_repeats_an_index_leave_apart() {
+fn indices_are_the_upstreams_until_a_call_is_removed() {
+    for upstream in [[0, 0, 0], [0, 1, 2], [1, 2, 3], [5, 3, 9], [2, 2, 0]] {
+        let begins = |(position, index): (usize, &u32)| {
+            call(*index, &format!(r#""id":"id{position}","function":{{"name":"f","arguments":"{{}}"}}"#))
+        };
+        let mut chunks: Vec<String> = upstream.iter().enumerate().map(begins).collect();
+        chunks.insert(1, chunk(r#"{"content":"t"}"#, ""));
+        chunks.push(chunk("{}", "tool_calls"));
+        let untouched = streamed(&chunks);
+        assert_eq!(keep(CHAT, &untouched).output(), untouched, "an untouched stream leaves as it came");
+        let without_text = without_blocks(&chunks, &[1]);
+        assert_eq!(indices(&without_text.output), upstream.map(u64::from), "{upstream:?}: no call was removed");
+        assert_eq!(indices(&without_blocks(&chunks, &[0]).output), [0, 1], "{upstream:?}");
+        let first = u64::from(upstream[0]);
+        assert_eq!(indices(&without_blocks(&chunks, &[2]).output), [first, first + 1], "{upstream:?}");
+    }
+}
+
+#[test]
+fn calls_that_leave_late_keep_their_indices() {
     let chunks = [
         call(0, r#""id":"x","function":{"name":"f","arguments":"{}"}"#),
-        call(0, r#""id":"y","function":{"name":"g","arguments":"{}"}"#),
-        chunk("{}", "tool_calls"),
+        chunk(r#"{"content":"t"}"#, ""),
+        call(1, r#""id":"y","function":{"name":"g","arguments":"{}"}"#),
     ];
-    assert_eq!(client(&without_blocks(&chunks, &[]).output).1, ["0 x f {}", "1 y g {}"]);
+    let (mut encoder, mut decoder, mut out) = (Encoder::new(CHAT), Decoder::new(CHAT), Vec::new());
+    let events: Vec<String> = chunks.iter().map(|chunk| stream(&[chunk])).collect();
+    let frames = events.iter().map(|event| {
+        let mut frame = Frame::default();
+        let mut parser = sse::Parser::new(10_000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+        frame
+    });
+    let frames: Vec<Frame> = frames.collect();
+    for position in [1, 0, 2] {
+        encoder.event(events[position].as_bytes(), &frames[position], &[SlotFate::Keep], &mut out);
+    }
+    assert_eq!(String::from_utf8(out).unwrap(), [1, 0, 2].map(|position| events[position].as_str()).concat());
 }
 
 #[test]

@@ -1,75 +1,144 @@
 //! Reads messages.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Object, Strings, Text, Word};
+use crate::dialect::document::{self, Strings, Text};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
+use crate::json::{Field, Malformed, Reader, Value};
 use crate::sse;
 
 /// Some proxies end every stream like this, whatever its dialect; the clients of this one ignore it.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 
-#[derive(Deserialize)]
-struct EventFields<'a> {
-    #[serde(borrow)]
-    r#type: Option<Word<'a>>,
-    index: Option<u32>,
-    #[serde(borrow)]
-    content_block: Option<Object<ContentBlock<'a>>>,
-    #[serde(borrow)]
-    delta: Option<Object<DeltaFields<'a>>>,
-    #[serde(borrow)]
-    message: Option<Object<MessageFields<'a>>>,
+#[derive(Default)]
+struct EventFields {
+    r#type: Field<Value>,
+    index: Field<u32>,
+    content_block: Field<BlockFields>,
+    delta: Field<DeltaFields>,
+    message: Field<MessageFields>,
 }
 
-#[derive(Deserialize)]
-struct MessageFields<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
+impl EventFields {
+    fn read(document: &str) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(document);
+        reader.object(|reader, key| match key {
+            "type" => fields.r#type.fill(reader, Reader::optional_string),
+            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "delta" => fields.delta.fill(reader, DeltaFields::read),
+            "content_block" => fields.content_block.fill(reader, BlockFields::read),
+            "message" => fields.message.fill(reader, MessageFields::read),
+            _ => reader.skip(),
+        })?;
+        reader.end()?;
+        Ok(fields)
+    }
 }
 
-#[derive(Deserialize)]
-struct ContentBlock<'a> {
-    #[serde(borrow)]
-    r#type: Word<'a>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_use_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
+/// The message that a stream begins with.
+#[derive(Default, Clone, Copy)]
+struct MessageFields {
+    content: Field<Value>,
 }
 
-#[derive(Deserialize)]
-struct DeltaFields<'a> {
-    #[serde(borrow)]
-    r#type: Option<Word<'a>>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    partial_json: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stop_reason: Option<&'a RawValue>,
+impl MessageFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| match key {
+            "content" => fields.content.fill(reader, Reader::optional_value),
+            _ => reader.skip(),
+        })?;
+        Ok(present.map(|()| fields))
+    }
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    r#type: Option<Word<'a>>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    stop_reason: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+/// A content block, or the beginning of one.
+#[derive(Default, Clone, Copy)]
+struct BlockFields {
+    r#type: Field<Value>,
+    id: Field<Value>,
+    tool_use_id: Field<Value>,
+    name: Field<Value>,
+    input: Field<Value>,
+    text: Field<Value>,
+}
+
+impl BlockFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| {
+            let field = match key {
+                "type" => return fields.r#type.fill(reader, Reader::optional_string),
+                "id" => &mut fields.id,
+                "tool_use_id" => &mut fields.tool_use_id,
+                "name" => &mut fields.name,
+                "input" => &mut fields.input,
+                "text" => &mut fields.text,
+                _ => return reader.skip(),
+            };
+            field.fill(reader, Reader::optional_value)
+        })?;
+        if present.is_some() && fields.r#type.get().is_none() {
+            return Err(reader.malformed());
+        }
+        Ok(present.map(|()| fields))
+    }
+}
+
+#[derive(Default, Clone, Copy)]
+struct DeltaFields {
+    r#type: Field<Value>,
+    text: Field<Value>,
+    partial_json: Field<Value>,
+    stop_reason: Field<Value>,
+}
+
+impl DeltaFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| {
+            let field = match key {
+                "type" => return fields.r#type.fill(reader, Reader::optional_string),
+                "text" => &mut fields.text,
+                "partial_json" => &mut fields.partial_json,
+                "stop_reason" => &mut fields.stop_reason,
+                _ => return reader.skip(),
+            };
+            field.fill(reader, Reader::optional_value)
+        })?;
+        Ok(present.map(|()| fields))
+    }
+}
+
+/// A whole body without its content blocks.
+#[derive(Default)]
+struct BodyFields {
+    r#type: Field<Value>,
+    content: Field<Value>,
+    stop_reason: Field<Value>,
+    error: Field<Value>,
+}
+
+impl BodyFields {
+    fn read(document: &str) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        let mut reader = Reader::new(document);
+        reader.object(|reader, key| {
+            let field = match key {
+                "type" => return fields.r#type.fill(reader, Reader::optional_string),
+                "content" => &mut fields.content,
+                "stop_reason" => &mut fields.stop_reason,
+                "error" => &mut fields.error,
+                _ => return reader.skip(),
+            };
+            field.fill(reader, Reader::optional_value)
+        })?;
+        reader.end()?;
+        Ok(fields)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +149,11 @@ struct OpenBlock {
 }
 
 /// What a content block says about itself.
-struct Said<'a> {
+struct Said {
     kind: BlockKind,
-    call_id: Text<'a>,
-    name: Text<'a>,
-    text: Text<'a>,
+    call_id: Text,
+    name: Text,
+    text: Text,
 }
 
 /// Reads the documents of one response.
@@ -114,17 +183,18 @@ impl Decoder {
         }
         self.strings.clear();
         let text = document::utf8(data)?;
-        let fields: EventFields<'_> = document::read(text)?;
-        let kind = fields.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default();
+        let fields = EventFields::read(text)?;
+        let kind = self.strings.read(text, fields.r#type.get())?;
+        let kind = self.strings.get(text, kind);
         if !event.name.is_empty() && event.name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
         match kind {
             "content_block_delta" => self.delta(text, &fields, frame, each),
             "content_block_start" => self.start(text, &fields, frame, each),
-            "content_block_stop" => self.stop(&fields, frame, each),
+            "content_block_stop" => self.stop(text, &fields, frame, each),
             "message_delta" => self.message_delta(text, &fields, frame, each),
-            "message_start" => self.message_start(&fields),
+            "message_start" => self.message_start(text, &fields),
             "message_stop" => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
@@ -147,26 +217,27 @@ impl Decoder {
         frame.clear();
         self.strings.clear();
         let text = document::utf8(body)?;
-        let fields: Body<'_> = document::read(text)?;
-        if fields.error.is_some() || fields.r#type.as_ref().map(|word| word.0.as_ref()) == Some("error") {
+        let fields = BodyFields::read(text)?;
+        let kind = self.strings.read(text, fields.r#type.get())?;
+        if fields.error.get().is_some() || self.strings.get(text, kind) == "error" {
             frame.role = FrameRole::Failure;
         }
-        let blocks: Vec<Object<ContentBlock<'_>>> = match fields.content {
-            Some(content) => document::read_part(text, content)?,
-            None => Vec::new(),
-        };
-        let reason = self.strings.read_optional(text, fields.stop_reason)?;
-        let mut all_said = Vec::with_capacity(blocks.len());
-        for block in &blocks {
-            all_said.push((self.new_block()?, self.said(text, block)?));
+        let mut all_said = Vec::new();
+        if let Some(content) = fields.content.get() {
+            Reader::at(text, content).array(|reader| {
+                let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
+                all_said.push((self.new_block()?, self.said(text, &block)?));
+                Ok::<_, DecodeError>(())
+            })?;
         }
+        let reason = self.strings.read(text, fields.stop_reason.get())?;
         for (block, said) in all_said {
             let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
-            self.report(slot, &said, frame, each);
+            self.report(text, slot, &said, frame, each);
         }
         if !reason.is_empty() {
             frame.finishes.push(0);
-            each(Part::Finish { choice: 0, reason: self.strings.get(reason) });
+            each(Part::Finish { choice: 0, reason: self.strings.get(text, reason) });
         }
         each(Part::End);
         Ok(())
@@ -182,55 +253,50 @@ impl Decoder {
         }
     }
 
-    fn message_start(&mut self, fields: &EventFields<'_>) -> Result<(), DecodeError> {
+    fn message_start(&mut self, document: &str, fields: &EventFields) -> Result<(), DecodeError> {
         // Clients pass over a second one, and go on counting blocks where the first message left off.
         if core::mem::replace(&mut self.has_begun, true) {
             return Err(DecodeError::OutOfOrder { what: "a second message_start" });
         }
+        let Some(content) = fields.message.get().and_then(|message| message.content.get()) else { return Ok(()) };
         // Clients take the message as it stands here, with blocks that no event has announced.
-        let content = fields.message.as_ref().and_then(|message| message.content).map(RawValue::get);
-        if content.is_some_and(|content| content.bytes().any(|byte| !matches!(byte, b'[' | b']' | b' ' | b'\t' | b'\r' | b'\n')))
-        {
-            return Err(DecodeError::OutOfOrder { what: "a message_start with content" });
-        }
-        Ok(())
+        Reader::at(document, content).array(|_| Err(DecodeError::OutOfOrder { what: "a message_start with content" }))
     }
 
     fn start(
         &mut self,
         document: &str,
-        fields: &EventFields<'_>,
+        fields: &EventFields,
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        let (Some(index), Some(content_block)) = (fields.index, &fields.content_block) else {
+        let (Some(index), Some(content_block)) = (fields.index.get(), fields.content_block.get()) else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_start without index or content_block" });
         };
         if self.open.iter().any(|open| open.index == index) {
             return Err(DecodeError::OutOfOrder { what: "a content block that is open begins again" });
         }
-        let said = self.said(document, content_block)?;
+        let said = self.said(document, &content_block)?;
         let block = self.new_block()?;
         self.open.push(OpenBlock { index, block, kind: said.kind });
         let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: false };
-        self.report(slot, &said, frame, each);
+        self.report(document, slot, &said, frame, each);
         Ok(())
     }
 
-    fn said<'a>(&mut self, document: &str, block: &ContentBlock<'a>) -> Result<Said<'a>, DecodeError> {
-        let kind = block_kind(&block.r#type.0);
+    fn said(&mut self, document: &str, block: &BlockFields) -> Result<Said, DecodeError> {
+        let kind = self.strings.read(document, block.r#type.get())?;
+        let kind = block_kind(self.strings.get(document, kind));
         let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
         match kind {
-            BlockKind::Text => said.text = self.strings.read_optional(document, block.text)?,
+            BlockKind::Text => said.text = self.strings.read(document, block.text.get())?,
             BlockKind::ToolCall | BlockKind::ServerToolCall => {
-                said.call_id = self.strings.read_optional(document, block.id)?;
-                said.name = self.strings.read_optional(document, block.name)?;
-                said.text = match block.input.map(RawValue::get).filter(|input| !is_empty_input(input)) {
-                    Some(input) => Text::Borrowed(input),
-                    None => Text::EMPTY,
-                };
+                said.call_id = self.strings.read(document, block.id.get())?;
+                said.name = self.strings.read(document, block.name.get())?;
+                let input = block.input.get().map(Text::verbatim).unwrap_or(Text::EMPTY);
+                said.text = if is_empty_input(self.strings.get(document, input)) { Text::EMPTY } else { input };
             }
-            BlockKind::ToolResult => said.call_id = self.strings.read_optional(document, block.tool_use_id)?,
+            BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id.get())?,
             BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => {}
         }
         Ok(said)
@@ -239,57 +305,63 @@ impl Decoder {
     fn delta(
         &mut self,
         document: &str,
-        fields: &EventFields<'_>,
+        fields: &EventFields,
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        let Some((_, open)) = fields.index.and_then(|index| self.open_block(index)) else {
+        let Some((_, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
             return Err(DecodeError::OutOfOrder { what: "a delta of a content block that is not open" });
         };
-        let Some(delta) = &fields.delta else {
+        let Some(delta) = fields.delta.get() else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
         };
-        let literal = match (delta.r#type.as_ref().map(|word| word.0.as_ref()).unwrap_or_default(), open.kind) {
-            ("text_delta", BlockKind::Text) => delta.text,
-            ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
+        let kind = self.strings.read(document, delta.r#type.get())?;
+        let value = match (self.strings.get(document, kind), open.kind) {
+            ("text_delta", BlockKind::Text) => delta.text.get(),
+            ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json.get(),
             ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {
                 return Err(DecodeError::OutOfOrder { what: "a delta of another kind than its content block" });
             }
             _ => None,
         };
-        let text = self.strings.read_optional(document, literal)?;
+        let text = self.strings.read(document, value)?;
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: false };
-        self.report(slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        self.report(document, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
         Ok(())
     }
 
-    fn stop(&mut self, fields: &EventFields<'_>, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
-        let Some((position, open)) = fields.index.and_then(|index| self.open_block(index)) else {
+    fn stop(
+        &mut self,
+        document: &str,
+        fields: &EventFields,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        let Some((position, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
             return Err(DecodeError::OutOfOrder { what: "the end of a content block that is not open" });
         };
         self.open.remove(position);
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: true };
         let nothing = Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
-        self.report(slot, &nothing, frame, each);
+        self.report(document, slot, &nothing, frame, each);
         Ok(())
     }
 
     fn message_delta(
         &mut self,
         document: &str,
-        fields: &EventFields<'_>,
+        fields: &EventFields,
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
         frame.role = FrameRole::Closing;
-        let literal = fields.delta.as_ref().and_then(|delta| delta.stop_reason);
-        let reason = self.strings.read_optional(document, literal)?;
+        let reason = self.strings.read(document, fields.delta.get().and_then(|delta| delta.stop_reason.get()))?;
         if reason.is_empty() {
             return Ok(());
         }
-        self.stop_all(self.strings.get(reason) != "max_tokens", each);
+        self.stop_all(self.strings.get(document, reason) != "max_tokens", each);
         frame.finishes.push(0);
-        each(Part::Finish { choice: 0, reason: self.strings.get(reason) });
+        each(Part::Finish { choice: 0, reason: self.strings.get(document, reason) });
         Ok(())
     }
 
@@ -307,7 +379,7 @@ impl Decoder {
         Ok(block)
     }
 
-    fn report(&self, slot: Slot, said: &Said<'_>, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+    fn report(&self, document: &str, slot: Slot, said: &Said, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
         frame.slots.push(slot);
         each(Part::Piece(Piece {
             block: slot.block,
@@ -315,9 +387,9 @@ impl Decoder {
             kind: slot.kind,
             starts: slot.starts,
             stops: slot.stops,
-            call_id: self.strings.get(said.call_id),
-            name: self.strings.get(said.name),
-            text: self.strings.get(said.text),
+            call_id: self.strings.get(document, said.call_id),
+            name: self.strings.get(document, said.name),
+            text: self.strings.get(document, said.text),
             free_form: false,
         }));
     }

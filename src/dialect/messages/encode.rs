@@ -56,6 +56,8 @@ struct OpenBlock {
 struct Progress {
     open: SmallVec<[OpenBlock; 2]>,
     next_index: u32,
+    /// Its blocks do not leave as they came any more: the client needs indices of our own.
+    renumbers: bool,
     /// It has text, a tool call or a tool result.
     has_content: bool,
     /// Something of it was removed.
@@ -73,7 +75,11 @@ pub struct Encoder {
     message: Option<Progress>,
     /// Chunks of policies that wait for the message to begin, or for a block to end.
     waiting: Vec<Chunk>,
+    /// Blocks whose beginning was seen.
+    begun: u32,
     output_tokens: u64,
+    /// Every index is to be that of the place, see `number_by_place` of the dialects' encoder.
+    numbers_by_place: bool,
     /// The terminator or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -85,6 +91,10 @@ impl Encoder {
     /// An encoder whose own message bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
         Self { identity, ..Self::default() }
+    }
+
+    pub(crate) const fn number_by_place(&mut self) {
+        self.numbers_by_place = true;
     }
 
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
@@ -177,7 +187,10 @@ impl Encoder {
     }
 
     fn start(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+        let in_order = slot.block.0 == self.begun;
+        self.begun = self.begun.saturating_add(1);
         let message = self.message.get_or_insert_default();
+        message.renumbers |= self.numbers_by_place || !in_order || *fate == SlotFate::Remove;
         if *fate == SlotFate::Remove {
             message.lost = true;
             if slot.kind == BlockKind::ToolCall {
@@ -190,19 +203,17 @@ impl Encoder {
         }
         message.has_content |= slot.kind.is_tool_call() || slot.kind == BlockKind::ToolResult;
         let mut edits = Edits::default();
-        // Clients find a block by its place in the list: an index that leaves it would take deltas to another block.
-        let index = message.next_index;
-        message.next_index = index.saturating_add(1);
-        let mut renumbered = false;
+        let mut own_index = message.next_index;
         let mut own_text_is_empty = true;
         with_data(raw, |data| {
             let Ok(document) = core::str::from_utf8(data) else {
                 return;
             };
             let fields = json::members(document);
-            if let Some(own_index) = json::member(&fields, "index").filter(|own| own.parse() != Ok(index)) {
-                edits.replace(json::span(document, own_index), index.to_string());
-                renumbered = true;
+            let index_text = json::member(&fields, "index");
+            own_index = index_text.and_then(|index| index.parse().ok()).unwrap_or(own_index);
+            if let Some(index_text) = index_text.filter(|_| message.renumbers && own_index != message.next_index) {
+                edits.replace(json::span(document, index_text), message.next_index.to_string());
             }
             let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
             let own_text = match slot.kind {
@@ -215,9 +226,18 @@ impl Encoder {
                 edits.replace(json::span(document, own_text), start_value(slot.kind, text));
             }
         });
+        let index = if message.renumbers { message.next_index } else { own_index };
+        message.next_index = index.saturating_add(1);
         let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && fate != &SlotFate::Replace(String::new());
         message.has_content |= has_text;
-        message.open.push(OpenBlock { block: slot.block, kind: slot.kind, index, renumbered, has_text, lost: false });
+        message.open.push(OpenBlock {
+            block: slot.block,
+            kind: slot.kind,
+            index,
+            renumbered: index != own_index,
+            has_text,
+            lost: false,
+        });
         let position = message.open.len().saturating_sub(1);
         self.write_edited(raw, edits, out);
         if let (SlotFate::Replace(text), true) = (fate, own_text_is_empty) {
@@ -232,15 +252,19 @@ impl Encoder {
         let Some(open) = message.open.get_mut(position) else {
             return;
         };
+        if *fate == SlotFate::Keep {
+            let is_text = open.kind == BlockKind::Text;
+            open.has_text |= is_text;
+            message.has_content |= is_text;
+            if !open.renumbered {
+                return self.seam.verbatim(raw, out);
+            }
+        }
         let mut edits = Edits::default();
         match fate {
             SlotFate::Remove => {
                 open.lost = true;
                 return;
-            }
-            SlotFate::Keep if open.kind == BlockKind::Text => {
-                open.has_text = true;
-                message.has_content = true;
             }
             SlotFate::Keep => {}
             SlotFate::Replace(text) => {
@@ -420,6 +444,7 @@ impl Encoder {
         let message = self.message.get_or_insert_default();
         let index = message.next_index;
         message.next_index = index.saturating_add(1);
+        message.renumbers = true;
         message.has_content = true;
         self.write(&Event::ContentBlockStart { index, content_block }, out);
         self.write(&Event::ContentBlockDelta { index, delta }, out);

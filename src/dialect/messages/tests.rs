@@ -237,8 +237,8 @@ fn what_readers_could_take_differently_is_an_error() {
             out_of_order("a content_block_delta without delta"),
         ),
         ("lone surrogate", stream(&[&text_start, &text(0, r"\ud800")]), DecodeError::LoneSurrogate),
-        ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 20 }),
-        ("index in a string", stream(&[r#"{"type":"content_block_stop","index":"0"}"#]), DecodeError::Malformed { at: 39 }),
+        ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 22 }),
+        ("index in a string", stream(&[r#"{"type":"content_block_stop","index":"0"}"#]), DecodeError::Malformed { at: 37 }),
         ("not JSON", stream(&["hello"]), DecodeError::Malformed { at: 0 }),
     ];
     for (case, stream, expected) in cases {
