@@ -298,6 +298,16 @@ impl Encoder {
         }
     }
 
+    /// Gives every block and tool call the index of its place, whatever the upstream's. Official clients find them by
+    /// their place: with other indices, or one that is taken, deltas would join another block than the one that a policy
+    /// decided about.
+    pub const fn number_by_place(&mut self) {
+        match self {
+            Self::Chat(encoder) => encoder.number_by_place(),
+            Self::Messages(encoder) => encoder.number_by_place(),
+        }
+    }
+
     /// Writes one event of the stream, which spans the bytes `raw` and was decoded to `frame`: verbatim if nothing about
     /// it changes, else with the edits that `fates` (one a slot) and the indices and finish reasons as sent demand.
     pub fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {

@@ -158,11 +158,16 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(dialect: Dialect, shape: Shape) -> Self {
+    /// `decides`: whether a policy may decide about blocks, so that the client must read the same blocks as the policy.
+    pub(super) fn new(dialect: Dialect, shape: Shape, decides: bool) -> Self {
+        let mut encoder = Encoder::new(dialect);
+        if decides {
+            encoder.number_by_place();
+        }
         Self {
             dialect,
             shape,
-            encoder: Encoder::new(dialect),
+            encoder,
             current: Document::default(),
             current_number: 0,
             queue: VecDeque::new(),

@@ -130,17 +130,10 @@ impl Pipeline {
 
     /// Polls the hooks that wait; a callout was answered or ran out of time.
     pub(super) fn wake(&mut self, sink: &mut Sink<'_>) {
-        let mut index = 0_usize;
-        while index < self.running.len() {
-            let mut running = self.running.remove(index);
+        for mut running in core::mem::take(&mut self.running) {
             match self.advance(&mut running.hook) {
-                Some(output) => {
-                    self.resume(running.stage, running.matter, output, sink);
-                }
-                None => {
-                    self.running.insert(index, running);
-                    index = index.saturating_add(1);
-                }
+                Some(output) => self.resume(running.stage, running.matter, output, sink),
+                None => self.running.push(running),
             }
         }
     }
@@ -334,7 +327,7 @@ impl Pipeline {
         }
         let changed = block.ends_changed(&fate);
         let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());
-        block.progress = if withheld { Progress::Withheld } else { Progress::Passed };
+        block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
         if fate == BlockFate::Forward {
             if changed {
                 self.shared.conclude(Decision::Rewrite, None);

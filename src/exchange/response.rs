@@ -16,7 +16,7 @@ use crate::dialect::reply::{self, Reply};
 use crate::dialect::{DecodeError, Decoder, Dialect, Frame, Part};
 use crate::event::Severity;
 use crate::limits::Verdict;
-use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
+use crate::policy::{Hook, HookOutput, Interests, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
 
@@ -64,6 +64,10 @@ impl Governed {
     pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
+        if (300..400).contains(&head.status) {
+            // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
+            return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
+        }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
@@ -81,14 +85,16 @@ impl Governed {
                 shared,
                 dialect,
                 "response_content_type",
-                "the provider's response is neither an event stream nor JSON",
+                "the provider's response is neither JSON nor an event stream that was asked for",
             );
         };
+        let decides = |interests: Interests| interests.content || interests.tool_calls;
+        let decides = shared.chain.policies.iter().any(|policy| decides(policy.interests()));
         Opening::Governed(Box::new(Self {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape),
+            outbox: Outbox::new(dialect, shape, decides),
             decoder: Decoder::new(dialect),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
@@ -490,10 +496,14 @@ fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
 }
 
 /// How a response comes, by its content type; where it has none, by what was asked for.
+///
+/// A stream that nobody asked for cannot be read: clients that wait for JSON look for it whatever the content type says,
+/// and what is JSON to them is an event without data here. The other way round nothing is hidden: no line of JSON is an
+/// event's data.
 fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-        Some(Shape::Stream)
+        asked_for_stream.then_some(Shape::Stream)
     } else if media_type.eq_ignore_ascii_case(b"application/json") {
         Some(Shape::Whole)
     } else if media_type.is_empty() {

@@ -83,6 +83,8 @@ pub(super) enum Progress {
 enum Aggregate {
     Content(Rc<ContentBlock>),
     ToolCall(Rc<ToolCallBlock>),
+    /// The policy has decided about it.
+    Concluded,
 }
 
 /// A block as this stage sees it.
@@ -196,6 +198,7 @@ impl Stage {
         let fate = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
+            Aggregate::Concluded => DeltaFate::Drop,
         };
         block.compare(&item.text, &fate);
         match fate {
@@ -231,10 +234,11 @@ impl Stage {
         }
         block.progress = Progress::Completing;
         block.aggregate.finish(complete);
-        Some(match &block.aggregate {
-            Aggregate::Content(content) => self.instance.on_content_complete(Rc::clone(content)),
-            Aggregate::ToolCall(call) => self.instance.on_tool_call_complete(Rc::clone(call)),
-        })
+        match &block.aggregate {
+            Aggregate::Content(content) => Some(self.instance.on_content_complete(Rc::clone(content))),
+            Aggregate::ToolCall(call) => Some(self.instance.on_tool_call_complete(Rc::clone(call))),
+            Aggregate::Concluded => None,
+        }
     }
 }
 
@@ -289,6 +293,12 @@ impl StageBlock {
             (None, BlockFate::Drop) => !self.held.is_empty(),
             _ => true,
         }
+    }
+
+    /// The policy has decided: nobody asks for the block's text any more, and a long answer has many blocks.
+    pub(super) fn conclude(&mut self, progress: Progress) {
+        self.progress = progress;
+        self.aggregate = Aggregate::Concluded;
     }
 
     /// A piece without a message for the policy shares the lot of its block.
@@ -362,6 +372,7 @@ impl Aggregate {
                 call.free_form |= item.free_form;
                 call.truncated |= !append(&mut call.arguments, &item.text, max_text_bytes);
             }
+            Self::Concluded => {}
         }
     }
 
@@ -377,6 +388,7 @@ impl Aggregate {
                     call.complete = complete;
                 }
             }
+            Self::Concluded => {}
         }
     }
 }

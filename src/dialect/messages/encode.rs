@@ -90,6 +90,8 @@ pub struct Encoder {
     /// Blocks whose beginning was seen.
     begun: u32,
     output_tokens: u64,
+    /// Every index is to be that of the place, see `number_by_place` of the dialects' encoder.
+    numbers_by_place: bool,
     /// The terminator or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -101,6 +103,10 @@ impl Encoder {
     /// An encoder whose own message bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
         Self { identity, ..Self::default() }
+    }
+
+    pub(crate) const fn number_by_place(&mut self) {
+        self.numbers_by_place = true;
     }
 
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
@@ -259,7 +265,7 @@ impl Encoder {
         let in_order = slot.block.0 == self.begun;
         self.begun = self.begun.saturating_add(1);
         let message = self.message.get_or_insert_default();
-        message.renumbers |= !in_order || *fate == SlotFate::Remove;
+        message.renumbers |= self.numbers_by_place || !in_order || *fate == SlotFate::Remove;
         if *fate == SlotFate::Remove {
             message.lost = true;
             if slot.kind == BlockKind::ToolCall {
