@@ -40,6 +40,11 @@ impl<T> Default for Field<T> {
 }
 
 impl<T: Copy> Field<T> {
+    /// A member that has been read.
+    pub(crate) const fn of(value: T) -> Self {
+        Self(Some(Some(value)))
+    }
+
     /// Reads the value of the member.
     pub(crate) fn fill<'a, E: From<Malformed>>(
         &mut self,
@@ -155,6 +160,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Skips a string and tells where it stands.
+    pub(crate) fn string(&mut self) -> Result<Value, Malformed> {
+        if self.peek() == Some(b'"') { self.value() } else { Err(self.malformed()) }
+    }
+
+    /// Skips `text`, a part of another document, if it stands here to the byte.
+    pub(crate) fn skip_verbatim(&mut self, text: &str) -> Option<()> {
+        let (here, rest) = self.rest.split_at_checked(text.len())?;
+        // Eight bytes at once: what Wasm has to compare slices with goes byte by byte.
+        let ((here, last_here), (text, last)) = (here.as_chunks::<8>(), text.as_bytes().as_chunks::<8>());
+        let mut pairs = here.iter().zip(text);
+        let same = pairs.all(|(here, text)| u64::from_ne_bytes(*here) == u64::from_ne_bytes(*text));
+        self.rest = rest;
+        (same && last_here.iter().eq(last)).then_some(())
+    }
+
     /// Reads a number that is no fraction, or null.
     pub(crate) fn optional_u32(&mut self) -> Result<Option<u32>, Malformed> {
         if self.take_null()? {
@@ -220,11 +241,13 @@ impl<'a> Reader<'a> {
         Malformed { at: self.position() }
     }
 
+    #[inline]
     const fn position(&self) -> usize {
         self.document.len().saturating_sub(self.rest.len())
     }
 
     /// The next byte that is no white space.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.rest {
@@ -236,6 +259,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `byte`, after white space, if it comes next.
+    #[inline]
     fn take(&mut self, byte: u8) -> bool {
         let comes = self.peek() == Some(byte);
         if comes {
@@ -244,10 +268,12 @@ impl<'a> Reader<'a> {
         comes
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.take(byte) { Ok(()) } else { Err(self.malformed()) }
     }
 
+    #[inline]
     fn take_null(&mut self) -> Result<bool, Malformed> {
         if self.peek() != Some(b'n') {
             return Ok(false);
@@ -354,6 +380,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn skip_key(&mut self) -> Result<(), Malformed> {
         self.expect(b'"')?;
         self.skip_string()?;
@@ -423,14 +450,14 @@ fn skip_plain(mut bytes: &[u8]) -> &[u8] {
 /// on to the bytes above one that is marked rightly: the lowest mark is right.
 const fn special_bytes(bytes: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+    // With this bit turned over, a quote comes right behind the control characters, and nothing else gets there.
+    const TURNED: u64 = u64::from_le_bytes([b'"' ^ b' '; 8]);
+    const AFTER_QUOTE: u64 = u64::from_le_bytes([b' ' + 1; 8]);
     const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
-    let quotes = (bytes ^ QUOTES).wrapping_sub(ONES) & !(bytes ^ QUOTES);
-    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES) & !(bytes ^ BACKSLASHES);
-    let controls = bytes.wrapping_sub(SPACES) & !bytes;
-    (quotes | backslashes | controls) & HIGH_BITS
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    let controls_and_quotes = (bytes ^ TURNED).wrapping_sub(AFTER_QUOTE);
+    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES);
+    (controls_and_quotes | backslashes) & !bytes & HIGH_BITS
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, Strings, Text};
+use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
 use crate::sse;
@@ -137,12 +138,20 @@ struct Said {
     text: Text,
 }
 
+/// What the one string of a delta means: text, or input, of a block of this kind.
+#[derive(Debug, Clone, Copy)]
+struct Meaning {
+    index: u32,
+    kind: BlockKind,
+}
+
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: u32,
     open: SmallVec<[OpenBlock; 2]>,
     strings: Strings,
+    template: Template<Meaning>,
 }
 
 impl Decoder {
@@ -162,6 +171,9 @@ impl Decoder {
         }
         self.strings.clear();
         let text = document::utf8(data)?;
+        if self.is_delta_again(event.name, text, frame, each)? {
+            return Ok(());
+        }
         let fields = EventFields::read(text)?;
         let kind = self.strings.read(text, fields.r#type.get())?;
         let kind = self.strings.get(text, kind);
@@ -228,6 +240,22 @@ impl Decoder {
 
     pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
         self.stop_all(false, each);
+    }
+
+    /// Reads a delta that is like an earlier one but for its string; whether it is one.
+    fn is_delta_again(
+        &mut self,
+        name: &[u8],
+        document: &str,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some((value, meaning)) = self.template.find(document) else { return Ok(false) };
+        let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
+        let Some(open) = open.filter(|_| matches!(name, b"" | b"content_block_delta")) else { return Ok(false) };
+        let text = self.strings.read(document, Some(value))?;
+        self.report_delta(document, open, text, frame, each);
+        Ok(true)
     }
 
     fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(Part<'_>)) {
@@ -298,9 +326,16 @@ impl Decoder {
             _ => None,
         };
         let text = self.strings.read(document, value)?;
+        if let (Some(index), Some(_)) = (fields.index.get(), value) {
+            self.template.learn(document, text, None, Meaning { index, kind: open.kind });
+        }
+        self.report_delta(document, open, text, frame, each);
+        Ok(())
+    }
+
+    fn report_delta(&self, document: &str, open: OpenBlock, text: Text, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: false };
         self.report(document, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
-        Ok(())
     }
 
     fn stop(
