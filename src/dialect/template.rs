@@ -4,7 +4,7 @@
 //! earlier one knows what the later one says, but for the string. So only the string is read, and the rest compared.
 
 use super::document::Text;
-use crate::json::{Reader, Value};
+use crate::json::{self, Value};
 
 /// Most bytes that are worth keeping of a document.
 const MAX_BYTES: usize = 4096;
@@ -51,20 +51,27 @@ impl<M: Copy> Template<M> {
         self.meaning = Some(meaning);
     }
 
-    /// The string of `document` and what it means, if the document is like the one that was kept.
-    pub(super) fn find(&self, document: &str) -> Option<(Value, M)> {
+    /// The string of `document`, as a document of its own, and what it means; `None` if the document is not like the one
+    /// that was kept.
+    pub(super) fn find<'d>(&self, document: &'d [u8]) -> Option<(&'d str, Value, M)> {
         let meaning = self.meaning?;
-        let mut reader = Reader::new(document);
-        reader.skip_verbatim(&self.before)?;
-        let text = reader.string().ok()?;
+        let rest = strip_prefix(document, &self.before)?;
+        let (string, value, mut rest) = json::take_string(rest)?;
         if self.has_padding {
-            reader.skip_verbatim(&self.between)?;
-            reader.string().ok()?;
+            (_, _, rest) = json::take_string(strip_prefix(rest, &self.between)?)?;
         }
-        reader.skip_verbatim(&self.after)?;
-        reader.end().ok()?;
-        Some((text, meaning))
+        strip_prefix(rest, &self.after).filter(|rest| rest.is_empty())?;
+        Some((string, value, meaning))
     }
+}
+
+/// What follows `prefix` in `bytes`. Compares sixteen bytes at once; what Wasm has to compare slices with goes byte by byte.
+fn strip_prefix<'b>(bytes: &'b [u8], prefix: &str) -> Option<&'b [u8]> {
+    let (head, rest) = bytes.split_at_checked(prefix.len())?;
+    let ((head, last_of_head), (prefix, last_of_prefix)) = (head.as_chunks::<16>(), prefix.as_bytes().as_chunks::<16>());
+    let mut pairs = head.iter().zip(prefix);
+    let is_same = pairs.all(|(head, prefix)| u128::from_ne_bytes(*head) == u128::from_ne_bytes(*prefix));
+    (is_same && last_of_head.iter().eq(last_of_prefix)).then_some(rest)
 }
 
 #[cfg(test)]
@@ -75,14 +82,17 @@ mod tests {
     fn a_document_is_known_again_by_all_but_its_strings() {
         let document = r#"{"a":"old","b":["é"],"c":"xyz"} "#;
         let mut template = Template::default();
-        assert!(template.find(document).is_none());
+        let found = |template: &Template<i32>, document: &str| {
+            template.find(document.as_bytes()).map(|(string, value, meaning)| {
+                assert_eq!((value.start, value.end), (0, string.len()));
+                (string.to_owned(), meaning)
+            })
+        };
+        assert_eq!(found(&template, document), None);
         let text = Text::Verbatim { start: 6, end: 9 };
         let start = document.find(r#""xyz""#).unwrap();
-        let padding = Value { start, end: start + 5, form: crate::json::Form::PlainString };
+        let padding = Value { start, end: start + 5, form: json::Form::PlainString };
         template.learn(document, text, Some(padding), 7);
-        let found = |template: &Template<i32>, document: &str| {
-            template.find(document).map(|(text, meaning)| (document[text.start..text.end].to_owned(), meaning))
-        };
         for (string, other) in
             [(r#""old""#, r#""""#), (r#""""#, r#""p""#), (r#""\"\u00e9\\""#, r#""\n""#), (r#""é, quite long""#, r#""""#)]
         {
@@ -105,6 +115,8 @@ mod tests {
         for end in (0..document.len() - 1).filter(|end| document.is_char_boundary(*end)) {
             assert_eq!(found(&template, &document[..end]), None);
         }
+        let invalid: Vec<u8> = document.bytes().map(|byte| if byte == b'x' { 0xff } else { byte }).collect();
+        assert!(template.find(&invalid).is_none(), "not UTF-8");
         template.learn(document, text, None, 8);
         assert_eq!(found(&template, &document.replace("old", "new")), Some((r#""new""#.to_owned(), 8)));
         assert_eq!(found(&template, &document.replace("xyz", "xy")), None);

@@ -160,22 +160,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips a string and tells where it stands.
-    pub(crate) fn string(&mut self) -> Result<Value, Malformed> {
-        if self.peek() == Some(b'"') { self.value() } else { Err(self.malformed()) }
-    }
-
-    /// Skips `text`, a part of another document, if it stands here to the byte.
-    pub(crate) fn skip_verbatim(&mut self, text: &str) -> Option<()> {
-        let (here, rest) = self.rest.split_at_checked(text.len())?;
-        // Eight bytes at once: what Wasm has to compare slices with goes byte by byte.
-        let ((here, last_here), (text, last)) = (here.as_chunks::<8>(), text.as_bytes().as_chunks::<8>());
-        let mut pairs = here.iter().zip(text);
-        let same = pairs.all(|(here, text)| u64::from_ne_bytes(*here) == u64::from_ne_bytes(*text));
-        self.rest = rest;
-        (same && last_here.iter().eq(last)).then_some(())
-    }
-
     /// Reads a number that is no fraction, or null.
     pub(crate) fn optional_u32(&mut self) -> Result<Option<u32>, Malformed> {
         if self.take_null()? {
@@ -327,19 +311,15 @@ impl<'a> Reader<'a> {
 
     /// Skips the rest of a string whose opening quote was read.
     fn skip_string(&mut self) -> Result<Form, Malformed> {
-        let mut form = Form::PlainString;
-        loop {
-            self.rest = skip_plain(self.rest);
-            match self.rest {
-                [b'"', rest @ ..] => {
-                    self.rest = rest;
-                    return Ok(form);
-                }
-                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => self.rest = rest,
-                [b'\\', b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => self.rest = rest,
-                _ => return Err(self.malformed()),
+        match skip_string(self.rest) {
+            Ok((form, rest)) => {
+                self.rest = rest;
+                Ok(form)
             }
-            form = Form::EscapedString;
+            Err(wrong) => {
+                self.rest = wrong;
+                Err(self.malformed())
+            }
         }
     }
 
@@ -424,6 +404,29 @@ impl Nesting {
 
     const fn innermost(&self) -> Option<bool> {
         if self.depth == 0 { None } else { Some(self.innermost & 1 == 1) }
+    }
+}
+
+/// Takes a string from the front of `bytes`: as a document of its own, and what follows it.
+pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
+    let (form, rest) = skip_string(bytes.strip_prefix(b"\"")?).ok()?;
+    let string = bytes.get(..bytes.len().saturating_sub(rest.len()))?;
+    let string = core::str::from_utf8(string).ok()?;
+    Some((string, Value { start: 0, end: string.len(), form }, rest))
+}
+
+/// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.
+fn skip_string(mut bytes: &[u8]) -> Result<(Form, &[u8]), &[u8]> {
+    let mut form = Form::PlainString;
+    loop {
+        bytes = skip_plain(bytes);
+        bytes = match bytes {
+            [b'"', rest @ ..] => return Ok((form, rest)),
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => rest,
+            [b'\\', b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => rest,
+            wrong => return Err(wrong),
+        };
+        form = Form::EscapedString;
     }
 }
 

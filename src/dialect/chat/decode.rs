@@ -206,11 +206,18 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        let text = document::utf8(bytes)?;
         self.strings.clear();
         let mut findings = Findings::new();
         let blocks_before = self.blocks;
-        let is_failure = self.find(text, whole, &mut findings).inspect_err(|_| {
+        let known = if whole { None } else { self.template.find(bytes) };
+        let (text, found) = match known {
+            Some((string, value, meaning)) => (string, self.find_again(string, value, meaning, &mut findings)),
+            None => {
+                let text = document::utf8(bytes)?;
+                (text, self.find(text, whole, &mut findings))
+            }
+        };
+        let is_failure = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
             self.blocks = blocks_before;
@@ -247,9 +254,6 @@ impl Decoder {
 
     /// What a chunk or a whole body holds; whether it reports an error.
     fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<bool, DecodeError> {
-        if !whole && let Some((value, meaning)) = self.template.find(document) {
-            return self.find_again(document, value, meaning, findings);
-        }
         let message_key = if whole { "message" } else { "delta" };
         let (mut choices, mut error, mut padding) = (Field::default(), Field::default(), None);
         let mut meaning = None;
@@ -281,19 +285,13 @@ impl Decoder {
         Ok(is_failure)
     }
 
-    /// What a chunk holds that is like an earlier one but for the string `value`.
-    fn find_again(
-        &mut self,
-        document: &str,
-        value: Value,
-        meaning: Meaning,
-        findings: &mut Findings,
-    ) -> Result<bool, DecodeError> {
+    /// What a chunk holds that is like an earlier one but for `string`.
+    fn find_again(&mut self, string: &str, value: Value, meaning: Meaning, findings: &mut Findings) -> Result<bool, DecodeError> {
         match meaning {
-            Meaning::Text { choice, kind } => self.choice(document, false, choice, findings)?.text(kind, Some(value))?,
+            Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
             Meaning::Arguments { choice, key, free_form } => {
                 let tool = ToolFields { name: Field::default(), arguments: Field::of(value) };
-                self.choice(document, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
+                self.choice(string, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
             }
         }
         Ok(false)

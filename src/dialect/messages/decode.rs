@@ -170,10 +170,10 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
-        let text = document::utf8(data)?;
-        if self.is_delta_again(event.name, text, frame, each)? {
+        if self.is_delta_again(event.name, data, frame, each)? {
             return Ok(());
         }
+        let text = document::utf8(data)?;
         let fields = EventFields::read(text)?;
         let kind = self.strings.read(text, fields.r#type.get())?;
         let kind = self.strings.get(text, kind);
@@ -246,15 +246,15 @@ impl Decoder {
     fn is_delta_again(
         &mut self,
         name: &[u8],
-        document: &str,
+        data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<bool, DecodeError> {
-        let Some((value, meaning)) = self.template.find(document) else { return Ok(false) };
+        let Some((string, value, meaning)) = self.template.find(data) else { return Ok(false) };
         let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
         let Some(open) = open.filter(|_| matches!(name, b"" | b"content_block_delta")) else { return Ok(false) };
-        let text = self.strings.read(document, Some(value))?;
-        self.report_delta(document, open, text, frame, each);
+        let text = self.strings.read(string, Some(value))?;
+        self.report_delta(string, open, text, frame, each);
         Ok(true)
     }
 
