@@ -115,8 +115,10 @@ impl Parser {
     }
 
     fn discard_done(&mut self) {
-        self.joined.clear();
-        self.joined.shrink_to(KEPT_CAPACITY);
+        if !self.joined.is_empty() {
+            self.joined.clear();
+            self.joined.shrink_to(KEPT_CAPACITY);
+        }
         if core::mem::take(&mut self.tail_is_done) {
             self.tail.clear();
             self.tail.shrink_to(KEPT_CAPACITY);
@@ -134,11 +136,12 @@ impl Parser {
         let mut name: &[u8] = &[];
         let mut data = None;
         loop {
-            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
-            unread = rest.strip_prefix(b"\n")?;
-            if line.is_empty() {
+            if let [b'\n', rest @ ..] = unread {
+                unread = rest;
                 break;
             }
+            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
+            unread = rest.strip_prefix(b"\n")?;
             if let Some(value) = field_value(line, b"data") {
                 if data.replace(value).is_some() {
                     return None;

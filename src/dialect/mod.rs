@@ -11,6 +11,7 @@ mod framing;
 mod messages;
 pub mod reply;
 pub mod request;
+mod template;
 
 #[cfg(test)]
 mod corpus_tests;
