@@ -166,19 +166,25 @@ fn a_redirect_round_the_proxy_is_refused() {
 }
 
 #[test]
-fn a_message_that_begins_with_content_is_refused() {
-    let hidden = json!([{"type": "tool_use", "id": "t", "name": "rm", "input": {"path": "/srv"}}]);
-    let outcome = judged(MESSAGES, &[vec![begin(hidden)], end().to_vec()].concat());
-    legality::assert_stream(MESSAGES, &outcome.client);
-    assert!(!outcome.text().contains("rm"), "{}", outcome.text());
+fn calls_that_a_message_begins_with_are_judged() {
+    let calls = json!([{"type": "tool_use", "id": "t", "name": "rm", "input": {"path": "/srv"}}]);
+    let events = [vec![begin(calls)], end().to_vec()].concat();
+    let passed = judged(MESSAGES, &events);
+    assert_eq!(questions(&passed), [("rm".to_owned(), r#"{"path":"/srv"}"#.to_owned())]);
+    assert_eq!(passed.client, stream(MESSAGES, &events));
+    let script = Script::events(MESSAGES, document(json!([{"use": "ask_judge"}])), &stream(MESSAGES, &events))
+        .judged(JudgeRule::new("", JudgeReply::Verdict(1.0)));
+    let refused = play(&script);
+    legality::assert_stream(MESSAGES, &refused.client);
+    assert!(!refused.text().contains("/srv"), "{}", refused.text());
 }
 
 #[test]
-fn a_second_message_in_a_stream_is_refused() {
+fn what_is_judged_of_a_second_message_is_what_clients_read() {
     let first = [begin(json!([])), tool_start(0, "bash"), stop(0)];
     let second = [begin(json!([])), tool_start(0, "echo"), input(0, r#"{"command":"rm"}"#), stop(0)];
     let outcome = judged(MESSAGES, &[first.to_vec(), second.to_vec(), end().to_vec()].concat());
-    assert!(!outcome.text().contains("rm"), "{}", outcome.text());
+    assert_eq!(calls_by_place(&outcome.client), questions(&outcome), "{}", outcome.text());
 }
 
 #[test]

@@ -120,6 +120,8 @@ pub enum FrameRole {
     /// It has slots or a finish reason, or is something of the stream that must keep its place (usage, `message_start`).
     #[default]
     Content,
+    /// The beginning of a message (`message_start`) that brings blocks with it: they are its slots.
+    Opening,
     /// It may leave at any time and overtake what is held: comments, `ping`.
     Free,
     /// All blocks of the message have come (`message_delta`): nothing that is held will be joined by more tool calls.

@@ -100,7 +100,7 @@ impl Entry {
     fn belongs_to_end(&self) -> bool {
         match &self.content {
             Content::Document { document, .. } => match document.frame.role {
-                FrameRole::Free => false,
+                FrameRole::Free | FrameRole::Opening => false,
                 FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
                 FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
             },
@@ -158,16 +158,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// `decides`: whether a policy may decide about blocks, so that the client must read the same blocks as the policy.
-    pub(super) fn new(dialect: Dialect, shape: Shape, decides: bool) -> Self {
-        let mut encoder = Encoder::new(dialect);
-        if decides {
-            encoder.number_by_place();
-        }
+    pub(super) fn new(dialect: Dialect, shape: Shape) -> Self {
         Self {
             dialect,
             shape,
-            encoder,
+            encoder: Encoder::new(dialect),
             current: Document::default(),
             current_number: 0,
             queue: VecDeque::new(),
@@ -466,6 +461,11 @@ impl Outbox {
             Content::Document { document, .. } => document.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
             Content::Chunk(_) => false,
         })
+    }
+
+    /// A policy decides about blocks: the client must read the same blocks as the policy.
+    pub(super) const fn number_by_place(&mut self) {
+        self.encoder.number_by_place();
     }
 
     /// A tool call for the client begins.

@@ -192,7 +192,11 @@ impl Pipeline {
         for index in first..self.stages.len() {
             let Some(stage) = self.stages.get_mut(index) else { break };
             let before = item.before;
+            let is_call = item.kind.is_tool_call();
             let passage = stage.take(item);
+            if is_call && !matches!(passage, Passage::On(_)) {
+                sink.outbox.number_by_place();
+            }
             self.drain_outgoing(before, sink);
             match passage {
                 Passage::On(passed) => {

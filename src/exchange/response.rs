@@ -16,7 +16,7 @@ use crate::dialect::reply::{self, Reply};
 use crate::dialect::{DecodeError, Decoder, Dialect, Frame, Part};
 use crate::event::Severity;
 use crate::limits::Verdict;
-use crate::policy::{Hook, HookOutput, Interests, ResponseAction, Shared, StreamAction};
+use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
 
@@ -88,13 +88,11 @@ impl Governed {
                 "the provider's response is neither JSON nor an event stream that was asked for",
             );
         };
-        let decides = |interests: Interests| interests.content || interests.tool_calls;
-        let decides = shared.chain.policies.iter().any(|policy| decides(policy.interests()));
         Opening::Governed(Box::new(Self {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape, decides),
+            outbox: Outbox::new(dialect, shape),
             decoder: Decoder::new(dialect),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },

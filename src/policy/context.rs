@@ -85,11 +85,15 @@ impl Shared {
         self.effects.with(|effects| effects.push_back(effect));
     }
 
+    /// Of equal conclusions the first that gives a reason code counts.
     pub(crate) fn conclude(&self, decision: Decision, reason_code: Option<&str>) {
-        if decision > self.decision.get() {
-            self.decision.set(decision);
-            self.reason_code.with(|code| *code = reason_code.map(str::to_owned));
-        }
+        let known = self.decision.get();
+        self.decision.set(known.max(decision));
+        self.reason_code.with(|code| {
+            if decision > known || (decision == known && code.is_none()) {
+                *code = reason_code.map(str::to_owned);
+            }
+        });
     }
 
     /// Counts a failure, and tells of it.

@@ -213,7 +213,7 @@ impl Encoder {
                 return self.seam.verbatim(raw, out);
             }
             FrameRole::Failure => self.terminated = true,
-            FrameRole::Content | FrameRole::Closing => {}
+            FrameRole::Content | FrameRole::Opening | FrameRole::Closing => {}
         }
         if self.passes_as_it_is(frame, fates) {
             for slot in &frame.slots {

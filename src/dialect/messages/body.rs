@@ -6,7 +6,7 @@ use super::encode::{Encoder, start_value};
 use super::output::ContentBlock;
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, Insertion, Slot, SlotFate};
+use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotFate};
 use crate::json::{self, Edits};
 
 impl Encoder {
@@ -15,27 +15,37 @@ impl Encoder {
         let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
-        let fields = json::members(document);
-        let Some(content) = json::member(&fields, "content") else {
-            return out.extend_from_slice(raw);
-        };
-        let mut writer = ContentWriter::default();
-        let elements = json::elements(content);
-        for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
-            writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
-            writer.element(element, slot, fates.get(position).unwrap_or(&SlotFate::Keep));
-        }
-        writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
-        if writer.lost && !writer.has_content {
-            writer.text(WITHHELD);
-        }
         let mut edits = Edits::default();
-        edits.replace(json::span(document, content), format!("[{}]", writer.elements.join(",")));
-        let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
-        if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
-            edits.replace(json::span(document, reason), r#""end_turn""#);
-        }
+        edit_message(document, document, frame, fates, insertions, &mut edits);
         edits.apply(raw, out);
+    }
+}
+
+/// Edits the content and the stop reason of `message`, an object within `document`.
+pub(super) fn edit_message(
+    document: &str,
+    message: &str,
+    frame: &Frame,
+    fates: &[SlotFate],
+    insertions: &[Insertion],
+    edits: &mut Edits,
+) {
+    let fields = json::members(message);
+    let Some(content) = json::member(&fields, "content") else { return };
+    let mut writer = ContentWriter::default();
+    let elements = json::elements(content);
+    for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
+        writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
+        writer.element(element, slot, fates.get(position).unwrap_or(&SlotFate::Keep));
+    }
+    writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
+    if writer.lost && !writer.has_content && frame.role != FrameRole::Opening {
+        writer.text(WITHHELD);
+    }
+    edits.replace(json::span(document, content), format!("[{}]", writer.elements.join(",")));
+    let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
+    if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
+        edits.replace(json::span(document, reason), r#""end_turn""#);
     }
 }
 

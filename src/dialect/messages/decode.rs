@@ -169,8 +169,6 @@ struct Meaning {
 pub struct Decoder {
     blocks: u32,
     open: SmallVec<[OpenBlock; 2]>,
-    /// A `message_start` came.
-    has_begun: bool,
     strings: Strings,
     template: Template<Meaning>,
 }
@@ -206,7 +204,7 @@ impl Decoder {
             "content_block_start" => self.start(text, &fields, frame, each),
             "content_block_stop" => self.stop(text, &fields, frame, each),
             "message_delta" => self.message_delta(text, &fields, frame, each),
-            "message_start" => self.message_start(text, &fields),
+            "message_start" => self.message_start(text, &fields, frame, each),
             "message_stop" => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
@@ -234,14 +232,7 @@ impl Decoder {
         if fields.error.get().is_some() || self.strings.get(text, kind) == "error" {
             frame.role = FrameRole::Failure;
         }
-        let mut all_said = Vec::new();
-        if let Some(content) = fields.content.get() {
-            Reader::at(text, content).array(|reader| {
-                let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
-                all_said.push((self.new_block()?, self.said(text, &block)?));
-                Ok::<_, DecodeError>(())
-            })?;
-        }
+        let all_said = self.said_in(text, fields.content.get())?;
         let reason = self.strings.read(text, fields.stop_reason.get())?;
         for (block, said) in all_said {
             let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
@@ -281,14 +272,39 @@ impl Decoder {
         }
     }
 
-    fn message_start(&mut self, document: &str, fields: &EventFields) -> Result<(), DecodeError> {
-        // Clients pass over a second one, and go on counting blocks where the first message left off.
-        if core::mem::replace(&mut self.has_begun, true) {
-            return Err(DecodeError::OutOfOrder { what: "a second message_start" });
+    /// Clients take the message as it stands here, with blocks that no other event announces.
+    fn message_start(
+        &mut self,
+        document: &str,
+        fields: &EventFields,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        let content = fields.message.get().and_then(|message| message.content.get());
+        let all_said = self.said_in(document, content)?;
+        // Another message in the same stream: what was open of the first stays cut off.
+        self.stop_all(false, each);
+        if !all_said.is_empty() {
+            frame.role = FrameRole::Opening;
         }
-        let Some(content) = fields.message.get().and_then(|message| message.content.get()) else { return Ok(()) };
-        // Clients take the message as it stands here, with blocks that no event has announced.
-        Reader::at(document, content).array(|_| Err(DecodeError::OutOfOrder { what: "a message_start with content" }))
+        for (block, said) in all_said {
+            let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
+            self.report(document, slot, &said, frame, each);
+        }
+        Ok(())
+    }
+
+    /// What the blocks in `content`, an array, say about themselves.
+    fn said_in(&mut self, document: &str, content: Option<Value>) -> Result<Vec<(BlockId, Said)>, DecodeError> {
+        let mut all_said = Vec::new();
+        if let Some(content) = content {
+            Reader::at(document, content).array(|reader| {
+                let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
+                all_said.push((self.new_block()?, self.said(document, &block)?));
+                Ok::<_, DecodeError>(())
+            })?;
+        }
+        Ok(all_said)
     }
 
     fn start(

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::body::edit_message;
 use super::is_empty_input;
 use super::output::{ContentBlock, Delta, Event, Failure, FinalUsage, Identity, Message, MessageDelta};
 use crate::block::{BlockId, BlockKind, Chunk};
@@ -55,6 +56,7 @@ struct OpenBlock {
 #[derive(Debug, Default)]
 struct Progress {
     open: SmallVec<[OpenBlock; 2]>,
+    /// The place that its next block has in the client's list.
     next_index: u32,
     /// Its blocks do not leave as they came any more: the client needs indices of our own.
     renumbers: bool,
@@ -125,6 +127,7 @@ impl Encoder {
                 self.seam.verbatim(raw, out);
                 self.terminated = true;
             }
+            FrameRole::Opening => self.opening(raw, frame, fates, out),
             FrameRole::Content => match frame.slots.first() {
                 None => self.bare_event(raw, out),
                 Some(slot) => self.slot(raw, slot, fates.first().unwrap_or(&SlotFate::Keep), out),
@@ -200,6 +203,43 @@ impl Encoder {
     /// An event without slots: the beginning of a message, or something unknown.
     fn bare_event(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         self.seam.verbatim(raw, out);
+        if self.begin_message(raw) {
+            self.release_waiting(out);
+        }
+    }
+
+    /// The beginning of a message that brings blocks with it.
+    fn opening(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        let mut edits = Edits::default();
+        if fates.iter().any(|fate| *fate != SlotFate::Keep) {
+            with_data(raw, |data| {
+                let document = core::str::from_utf8(data).unwrap_or_default();
+                if let Some(message) = json::member(&json::members(document), "message") {
+                    edit_message(document, message, frame, fates, &[], &mut edits);
+                }
+            });
+        }
+        self.write_edited(raw, edits, out);
+        self.begin_message(raw);
+        let message = self.message.get_or_insert_default();
+        for (slot, fate) in frame.slots.iter().zip(fates) {
+            self.begun = self.begun.saturating_add(1);
+            let calls = if *fate == SlotFate::Remove {
+                message.lost = true;
+                message.renumbers = true;
+                &mut message.calls_removed
+            } else {
+                message.next_index = message.next_index.saturating_add(1);
+                message.has_content |= slot.kind != BlockKind::Other;
+                &mut message.calls_sent
+            };
+            *calls = calls.saturating_add(u32::from(slot.kind == BlockKind::ToolCall));
+        }
+        self.release_waiting(out);
+    }
+
+    /// Whether the event begins a message; if so, its identity is taken.
+    fn begin_message(&mut self, raw: &[u8]) -> bool {
         let mut begins = false;
         with_data(raw, |data| {
             let Ok(passing) = serde_json::from_slice::<Passing<'_>>(data) else {
@@ -216,10 +256,12 @@ impl Encoder {
             self.output_tokens = message.usage.and_then(|usage| usage.output_tokens).unwrap_or(0);
         });
         if begins {
-            self.message = Some(Progress::default());
+            // Clients pass over a second beginning, and go on counting blocks where the first message left off.
+            let next_index = self.message.as_ref().map_or(0, |message| message.next_index);
+            self.message = Some(Progress { next_index, ..Progress::default() });
             self.terminated = false;
-            self.release_waiting(out);
         }
+        begins
     }
 
     fn message_delta(&mut self, raw: &[u8], frame: &Frame, out: &mut Vec<u8>) {
@@ -302,7 +344,7 @@ impl Encoder {
             }
         });
         let index = if message.renumbers { message.next_index } else { own_index };
-        message.next_index = index.saturating_add(1);
+        message.next_index = message.next_index.saturating_add(1);
         let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && fate != &SlotFate::Replace(String::new());
         message.has_content |= has_text;
         message.open.push(OpenBlock {
