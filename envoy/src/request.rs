@@ -117,6 +117,9 @@ impl Stream {
 
     /// Feeds the whole body, or as much of it as is too long.
     fn read_request(&mut self, size: usize, now: Timestamp) -> Action {
+        if !self.kept.may_grow(size) {
+            return self.answer_failure("worker_memory", "The proxy is busy with too many long requests; try again later.");
+        }
         let body = host::body(BufferType::HttpRequestBody, 0, size);
         let progress = self.exchange.handle_request_body(&body, true, now);
         self.decide_request(progress, now)
