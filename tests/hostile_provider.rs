@@ -242,3 +242,17 @@ fn objects_that_come_as_lists_are_refused() {
         assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{body}");
     }
 }
+
+#[test]
+fn ids_without_end_are_refused() {
+    for (dialect, begin) in [(CHAT, Vec::new()), (MESSAGES, vec![begin(json!([]))])] {
+        let long = "x".repeat(400_000);
+        let calls = (0..3).flat_map(|index| match dialect {
+            CHAT => vec![call_chunk(index, Some(&format!("{index}{long}")), Some("f"), "{}")],
+            _ => vec![tool_start(index, &long), stop(index)],
+        });
+        let events = begin.into_iter().chain(calls).collect::<Vec<_>>();
+        let script = Script::events(dialect, document(json!([{"use": "no_op"}])), &stream(dialect, &events));
+        assert_eq!(play(&script).enforcement()["reason_code"], "RESPONSE_MALFORMED", "{dialect}");
+    }
+}

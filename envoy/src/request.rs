@@ -35,8 +35,9 @@ pub(crate) enum RequestState {
 #[derive(Debug)]
 pub(crate) struct Held {
     head: Head,
-    /// How much of the body the engine has; the proxy has the same.
-    read: usize,
+    /// How much of the body the proxy holds. The engine gets it all at once, at the end: until then it would only take up
+    /// the memory of a worker, which slow clients together could exhaust.
+    size: usize,
 }
 
 /// The head of a held request.
@@ -98,10 +99,11 @@ impl Stream {
             proxy::prove_head_hold();
             held.head = Head::Held;
         }
-        let new = host::body(BufferType::HttpRequestBody, held.read, size);
-        held.read = size;
-        let progress = self.exchange.handle_request_body(&new, end, now);
-        self.decide_request(progress, now)
+        held.size = size;
+        if !end && size <= self.plugin.chain.limits.max_request_bytes {
+            return Action::Pause;
+        }
+        self.read_request(size, now)
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
@@ -109,10 +111,17 @@ impl Stream {
         if self.over {
             return Action::Pause;
         }
-        if matches!(self.request, RequestState::Passing) {
-            return Action::Continue;
+        let RequestState::Held(held) = &self.request else { return Action::Continue };
+        self.read_request(held.size, now)
+    }
+
+    /// Feeds the whole body, or as much of it as is too long.
+    fn read_request(&mut self, size: usize, now: Timestamp) -> Action {
+        if !self.kept.may_grow(size) {
+            return self.answer_failure("worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
-        let progress = self.exchange.handle_request_body(&[], true, now);
+        let body = host::body(BufferType::HttpRequestBody, 0, size);
+        let progress = self.exchange.handle_request_body(&body, true, now);
         self.decide_request(progress, now)
     }
 
@@ -161,7 +170,7 @@ impl Stream {
         } else {
             Head::Left
         };
-        self.request = RequestState::Held(Held { head, read: 0 });
+        self.request = RequestState::Held(Held { head, size: 0 });
         if head != Head::Left {
             return Action::Pause;
         }
@@ -194,13 +203,13 @@ impl Stream {
 
     fn send_body(&mut self, body: &[u8]) -> Action {
         let RequestState::Held(held) = &self.request else { return Action::Continue };
-        if body.len() > held.read.max(ALWAYS_FITS) {
+        if body.len() > held.size.max(ALWAYS_FITS) {
             return self.answer_failure(
                 "rewritten_request_too_large",
                 "a policy made a request longer than the proxy is known to buffer",
             );
         }
-        host::replace_body(BufferType::HttpRequestBody, held.read, body);
+        host::replace_body(BufferType::HttpRequestBody, held.size, body);
         if held.head != Head::Left {
             host::set_header(MapType::HttpRequestHeaders, "content-length", &body.len().to_string());
         }

@@ -142,6 +142,10 @@ impl Stream {
             Flow::Flowing => 0,
             Flow::Paused { ballast, .. } => ballast,
         };
+        if !self.kept.may_grow(size.saturating_sub(read)) {
+            return self
+                .break_off("worker_memory", "a worker keeps as much of undecided bodies as it may: a response is broken off");
+        }
         open.ended = end;
         let mut out = core::mem::take(&mut open.unsent);
         let new = host::body(BufferType::HttpResponseBody, read, size);

@@ -15,7 +15,7 @@ use weir::time::Timestamp;
 use crate::callouts::Callouts;
 use crate::host;
 use crate::plugin::Plugin;
-use crate::proxy;
+use crate::proxy::{self, Kept};
 use crate::request::RequestState;
 use crate::response::ResponseState;
 
@@ -32,6 +32,7 @@ pub(crate) struct Stream {
     pub(crate) over: bool,
     /// The root's tick looks after it.
     is_looked_after: bool,
+    pub(crate) kept: Kept,
 }
 
 impl Stream {
@@ -52,6 +53,7 @@ impl Stream {
             callouts: Callouts::default(),
             request: RequestState::default(),
             response: ResponseState::default(),
+            kept: Kept::default(),
             over: false,
             is_looked_after: false,
         }
@@ -130,9 +132,14 @@ impl Stream {
             let mut out = Vec::new();
             let resumed = self.exchange.handle_tick(now, &mut out);
             self.resume(resumed, out, now);
+            self.note_kept();
         }
         self.is_looked_after = self.is_waiting();
         self.is_looked_after
+    }
+
+    fn note_kept(&mut self) {
+        self.kept.set(if self.over { 0 } else { self.exchange.kept_bytes() });
     }
 
     fn is_waiting(&self) -> bool {
@@ -201,6 +208,7 @@ impl StreamContext {
         let Some(stream) = &self.stream else { return otherwise };
         let Ok(mut borrowed) = stream.try_borrow_mut() else { return otherwise };
         let result = hook(&mut borrowed, host::now());
+        borrowed.note_kept();
         if borrowed.is_waiting() && !borrowed.is_looked_after {
             let plugin = Rc::clone(&borrowed.plugin);
             if let Ok(mut waiting) = plugin.waiting.try_borrow_mut() {

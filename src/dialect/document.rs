@@ -1,6 +1,6 @@
 //! Reading documents: what both dialects share.
 
-use super::DecodeError;
+use super::{DecodeError, MAX_NAME_BYTES};
 use crate::json::{self, Form, Malformed, StringError, Value};
 
 /// Capacity that the buffer for unescaped strings keeps between documents.
@@ -80,5 +80,17 @@ impl Strings {
             Text::Unescaped { start, end } => self.unescaped.get(start..end),
         }
         .unwrap_or_default()
+    }
+}
+
+/// The bytes of a response's ids and names so far.
+#[derive(Debug, Default)]
+pub(super) struct NameBytes(usize);
+
+impl NameBytes {
+    /// Counts one more, if it may be kept.
+    pub(super) fn add(&mut self, name: &str) -> Result<(), DecodeError> {
+        self.0 = self.0.saturating_add(name.len());
+        if self.0 <= MAX_NAME_BYTES { Ok(()) } else { Err(DecodeError::NamesTooLong) }
     }
 }

@@ -195,6 +195,8 @@ pub enum DecodeError {
     },
     /// More blocks or choices than [`MAX_BLOCKS`].
     TooManyBlocks,
+    /// More than [`MAX_NAME_BYTES`] of ids and names.
+    NamesTooLong,
 }
 
 impl fmt::Display for DecodeError {
@@ -205,6 +207,7 @@ impl fmt::Display for DecodeError {
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+            Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
 }
@@ -213,6 +216,9 @@ impl core::error::Error for DecodeError {}
 
 /// Most blocks and most choices that one response may have. Real answers have fewer than 200 of either.
 pub const MAX_BLOCKS: usize = 4096;
+
+/// Most bytes of all ids and names of the tool calls of one response: they are kept until its end.
+pub const MAX_NAME_BYTES: usize = 1024 * 1024;
 
 /// Reads the documents of one response.
 #[derive(Debug)]

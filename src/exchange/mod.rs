@@ -374,6 +374,16 @@ impl Exchange {
         }
     }
 
+    /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
+    pub fn kept_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Reading(reading) => reading.kept_bytes(),
+            Phase::Asking(_) => self.shared.request().body.len(),
+            Phase::Governed(governed) => governed.kept_bytes(),
+            _ => 0,
+        }
+    }
+
     /// What the chain concluded so far.
     pub fn decision(&self) -> Decision {
         self.shared.decision.get()

@@ -36,6 +36,12 @@ pub(super) struct Reading {
     body: Vec<u8>,
 }
 
+impl Reading {
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
 /// A request whose hooks run.
 pub(super) struct Asking {
     dialect: Dialect,

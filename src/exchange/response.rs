@@ -124,6 +124,10 @@ impl Governed {
         self.outbox.max_release_bytes().saturating_add(self.backlog.len())
     }
 
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.backlog.len().saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
+    }
+
     /// Takes bytes of the body in.
     pub(super) fn feed(
         &mut self,

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Strings, Text};
+use crate::dialect::document::{self, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
@@ -156,6 +156,7 @@ enum Meaning {
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: u32,
+    names: NameBytes,
     choices: SmallVec<[Choice; 1]>,
     strings: Strings,
     template: Template<Meaning>,
@@ -315,6 +316,7 @@ impl Decoder {
             document,
             whole,
             blocks: &mut self.blocks,
+            names: &mut self.names,
             strings: &mut self.strings,
             choice,
             findings,
@@ -342,6 +344,7 @@ struct ChoiceReader<'r> {
     document: &'r str,
     whole: bool,
     blocks: &'r mut u32,
+    names: &'r mut NameBytes,
     strings: &'r mut Strings,
     choice: &'r mut Choice,
     findings: &'r mut Findings,
@@ -440,9 +443,13 @@ impl ChoiceReader<'_> {
         // Some clients join what comes twice, others take the last: only a repetition means the same to both.
         if complete_once(&mut call.id, characters_id).map_err(|what| DecodeError::OutOfOrder { what })? {
             id = Text::EMPTY;
+        } else {
+            self.names.add(characters_id)?;
         }
         if complete_once(&mut call.name, characters_name).map_err(|what| DecodeError::OutOfOrder { what })? {
             name = Text::EMPTY;
+        } else {
+            self.names.add(characters_name)?;
         }
         if free_form.is_some() && call.free_form.is_some() && call.free_form != free_form {
             return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });

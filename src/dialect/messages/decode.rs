@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, Strings, Text};
+use crate::dialect::document::{self, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
@@ -168,6 +168,7 @@ struct Meaning {
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: u32,
+    names: NameBytes,
     open: SmallVec<[OpenBlock; 2]>,
     strings: Strings,
     template: Template<Meaning>,
@@ -343,6 +344,8 @@ impl Decoder {
             BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id.get())?,
             BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => {}
         }
+        self.names.add(self.strings.get(document, said.call_id))?;
+        self.names.add(self.strings.get(document, said.name))?;
         Ok(said)
     }
 
