@@ -24,9 +24,12 @@ check: ## Formatting, lints and documentation, all warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@$(HARNESS) lint
 
-bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other
-	cargo bench --workspace
+bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other, then the engine alone (ARGS="--repeats 1")
+	@$(HARNESS) envoy
+	cargo build --release --package weir-bench-load && cargo build --release --package weir-bench-reader --target wasm32-wasip1
+	python3 benches/run.py $(ARGS) && cargo run --release --package weir-bench-engine
 
 fuzz: ## Fuzzes each target for a short time (SECONDS=60)
 	@fuzz/run $(or $(SECONDS),60)

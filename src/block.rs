@@ -158,6 +158,8 @@ pub enum Chunk {
     Text {
         /// The choice that it goes to.
         choice: u32,
+        /// Text; refusal or reasoning where it takes the place of such.
+        kind: BlockKind,
         /// The text.
         text: String,
     },
@@ -178,7 +180,7 @@ pub enum Chunk {
 
 /// A chunk of text for `choice`.
 pub fn build_text_chunk(choice: u32, text: impl Into<String>) -> Chunk {
-    Chunk::Text { choice, text: text.into() }
+    Chunk::Text { choice, kind: BlockKind::Text, text: text.into() }
 }
 
 /// The whole tool call of `block` as one chunk.

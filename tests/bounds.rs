@@ -174,7 +174,10 @@ fn many_blocks(dialect: Dialect, count: usize) -> Vec<u8> {
 #[test]
 fn more_blocks_than_the_bound_are_refused() {
     for dialect in DIALECTS {
-        let script = |count| Script::streamed(dialect, document(json!([{"use": "no_op"}])), vec![many_blocks(dialect, count)]);
+        let script = |count| {
+            let body = many_blocks(dialect, count);
+            Script::streamed(dialect, document(json!([{"use": "no_op"}])), body.chunks(64 * 1024).map(<[u8]>::to_vec).collect())
+        };
         let refused = play(&script(MAX_BLOCKS + 1));
         assert_named(&refused, "response_malformed");
         let passed = play(&script(MAX_BLOCKS - 1));
@@ -262,4 +265,16 @@ fn a_bound_on_what_the_proxy_can_hold_is_kept() {
     }
     legality::assert_stream(CHAT, &out);
     assert_eq!(exchange.decision(), Decision::Refuse);
+}
+
+#[test]
+fn a_first_chunk_longer_than_what_may_be_held_passes_when_nothing_is_held() {
+    for dialect in DIALECTS {
+        let body = fixtures::stream(dialect, "text");
+        for verdict in ["block", "allow"] {
+            let limits = json!({"max_held_bytes": 1024, "on_exceeded": verdict});
+            let outcome = play(&Script::streamed(dialect, limited(json!([{"use": "no_op"}]), limits), vec![body.to_vec()]));
+            assert_eq!(outcome.text(), String::from_utf8_lossy(body), "{dialect} {verdict}");
+        }
+    }
 }

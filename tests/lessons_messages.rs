@@ -114,6 +114,14 @@ fn no_text_block_is_left_empty() {
 }
 
 #[test]
+fn citations_of_withheld_text_do_not_tell_it() {
+    for policy in [json!([{"use": "drop_text"}]), json!([{"use": "hold_text", "with": {"with": "Something else."}}])] {
+        let (outcome, _) = chain(policy, "citations");
+        assert!(!outcome.text().contains("1870"), "{}", outcome.text());
+    }
+}
+
+#[test]
 fn the_message_is_never_left_empty() {
     for chain_of in [
         json!([{"use": "deny_tool", "with": {"name": "delete_files"}}]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 from harness import tools
@@ -19,6 +20,22 @@ def run() -> int:
 def wasm() -> int:
     tools.build_filter()
     return 0
+
+
+def envoy() -> int:
+    """Gets Envoy where it is missing; prints where it is."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
+    print(tools.ensure_envoy())
+    return 0
+
+
+def lint() -> int:
+    """Checks the form of the Python files."""
+    tools.ensure_venv(tools.E2E_REQUIREMENTS)
+    ruff = [str(tools.VENV / "bin" / "ruff")]
+    folders = [str(tools.ROOT / "envoy"), str(tools.ROOT / "tests")]
+    checks = ([*ruff, "check", "--quiet"], [*ruff, "format", "--check", "--quiet"])
+    return max(subprocess.run([*check, *folders], check=False).returncode for check in checks)
 
 
 def e2e() -> int:
@@ -43,7 +60,7 @@ def _continue_in_venv() -> None:
         os.execv(tools.VENV_PYTHON, [str(tools.VENV_PYTHON), "-m", "harness", *sys.argv[1:]])
 
 
-COMMANDS = {"e2e": e2e, "run": run, "wasm": wasm}
+COMMANDS = {"e2e": e2e, "envoy": envoy, "lint": lint, "run": run, "wasm": wasm}
 
 
 def main() -> int:

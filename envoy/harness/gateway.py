@@ -96,9 +96,9 @@ def _filter(config: dict[str, Any]) -> dict[str, Any]:
 
 
 # What Envoy writes when the module traps, is refused or misuses the ABI. Lines with "wasm log" are the filter's own
-# messages: they may warn, for example of a judge that fails, but never tell of a panic.
+# messages: it may warn, for example of a judge that fails; an error is a fault of its own.
 _WASM_TROUBLE = re.compile(
-    r"\[(warning|error|critical)\]\[wasm\](?!.*wasm log)|Function: proxy_on|Uncaught|panicked|\[critical\]|RuntimeError"
+    r"\[(error|critical)\]\[wasm\]|\[warning\]\[wasm\](?!.*wasm log)|Function: proxy_on|Uncaught|panicked|\[critical\]"
 )
 
 

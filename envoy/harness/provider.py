@@ -37,7 +37,7 @@ class Provider(Server):
         try:
             body = json.loads(request.body)
             dialect.validate(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             await reply.send_json(*dialect.error(400, "We could not parse the JSON body of your request."))
             return
         except InvalidRequest as invalid:

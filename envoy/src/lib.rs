@@ -3,7 +3,7 @@
 //! A plugin is a `cdylib` of one line: `weir_envoy::plugin!(weir_policies::registry);`
 //!
 //! What Envoy allows in which phase is narrower than the ABI suggests, and a wrong call stops every stream of a worker.
-//! Therefore all calls go through [`host`], and the states that allow them are types in [`request`] and [`response`].
+//! Therefore all calls go through the module `host`, and the states that allow them are types in `request` and `response`.
 #![forbid(unsafe_code)]
 
 mod callouts;

@@ -51,6 +51,11 @@ enum Head {
 }
 
 impl RequestState {
+    /// Whether the policies have not decided yet.
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
+
     /// Whether the root's tick must find out if the body comes.
     pub(crate) const fn is_head_held_on_trial(&self) -> bool {
         matches!(self, Self::Held(Held { head: Head::OnTrial { .. }, .. }))

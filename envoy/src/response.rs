@@ -15,6 +15,7 @@
 use core::time::Duration;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
+use weir::dialect::reply;
 use weir::exchange::{ResponseHead, ResponseMode, ResponseProgress, Resumed};
 use weir::time::Timestamp;
 
@@ -88,6 +89,11 @@ impl Stream {
             content_type: &content_type,
             content_encoding: &content_encoding,
         };
+        if self.request.is_held() && (200..300).contains(&head.status) {
+            // It cannot be an answer to a request that has not left, and no policy would see it.
+            self.fail("early_response", "a provider answered a request of which it had the head alone");
+            return self.answer(&reply::error(None, 502, "early_response", "The provider answered before it had the request."));
+        }
         let mode = self.exchange.handle_response_head(&head, end, now);
         let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
         match mode {
@@ -161,7 +167,7 @@ impl Stream {
             ResponseProgress::Finished => true,
             _ => end || !(open.head_held || trailers_can_hurt || (open.whole && held <= WHOLE_PAUSE_MAX)),
         };
-        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out, now) }
+        if may_leave_now { self.send_in_callback(size, end, out) } else { self.pause_in_callback(size, out) }
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
@@ -278,12 +284,14 @@ impl Stream {
         Action::Continue
     }
 
-    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>, now: Timestamp) -> Action {
-        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
+    fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
+        let spare = proxy::buffer_exceeded_at().map_or(SPARE_BALLAST, |bytes| SPARE_BALLAST.min(bytes / 4));
+        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(spare);
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
         let (ballast, since) = match open.flow {
-            Flow::Flowing => (needed, now),
+            // Not the callback's time: to work on a long block takes a while.
+            Flow::Flowing => (needed, host::now()),
             Flow::Paused { since, .. } => (needed.min(size), since),
         };
         if size != ballast || open.flow == Flow::Flowing {

@@ -30,6 +30,8 @@ pub(crate) struct Stream {
     pub(crate) response: ResponseState,
     /// Weir answered it or broke it off: nothing of it may be touched any more.
     pub(crate) over: bool,
+    /// The root's tick looks after it.
+    is_looked_after: bool,
 }
 
 impl Stream {
@@ -51,6 +53,7 @@ impl Stream {
             request: RequestState::default(),
             response: ResponseState::default(),
             over: false,
+            is_looked_after: false,
         }
     }
 
@@ -118,6 +121,7 @@ impl Stream {
 
     /// Time passed. Whether there is anything left to look after.
     pub(crate) fn handle_tick(&mut self, now: Timestamp) -> bool {
+        self.is_looked_after = false;
         if self.over {
             return false;
         }
@@ -127,7 +131,8 @@ impl Stream {
             let resumed = self.exchange.handle_tick(now, &mut out);
             self.resume(resumed, out, now);
         }
-        self.is_waiting()
+        self.is_looked_after = self.is_waiting();
+        self.is_looked_after
     }
 
     fn is_waiting(&self) -> bool {
@@ -196,11 +201,12 @@ impl StreamContext {
         let Some(stream) = &self.stream else { return otherwise };
         let Ok(mut borrowed) = stream.try_borrow_mut() else { return otherwise };
         let result = hook(&mut borrowed, host::now());
-        if borrowed.is_waiting()
-            && let Ok(mut waiting) = borrowed.plugin.waiting.try_borrow_mut()
-            && !waiting.iter().any(|(id, _)| *id == self.context_id)
-        {
-            waiting.push((self.context_id, Rc::downgrade(stream)));
+        if borrowed.is_waiting() && !borrowed.is_looked_after {
+            let plugin = Rc::clone(&borrowed.plugin);
+            if let Ok(mut waiting) = plugin.waiting.try_borrow_mut() {
+                waiting.push((self.context_id, Rc::downgrade(stream)));
+                borrowed.is_looked_after = true;
+            }
         }
         result
     }

@@ -271,6 +271,8 @@ impl Decoder {
 pub enum Ending {
     /// The answer is complete as it stands (`stop`, `end_turn`).
     Stop,
+    /// It breaks off within a tool call that has left in part (`length`, `max_tokens`): clients do not carry such a call out.
+    Cut,
     /// Content was withheld (`content_filter`, `refusal`).
     Refusal,
 }
@@ -297,12 +299,31 @@ impl Encoder {
         }
     }
 
+    /// Gives every block and tool call the index of its place, whatever the upstream's. Official clients find them by
+    /// their place: with other indices, or one that is taken, deltas would join another block than the one that a policy
+    /// decided about.
+    pub const fn number_by_place(&mut self) {
+        match self {
+            Self::Chat(encoder) => encoder.number_by_place(),
+            Self::Messages(encoder) => encoder.number_by_place(),
+        }
+    }
+
     /// Writes one event of the stream, which spans the bytes `raw` and was decoded to `frame`: verbatim if nothing about
     /// it changes, else with the edits that `fates` (one a slot) and the indices and finish reasons as sent demand.
     pub fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
         match self {
             Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
             Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+        }
+    }
+
+    /// An event of the stream came, and leaves later if at all: chunks of our own that leave before it are to look like it.
+    pub fn notice(&mut self, raw: &[u8]) {
+        match self {
+            Self::Chat(encoder) => encoder.notice(raw),
+            // `message_start` bears the identity, and is never held.
+            Self::Messages(_) => {}
         }
     }
 
@@ -314,6 +335,14 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+        }
+    }
+
+    /// The upstream has ended: writes what was kept back until more came.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(_) => {}
+            Self::Messages(encoder) => encoder.flush(out),
         }
     }
 

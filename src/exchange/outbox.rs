@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use crate::block::{BlockKind, Chunk};
+use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotFate, TooLate};
 use crate::time::Timestamp;
 
@@ -96,6 +96,18 @@ impl Entry {
         }
     }
 
+    /// Whether it is of the end of a message (finish reason, usage, terminator), which is written anew where it is cut.
+    fn belongs_to_end(&self) -> bool {
+        match &self.content {
+            Content::Document { document, .. } => match document.frame.role {
+                FrameRole::Free => false,
+                FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
+                FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
+            },
+            Content::Chunk(_) => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Document { raw, .. } => raw.len(),
@@ -134,6 +146,8 @@ pub(super) struct Outbox {
     held_slots: usize,
     /// Something about what is queued was decided, or closed, since the last release.
     stirred: bool,
+    /// Calls for the client that have begun and not ended.
+    open_calls: SmallVec<[BlockId; 2]>,
     /// No more tool calls will come.
     closed: bool,
     finished: bool,
@@ -144,11 +158,16 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(dialect: Dialect, shape: Shape) -> Self {
+    /// `decides`: whether a policy may decide about blocks, so that the client must read the same blocks as the policy.
+    pub(super) fn new(dialect: Dialect, shape: Shape, decides: bool) -> Self {
+        let mut encoder = Encoder::new(dialect);
+        if decides {
+            encoder.number_by_place();
+        }
         Self {
             dialect,
             shape,
-            encoder: Encoder::new(dialect),
+            encoder,
             current: Document::default(),
             current_number: 0,
             queue: VecDeque::new(),
@@ -156,6 +175,7 @@ impl Outbox {
             held_bytes: 0,
             held_slots: 0,
             stirred: false,
+            open_calls: SmallVec::new(),
             closed: false,
             finished: false,
             insertions: Vec::new(),
@@ -195,6 +215,11 @@ impl Outbox {
 
     pub(super) fn max_release_bytes(&self) -> usize {
         self.held_slots.saturating_add(1).saturating_mul(REPLACEMENT_BYTES).saturating_add(self.held_bytes)
+    }
+
+    /// An event of the stream came.
+    pub(super) fn notice(&mut self, raw: &[u8]) {
+        self.encoder.notice(raw);
     }
 
     /// Begins the next document: hands out a frame to be filled. Its slots are opened as they are found.
@@ -369,7 +394,8 @@ impl Outbox {
         if self.finished || self.queue.is_empty() {
             return;
         }
-        let gathering = self.encoder.gathers_tool_calls()
+        let gathering = self.shape == Shape::Stream
+            && self.encoder.gathers_tool_calls()
             && !(self.closed && self.queue.iter().all(|entry| entry.is_decided() || !entry.carries_client_tool_call()));
         self.blocked.clear();
         let mut waiting = VecDeque::with_capacity(self.queue.len());
@@ -415,6 +441,9 @@ impl Outbox {
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         self.closed = true;
         self.release(out);
+        if self.queue.is_empty() && !self.finished {
+            self.encoder.flush(out);
+        }
     }
 
     /// Ends the output properly here: what is decided leaves, what is not is dropped.
@@ -426,9 +455,27 @@ impl Outbox {
             // The body leaves once all of it was worked on; what is undecided by then is not part of it.
             return;
         }
+        let is_cut = self.open_calls.iter().any(|call| !self.holds_start_of(*call));
         self.write_decided(out);
-        self.encoder.end(ending, out);
+        self.encoder.end(if is_cut { Ending::Cut } else { ending }, out);
         self.finish();
+    }
+
+    fn holds_start_of(&self, block: BlockId) -> bool {
+        self.queue.iter().any(|entry| match &entry.content {
+            Content::Document { document, .. } => document.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
+            Content::Chunk(_) => false,
+        })
+    }
+
+    /// A tool call for the client begins.
+    pub(super) fn begin_call(&mut self, block: BlockId) {
+        self.open_calls.push(block);
+    }
+
+    /// A block ended.
+    pub(super) fn end_call(&mut self, block: BlockId) {
+        self.open_calls.retain(|call| *call != block);
     }
 
     /// Gives this chunk as the whole output.
@@ -466,9 +513,8 @@ impl Outbox {
 
     /// Lets go everything as it came: the configured verdict is to allow what cannot be checked.
     pub(super) fn let_go(&mut self, out: &mut Vec<u8>) {
-        self.closed = true;
         self.decide_all();
-        self.release(out);
+        self.close(out);
     }
 
     /// Decides what is undecided: it stays as it came.
@@ -494,12 +540,13 @@ impl Outbox {
             }
             document.undecided = 0;
         }
-        self.release(out);
+        self.close(out);
     }
 
+    /// What ends the stream does not leave: the end is written after this.
     fn write_decided(&mut self, out: &mut Vec<u8>) {
         for entry in mem::take(&mut self.queue) {
-            if entry.is_decided() {
+            if entry.is_decided() && !entry.belongs_to_end() {
                 self.write(entry, out);
             }
         }

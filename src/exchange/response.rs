@@ -16,7 +16,7 @@ use crate::dialect::reply::{self, Reply};
 use crate::dialect::{DecodeError, Decoder, Dialect, Frame, Part};
 use crate::event::Severity;
 use crate::limits::Verdict;
-use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
+use crate::policy::{Hook, HookOutput, Interests, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
 
@@ -39,6 +39,8 @@ pub(super) struct Governed {
     /// A whole body; or, of a stream, what came while the opening hooks wait.
     backlog: Vec<u8>,
     upstream_ended: bool,
+    /// The output was broken off, and nothing that comes is looked at.
+    broken: bool,
     /// What comes passes as it is: it could not be checked, and the document says to let it.
     let_through: bool,
     held_since: Option<Timestamp>,
@@ -62,6 +64,10 @@ impl Governed {
     pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
+        if (300..400).contains(&head.status) {
+            // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
+            return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
+        }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
@@ -79,19 +85,22 @@ impl Governed {
                 shared,
                 dialect,
                 "response_content_type",
-                "the provider's response is neither an event stream nor JSON",
+                "the provider's response is neither JSON nor an event stream that was asked for",
             );
         };
+        let decides = |interests: Interests| interests.content || interests.tool_calls;
+        let decides = shared.chain.policies.iter().any(|policy| decides(policy.interests()));
         Opening::Governed(Box::new(Self {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape),
+            outbox: Outbox::new(dialect, shape, decides),
             decoder: Decoder::new(dialect),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             backlog: Vec::new(),
             upstream_ended: false,
+            broken: false,
             let_through: false,
             held_since: None,
             held: Duration::ZERO,
@@ -130,6 +139,9 @@ impl Governed {
         if self.let_through {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
+        }
+        if self.broken {
+            return ResponseProgress::Finished;
         }
         let progress = match self.outbox.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
@@ -204,34 +216,30 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
         if matches!(self.opening, Gate::Closed { .. }) {
-            if self.backlog.len().saturating_add(chunk.len()) > self.max_held_bytes {
-                self.backlog.clear();
-                self.opening = Gate::Open;
-                return self.exceed(
-                    shared,
-                    "held_too_large",
-                    "more came than may be held while the opening hooks wait (limits.max_held_bytes)",
-                    &[],
-                    out,
-                );
-            }
             match self.open(shared, pipeline, out) {
-                Opened::Waiting => {
-                    self.backlog.extend_from_slice(chunk);
-                    return Some(ResponseProgress::Waiting);
-                }
+                Opened::Waiting => return self.keep_for_opening(shared, chunk, out),
                 Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
                 Opened::Yes => {
                     let backlog = core::mem::take(&mut self.backlog);
-                    if !backlog.is_empty()
-                        && let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out)
-                    {
+                    if let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out) {
                         return Some(progress);
                     }
                 }
             }
         }
         self.feed_events(shared, pipeline, chunk, self.upstream_ended, out)
+    }
+
+    /// Keeps what came while the opening hooks wait.
+    fn keep_for_opening(&mut self, shared: &Shared, chunk: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        self.backlog.extend_from_slice(chunk);
+        if self.backlog.len() <= self.max_held_bytes {
+            return Some(ResponseProgress::Waiting);
+        }
+        self.opening = Gate::Open;
+        let came = core::mem::take(&mut self.backlog);
+        let summary = "more came than may be held while the opening hooks wait (limits.max_held_bytes)";
+        self.exceed(shared, "held_too_large", summary, &came, out)
     }
 
     fn feed_events(
@@ -365,6 +373,12 @@ impl Governed {
                     shared.output_finished.set(true);
                     return Opened::Answer(local_answer(shared, self.dialect, &text));
                 }
+                _ if self.outbox.shape() == Shape::Stream => {
+                    self.opening = Gate::Open;
+                    let summary = "a policy failed as the stream began";
+                    let _ = self.beyond(shared, Verdict::Block, "policy_failed", summary, &[], out);
+                    return Opened::Yes;
+                }
                 _ => {
                     shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
@@ -417,6 +431,7 @@ impl Governed {
         shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
+        self.broken = true;
         let message = "The provider's response was withheld: it could not be checked by policy.";
         if self.outbox.shape() == Shape::Whole {
             return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, message)));
@@ -442,6 +457,7 @@ impl Governed {
         shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
         shared.fail(word, Severity::Error, summary, Map::new());
         shared.output_finished.set(true);
+        self.broken = true;
         self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
     }
 }
@@ -455,6 +471,7 @@ fn read_event(
     now: Timestamp,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
+    outbox.notice(event.raw);
     let mut frame: Frame = outbox.begin();
     let mut sink = Sink { outbox, out };
     decoder.event(event, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
@@ -479,10 +496,14 @@ fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
 }
 
 /// How a response comes, by its content type; where it has none, by what was asked for.
+///
+/// A stream that nobody asked for cannot be read: clients that wait for JSON look for it whatever the content type says,
+/// and what is JSON to them is an event without data here. The other way round nothing is hidden: no line of JSON is an
+/// event's data.
 fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-        Some(Shape::Stream)
+        asked_for_stream.then_some(Shape::Stream)
     } else if media_type.eq_ignore_ascii_case(b"application/json") {
         Some(Shape::Whole)
     } else if media_type.is_empty() {

@@ -22,7 +22,7 @@ from support.documents import REFUSED_CLUSTER, Document, no_op, tool_call_judge
 from support.scripts import Register
 from support.sink import Sink
 
-ROOT_FOLDER = TARGET / "e2e"
+ROOT_FOLDER = TARGET / "e2e" / str(os.getpid())
 
 
 class MakeGateway(Protocol):
@@ -100,6 +100,8 @@ def refused_port() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def envoy_binary() -> Path:
     """Envoy 1.40, found by `make e2e`."""
+    if "WEIR_TEST_ENVOY" not in os.environ:
+        pytest.exit("start the end-to-end tests with `make e2e`: it gets Envoy and builds the filter", returncode=2)
     return Path(os.environ["WEIR_TEST_ENVOY"])
 
 

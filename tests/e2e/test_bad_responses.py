@@ -7,6 +7,7 @@ import json
 
 import pytest
 from conftest import MakeGateway
+from harness.answers import ToolCall
 from harness.gateway import Gateway
 from harness.provider import Provider
 from support import scripts
@@ -112,9 +113,9 @@ def test_stream_that_ends_in_the_middle_of_a_call(
 ) -> None:
     """The HTTP body ends properly, the dialect's stream does not: arguments that are not JSON are not released."""
     events = scripts.recorded(path, "What is the weather?")
-    pieces = events[: next(i for i, event in enumerate(events) if b"city" in event) + 1]
+    pieces = events[: next(i for i, event in enumerate(events) if b"cit" in event) + 1]
     answer = ask(judged.url, path, script=script(scripts.streams(pieces)))
-    assert b"city" not in answer.body
+    assert b"cit" not in answer.body
     assert sink.decision(answer.trace_id)["effective_decision"] != "allow"
 
 
@@ -185,7 +186,7 @@ def test_call_larger_than_what_may_be_held(
     gateway: MakeGateway, script: scripts.Register, sink: Sink, path: str
 ) -> None:
     small = gateway(with_limits(tool_call_judge(), max_held_bytes=65_536))
-    call = scripts.ToolCall("write_file", {"content": "x" * 200_000})
+    call = ToolCall("write_file", {"content": "x" * 200_000})
     pieces = scripts.recorded(path, scripts.Answer("Writing.", (call,)))
     answer = ask(small.url, path, script=script(scripts.streams(pieces)))
     assert b"xxxxx" not in answer.body
@@ -212,7 +213,7 @@ def test_arguments_hidden_behind_escapes_are_judged_as_the_client_reads_them(
     judged: Gateway, script: scripts.Register
 ) -> None:
     hidden = "".join(f"\\u{ord(letter):04x}" for letter in "rm -rf /")
-    events = scripts.recorded(CHAT, scripts.Answer("", (scripts.ToolCall("run_shell", {"command": "¤"}),)))
+    events = scripts.recorded(CHAT, scripts.Answer("", (ToolCall("run_shell", {"command": "¤"}),)))
     body = b"".join(events).replace("¤".encode(), hidden.encode().replace(b"\\", b"\\\\"))
     answer = ask(judged.url, CHAT, script=script(scripts.streams([body])))
     assert read_legal(CHAT, answer.body).names == []

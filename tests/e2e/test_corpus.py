@@ -39,9 +39,9 @@ def replay(gateway: Gateway, script: scripts.Register, path: str, file: Path, se
     return body, ask(gateway.url, path, script=script(scripts.streams(pieces)))
 
 
-def assert_as_legal_as(path: str, original: bytes, out: bytes) -> None:
-    """What left breaks no rule that the recording itself does not break."""
-    assert set(read(path, out).broken) <= set(read(path, original).broken)
+def without_pings(body: bytes) -> list[bytes]:
+    """The events but those that may stand anywhere: they go on while a call is held, and so overtake it."""
+    return [event for event in body.split(b"\n\n") if not event.startswith(b"event: ping")]
 
 
 @each_recording
@@ -53,13 +53,18 @@ def test_no_op_leaves_every_byte(passing: Gateway, script: scripts.Register, pat
 
 
 @each_recording
-def test_judge_that_says_yes_leaves_every_byte(
+def test_judge_that_says_yes_leaves_every_event(
     judged: Gateway, judge: Judge, script: scripts.Register, path: str, file: Path
 ) -> None:
     judge.behaviour = judges.says('{"probability": 0.0, "explanation": "fine"}')
     body, answer = replay(judged, script, path, file)
     assert answer.complete
-    assert answer.body == body
+    original = read(path, body)
+    if original.broken:
+        assert read(path, answer.body).calls == original.calls
+    else:
+        assert len(answer.body) == len(body)
+        assert without_pings(answer.body) == without_pings(body)
 
 
 @each_recording
@@ -84,11 +89,11 @@ def test_judge_that_fails_lets_no_call_through(
 
 def assert_no_call_but_legal(path: str, body: bytes, answer: Answer) -> None:
     assert answer.complete
-    assert_as_legal_as(path, body, answer.body)
     original, seen = read(path, body), read(path, answer.body)
     assert seen.names == []
     if original.broken:
-        return  # Which calls such a recording has is a matter of opinion; that none of them leaves is not.
+        return  # Several messages in one recording, for example. That no call of them leaves is all there is to say.
+    assert not seen.broken
     if original.calls:
         assert original.names[0] in seen.text, "the refusal names the tool"
         assert seen.finish == ("end_turn" if path == MESSAGES else "stop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import MakeGateway
 from harness import judge as judges
+from harness.answers import ToolCall
 from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
@@ -69,7 +70,7 @@ def test_buffer_limit_of_envoy_below_the_configured_hold(
     """Envoy ends such a response itself: nothing of the call leaves, Envoy lives, the next request works."""
     tight = gateway(tool_call_judge(), buffer_limit=16_384)
     judge.behaviour = judges.waits(0.3)
-    call = scripts.ToolCall("write_file", {"content": "x" * 400_000})
+    call = ToolCall("write_file", {"content": "x" * 400_000})
     pieces = scripts.recorded(path, scripts.Answer("Writing.", (call,)))
     joined = b"".join(pieces)
     answer = ask(tight.url, path, script=script(scripts.streams([joined])))

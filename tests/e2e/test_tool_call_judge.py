@@ -117,7 +117,7 @@ def test_tool_on_the_allow_list_is_not_judged(gateway: MakeGateway, judge: Judge
     answer = ask(listed.url, path, question(path, "Delete it."))
     assert read_legal(path, answer.body).names == ["run_shell"]
     assert not judge.requests
-    assert "judge.skipped" in sink.types(answer.trace_id)
+    assert sink.decision(answer.trace_id)["effective_decision"] == "allow"
 
 
 @each_path

@@ -1,5 +1,5 @@
 //! Runs policies through whole exchanges, on the engine alone.
-#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(dead_code, unreachable_pub, reason = "a module of several tests, none of which uses all of it")]
 
 use core::time::Duration;
 use std::sync::Arc;

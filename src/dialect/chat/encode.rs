@@ -117,7 +117,8 @@ impl Choice {
     pub(super) fn note(&mut self, slot: &Slot, fate: &SlotFate) {
         if self.finished {
             // The choice goes on after its finish reason: another answer in the same stream.
-            *self = Self::default();
+            // The client still has its tool calls, by their indices.
+            *self = Self { next_call_index: self.next_call_index, ..Self::default() };
         }
         let removed = *fate == SlotFate::Remove;
         self.lost |= removed;
@@ -174,6 +175,8 @@ pub struct Encoder {
     identity_is_known: bool,
     choices: BTreeMap<u32, Choice>,
     calls: Vec<SentCall>,
+    /// Every index is to be that of the place, see `number_by_place` of the dialects' encoder.
+    numbers_by_place: bool,
     /// The terminator or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -192,6 +195,10 @@ impl Encoder {
         let role = self.role(index);
         self.choices.entry(index).or_default();
         self.write(index, &Delta { role, content: Some(""), ..Delta::default() }, None, out);
+    }
+
+    pub(crate) const fn number_by_place(&mut self) {
+        self.numbers_by_place = true;
     }
 
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
@@ -273,7 +280,7 @@ impl Encoder {
             choice.note(slot, fate);
             let own_index = if slot.kind == BlockKind::ToolCall { call_indices.next().flatten() } else { None };
             if slot.kind == BlockKind::ToolCall && slot.starts {
-                choice.renumbers |= *fate == SlotFate::Remove;
+                choice.renumbers |= self.numbers_by_place || *fate == SlotFate::Remove;
                 if *fate != SlotFate::Remove {
                     let own_index = own_index.unwrap_or(choice.next_call_index);
                     let index = if choice.renumbers { choice.next_call_index } else { own_index };
@@ -331,13 +338,29 @@ impl Encoder {
         });
     }
 
+    pub(crate) fn notice(&mut self, raw: &[u8]) {
+        if !self.identity_is_known {
+            self.observe(raw);
+        }
+    }
+
     pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
         let (Chunk::Text { choice: index, .. } | Chunk::ToolCall { choice: index, .. }) = chunk;
         if self.terminated || self.choices.get(index).is_some_and(|choice| choice.finished) {
             return Err(TooLate);
         }
         match chunk {
-            Chunk::Text { choice, text } => self.write_text(*choice, text, out),
+            Chunk::Text { choice, kind: BlockKind::Refusal, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default().note_added(chunk);
+                self.write(*choice, &Delta { role, refusal: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, kind: BlockKind::Reasoning, text } => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default();
+                self.write(*choice, &Delta { role, reasoning_content: Some(text), ..Delta::default() }, None, out);
+            }
+            Chunk::Text { choice, text, .. } => self.write_text(*choice, text, out),
             Chunk::ToolCall { choice: index, call_id, name, arguments, free_form } => {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();
@@ -366,6 +389,7 @@ impl Encoder {
             let reason = match ending {
                 Ending::Stop if choice.calls_sent > 0 => "tool_calls",
                 Ending::Stop => "stop",
+                Ending::Cut => "length",
                 Ending::Refusal => "content_filter",
             };
             if choice.is_empty() {

@@ -19,6 +19,7 @@ struct EventFields {
     index: Field<u32>,
     content_block: Field<BlockFields>,
     delta: Field<DeltaFields>,
+    message: Field<MessageFields>,
 }
 
 impl EventFields {
@@ -30,10 +31,28 @@ impl EventFields {
             "index" => fields.index.fill(reader, Reader::optional_u32),
             "delta" => fields.delta.fill(reader, DeltaFields::read),
             "content_block" => fields.content_block.fill(reader, BlockFields::read),
+            "message" => fields.message.fill(reader, MessageFields::read),
             _ => reader.skip(),
         })?;
         reader.end()?;
         Ok(fields)
+    }
+}
+
+/// The message that a stream begins with.
+#[derive(Default, Clone, Copy)]
+struct MessageFields {
+    content: Field<Value>,
+}
+
+impl MessageFields {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut fields = Self::default();
+        let present = reader.optional_object(|reader, key| match key {
+            "content" => fields.content.fill(reader, Reader::optional_value),
+            _ => reader.skip(),
+        })?;
+        Ok(present.map(|()| fields))
     }
 }
 
@@ -150,6 +169,8 @@ struct Meaning {
 pub struct Decoder {
     blocks: u32,
     open: SmallVec<[OpenBlock; 2]>,
+    /// A `message_start` came.
+    has_begun: bool,
     strings: Strings,
     template: Template<Meaning>,
 }
@@ -185,11 +206,7 @@ impl Decoder {
             "content_block_start" => self.start(text, &fields, frame, each),
             "content_block_stop" => self.stop(text, &fields, frame, each),
             "message_delta" => self.message_delta(text, &fields, frame, each),
-            "message_start" => {
-                // A second one begins the message anew: what is open will not go on.
-                self.stop_all(false, each);
-                Ok(())
-            }
+            "message_start" => self.message_start(text, &fields),
             "message_stop" => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
@@ -262,6 +279,16 @@ impl Decoder {
         for open in self.open.drain(..) {
             each(Part::Stop { block: open.block, complete });
         }
+    }
+
+    fn message_start(&mut self, document: &str, fields: &EventFields) -> Result<(), DecodeError> {
+        // Clients pass over a second one, and go on counting blocks where the first message left off.
+        if core::mem::replace(&mut self.has_begun, true) {
+            return Err(DecodeError::OutOfOrder { what: "a second message_start" });
+        }
+        let Some(content) = fields.message.get().and_then(|message| message.content.get()) else { return Ok(()) };
+        // Clients take the message as it stands here, with blocks that no event has announced.
+        Reader::at(document, content).array(|_| Err(DecodeError::OutOfOrder { what: "a message_start with content" }))
     }
 
     fn start(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wasmi::{Config, Engine, Instance, Linker, Store, Val};
+use wasmi::{CompilationMode, Config, Engine, Instance, Linker, Store, Val};
 
 use crate::abi;
 use crate::module::module;
@@ -67,7 +67,10 @@ impl HostBuilder {
     /// When the module does not run at all.
     pub fn try_start(self) -> (Host, bool) {
         let module_bytes = module().bytes;
-        let engine = Engine::new(&Config::default());
+        let mut config = Config::default();
+        // Each test runs a small part of the module.
+        config.compilation_mode(CompilationMode::Lazy);
+        let engine = Engine::new(&config);
         let module = wasmi::Module::new(&engine, &module_bytes).expect("weir.wasm is a module");
         let proxy = Proxy {
             now_ns: 1_760_000_000_000_000_000,

@@ -296,3 +296,19 @@ fn an_error_of_the_providers_passes_as_it_is() {
     assert_eq!((host.client(exchange).status, host.client(exchange).text().as_str()), (429, "{}"));
     assert_eq!(host.client(exchange).header("content-length"), Some("2"));
 }
+
+#[test]
+fn an_answer_that_comes_before_the_request_has_left_does_not_pass_by_the_policies() {
+    let mut host = Host::new(&judged().to_string()).start();
+    let head: [(&str, &[u8]); 3] = [(":method", b"POST"), (":path", CHAT.as_bytes()), ("content-type", b"application/json")];
+    let early = host.request_head(&head, false);
+    host.provider_answers(early, 200, "text/event-stream");
+    host.provider_sends(early, tool_call(0, "rm", r#"{"path":"/secret"}"#));
+    assert_eq!((host.client(early).status, host.client(early).ended), (502, true));
+    assert!(!host.client(early).text().contains("secret"));
+    let refused = host.request_head(&head, false);
+    host.provider_head(refused, &[(":status", b"401"), ("content-type", b"application/json"), ("content-length", b"2")], false);
+    host.provider_sends(refused, "{}");
+    host.provider_ends(refused);
+    assert_eq!((host.client(refused).status, host.client(refused).text().as_str()), (401, "{}"));
+}

@@ -1,10 +1,12 @@
 //! What Weir's tests share. Nothing here is compiled into weir.wasm, and nothing that judges the engine's output uses
 //! the engine's own parsers.
 
+pub mod allocations;
 pub mod chunking;
 pub mod client;
 pub mod corpus;
 pub mod fixtures;
+pub mod fuzzing;
 pub mod json;
 pub mod legality;
 pub mod native;

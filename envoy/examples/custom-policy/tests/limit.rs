@@ -8,8 +8,7 @@ use weir::exchange::{Effect, EndReason, Exchange, RequestHead, RequestProgress, 
 use weir::id::CallId;
 use weir::time::Timestamp;
 
-const DOCUMENT: &str =
-    r#"{"policy": {"id": "limit"}, "chain": [{"use": "limit_tool_calls", "with": {"max_calls": 1}}]}"#;
+const DOCUMENT: &str = r#"{"policy": {"id": "limit"}, "chain": [{"use": "limit_tool_calls", "with": {"max_calls": 1}}]}"#;
 
 const STREAM: &str = concat!(
     r#"data: {"id":"c1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"first","arguments":"{}"}}]},"finish_reason":null}]}"#,
@@ -66,4 +65,11 @@ fn a_wrong_configuration_is_refused_with_its_path() {
         let document = format!(r#"{{"policy": {{"id": "p"}}, "chain": [{{"use": "limit_tool_calls", "with": {with}}}]}}"#);
         assert_eq!(Document::parse(&document, &custom_policy::registry(), &|_| None).unwrap_err().path, path);
     }
+}
+
+#[test]
+fn the_document_in_the_readme_is_read() {
+    let readme = include_str!("../README.md");
+    let document = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(Document::parse(document, &custom_policy::registry(), &|_| None).is_ok());
 }

@@ -48,6 +48,9 @@ impl Report {
 
 /// Everything that is illegal about a streamed body.
 pub fn stream(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
+    if let Err(error) = core::str::from_utf8(body) {
+        return vec![Violation { rule: "a stream is UTF-8", event: 0, found: error.to_string() }];
+    }
     match dialect {
         Dialect::ChatCompletions => chat::stream(body),
         Dialect::Messages => messages::stream(body),

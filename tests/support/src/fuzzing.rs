@@ -1,0 +1,299 @@
+//! The bodies of the fuzz targets, as plain functions: the fuzzer calls them with bytes that it makes up, ordinary tests
+//! with the seeds.
+
+use core::time::Duration;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Value, json};
+use weir::chain::Chain;
+use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
+use weir::sse::Parser;
+
+use crate::script::{JudgeReply, JudgeRule, Script, Step, document};
+use crate::{chunking, fixtures, legality, native, policies};
+
+/// Words that stand in denied calls of the exchange target, and nowhere else.
+pub const SECRET: &str = "/srv/data";
+
+/// Bytes of which choices are made; zeros once they are used up.
+struct Choices<'a>(&'a [u8]);
+
+impl<'a> Choices<'a> {
+    fn byte(&mut self) -> u8 {
+        let (byte, rest) = self.0.split_first().map_or((0, &[][..]), |(byte, rest)| (*byte, rest));
+        self.0 = rest;
+        byte
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::from(u16::from_be_bytes([self.byte(), self.byte()])) % bound.max(1)
+    }
+
+    fn pick<T: Copy>(&mut self, options: &[T]) -> T {
+        options[self.below(options.len())]
+    }
+
+    fn dialect(&mut self) -> Dialect {
+        self.pick(&[Dialect::ChatCompletions, Dialect::Messages])
+    }
+}
+
+/// The parser loses no byte, keeps its bound, and cuts the same events whatever the chunks.
+pub fn sse(data: &[u8]) {
+    const LIMIT: usize = 512;
+    let mut choices = Choices(data);
+    let size = 1 + choices.below(64);
+    let body = choices.0;
+    let read = |chunks: &mut dyn Iterator<Item = &[u8]>| {
+        let mut parser = Parser::new(LIMIT);
+        let (mut raw, mut events) = (Vec::new(), Vec::new());
+        for mut chunk in chunks {
+            loop {
+                match parser.next(&mut chunk) {
+                    Ok(Some(event)) => {
+                        raw.extend_from_slice(event.raw);
+                        events.extend(event.data.map(|data| (event.name.to_vec(), data.to_vec())));
+                    }
+                    Ok(None) => break,
+                    Err(too_large) => {
+                        assert_eq!(too_large.limit, LIMIT);
+                        return None;
+                    }
+                }
+            }
+            assert!(parser.pending() <= LIMIT, "{} bytes wait", parser.pending());
+        }
+        if let Some(event) = parser.finish() {
+            raw.extend_from_slice(event.raw);
+            events.extend(event.data.map(|data| (event.name.to_vec(), data.to_vec())));
+        }
+        Some((raw, events))
+    };
+    let whole = read(&mut core::iter::once(body));
+    let chunked = read(&mut body.chunks(size));
+    if let (Some((raw, events)), Some((chunked_raw, chunked_events))) = (&whole, &chunked) {
+        assert!(raw == body && chunked_raw == body, "the raw ranges are the body");
+        assert_eq!(events, chunked_events, "the same events in chunks of {size}");
+    }
+    let longest_lasting = body.len() <= LIMIT;
+    assert!(!longest_lasting || (whole.is_some() && chunked.is_some()), "a body within the bound is read");
+}
+
+/// A decoder reports what its frame says, and the encoder writes an untouched document verbatim.
+fn decode(dialect: Dialect, data: &[u8]) {
+    let mut decoder = Decoder::new(dialect);
+    let mut encoder = Encoder::new(dialect);
+    let mut parser = Parser::new(1 << 20);
+    let mut frame = Frame::default();
+    let mut out = Vec::new();
+    let mut withheld = Vec::new();
+    let mut input = data;
+    while let Ok(Some(event)) = parser.next(&mut input) {
+        let mut pieces = 0;
+        let read = decoder.event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
+        if read.is_err() {
+            assert_eq!(pieces, 0, "nothing is reported on an error");
+            break;
+        }
+        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot");
+        let fates = vec![SlotFate::Keep; frame.slots.len()];
+        let before = out.len();
+        encoder.event(event.raw, &frame, &fates, &mut out);
+        // What has no place in the stream, such as the end of a block that never began, does not leave; the beginning of
+        // a text block leaves with what comes next of it.
+        withheld.extend_from_slice(event.raw);
+        assert!(withheld.ends_with(&out[before..]), "an untouched document leaves verbatim or not at all");
+        if out.len() > before {
+            withheld.clear();
+        }
+    }
+    decoder.finish(&mut |_| {});
+    encoder.end(Ending::Stop, &mut out);
+
+    let mut decoder = Decoder::new(dialect);
+    let mut pieces = 0;
+    if decoder.body(data, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_)))).is_ok() {
+        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot of a body");
+        let mut out = Vec::new();
+        Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Keep; pieces], &[], &mut out);
+        assert!(out == data, "an untouched body leaves verbatim");
+        let mut out = Vec::new();
+        Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Remove; pieces], &[], &mut out);
+        assert!(serde_json::from_slice::<Value>(&out).is_ok(), "what is left of a body is JSON");
+    }
+}
+
+/// Decoder and encoder of chat.completions.
+pub fn decode_chat(data: &[u8]) {
+    decode(Dialect::ChatCompletions, data);
+}
+
+/// Decoder and encoder of messages.
+pub fn decode_messages(data: &[u8]) {
+    decode(Dialect::Messages, data);
+}
+
+/// A whole exchange, as a sequence of operations: a stream put together from real events with edits, cut anywhere, a
+/// judge that answers anyhow at any time, time that passes, and peers that leave.
+pub fn exchange(data: &[u8]) {
+    let mut choices = Choices(data);
+    let dialect = choices.dialect();
+    let body = stream(&mut choices, dialect);
+    let legal = legality::stream(dialect, &body);
+    let chunks = chunks(&mut choices, &body);
+    let chain = chain(&mut choices);
+
+    if legal.is_empty() {
+        let untouched = native::stream_through(empty_chain(), dialect, chunks.iter().map(Vec::as_slice));
+        let (left, came) = (String::from_utf8_lossy(&untouched), String::from_utf8_lossy(&body));
+        assert_eq!(left, came, "an empty chain leaves every byte alone");
+    }
+
+    let mut script = Script::streamed(dialect, chain, chunks.clone());
+    script.judge = judge(&mut choices);
+    let mut steady = script.clone();
+    let ends = !interrupt(&mut choices, &mut script);
+    let outcome = native::play(&script, &policies::registry());
+    assert!(outcome.max_release_bytes < 64 << 20, "what is held is bounded");
+    assert_eq!(outcome.events_of("enforcement").len(), 1, "an exchange ends in one enforcement event");
+    let judged = script.document.to_string().contains("ask_judge");
+    assert!(!judged || !outcome.text().contains(SECRET), "a denied call leaked: {}", outcome.text());
+    if ends && legal.is_empty() {
+        legality::assert_stream(dialect, &outcome.client);
+    }
+
+    // Answers that come with the last step come at the same point of the stream, however it was cut.
+    steady.judge.iter_mut().for_each(|rule| rule.delay = usize::MAX);
+    let mut whole = steady.clone();
+    whole.steps.retain(|step| !matches!(step, Step::ResponseHead { .. } | Step::ResponseBody { .. }));
+    let whole = native::play(&whole.respond("text/event-stream", vec![body.clone()]), &policies::registry());
+    let cut = native::play(&steady, &policies::registry());
+    let shown = || {
+        format!(
+            "{dialect} {}\n{}\n\nwhole: {}\n\ncut: {}",
+            steady.document["chain"],
+            String::from_utf8_lossy(&body),
+            whole.text(),
+            cut.text()
+        )
+    };
+    assert_eq!(whole.decision, cut.decision, "the decision does not depend on the chunks: {}", shown());
+    assert!(
+        !legal.is_empty() || whole.callouts.len() == cut.callouts.len(),
+        "the questions do not depend on the chunks: {}",
+        shown()
+    );
+}
+
+fn empty_chain() -> &'static Arc<Chain> {
+    static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
+    CHAIN.get_or_init(|| Arc::new(native::load(&document(json!([])), &policies::registry()).expect("the document is right")))
+}
+
+/// A fixture, with events repeated, left out, exchanged, or edited.
+fn stream(choices: &mut Choices<'_>, dialect: Dialect) -> Vec<u8> {
+    let fixture = choices.pick(fixtures::streams(dialect));
+    let mut events = chunking::events(fixture.body);
+    for _ in 0..choices.below(4) {
+        let (one, other) = (choices.below(events.len()), choices.below(events.len()));
+        match choices.byte() % 6 {
+            0 => events.swap(one, other),
+            1 => events.insert(one, events[other].clone()),
+            2 if events.len() > 1 => drop(events.remove(one)),
+            3 => {
+                let other_fixture = choices.pick(fixtures::streams(dialect));
+                let foreign = chunking::events(other_fixture.body);
+                events.insert(one, foreign[choices.below(foreign.len())].clone());
+            }
+            4 => {
+                let length = events[one].len();
+                let position = choices.below(length);
+                events[one][position] = choices.byte();
+            }
+            _ => events[one] = chunking::crlf(&events[one]),
+        }
+    }
+    events.concat()
+}
+
+fn chunks(choices: &mut Choices<'_>, body: &[u8]) -> Vec<Vec<u8>> {
+    let positions = (0..choices.below(24)).map(|_| choices.below(body.len().max(1))).collect::<Vec<_>>();
+    chunking::at(body, &positions)
+}
+
+fn chain(choices: &mut Choices<'_>) -> Value {
+    let policies = (0..choices.below(4))
+        .map(|_| match choices.byte() % 8 {
+            0 => json!({"use": "ask_judge"}),
+            1 => json!({"use": "ask_judge", "with": {"message": null}}),
+            2 => json!({"use": "uppercase"}),
+            3 => json!({"use": "hold_text"}),
+            4 => json!({"use": "drop_text"}),
+            5 => json!({"use": "deny_tool", "with": {"name": "get_weather", "message": "No."}}),
+            6 => json!({"use": "finish_after", "with": {"bytes": 10}}),
+            _ => json!({"use": "watch"}),
+        })
+        .collect::<Value>();
+    document(policies)
+}
+
+/// Nothing that contains the secret is ever let through.
+fn judge(choices: &mut Choices<'_>) -> Vec<JudgeRule> {
+    let bad = match choices.byte() % 6 {
+        0 => JudgeReply::Silence,
+        1 => JudgeReply::Broken,
+        2 => JudgeReply::NotSent,
+        3 => JudgeReply::Content("fine".to_owned()),
+        4 => JudgeReply::Response { status: 500, body: Vec::new() },
+        _ => JudgeReply::Verdict(0.9),
+    };
+    let good = choices.pick(&[0.0, 0.4, 0.9]);
+    let (one, other) = (choices.below(8), choices.below(8));
+    vec![
+        JudgeRule::new(SECRET, bad.clone()).after(one),
+        JudgeRule::new("delete_files", bad).after(one),
+        JudgeRule::new("", JudgeReply::Verdict(good)).after(other),
+    ]
+}
+
+/// Puts an incident into the script; whether there was one that ends it early.
+fn interrupt(choices: &mut Choices<'_>, script: &mut Script) -> bool {
+    let at = choices.below(script.steps.len());
+    match choices.byte() % 8 {
+        0 => *script = script.clone().interrupted(at, Step::ClientGone),
+        1 => *script = script.clone().interrupted(at, Step::UpstreamReset),
+        2 => {
+            *script = script.clone().meanwhile(at, Step::Elapse(Duration::from_secs(u64::from(choices.byte()))));
+            return false;
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// A target with its seeds.
+pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
+
+/// All targets, with small seeds that reach deep at once.
+pub fn targets() -> Vec<Target> {
+    let streams = |dialect| fixtures::streams(dialect).iter().map(|fixture| fixture.body.to_vec());
+    let wholes = |dialect| fixtures::wholes(dialect).iter().map(|fixture| fixture.body.to_vec());
+    let (chat, messages) = (Dialect::ChatCompletions, Dialect::Messages);
+    let framed = |body: Vec<u8>| [&[0, 7][..], &body].concat();
+    let odd: [&[u8]; 4] =
+        [b"\xef\xbb\xbfdata: a\r\rdata:b\r\n\r\n", b"data\n\n: c\n\n\r\n", b"event: x\ndata: 1\ndata: 2", b"\r\n\n\r"];
+    vec![
+        ("sse", sse, odd.into_iter().map(<[u8]>::to_vec).chain(streams(messages)).map(framed).collect()),
+        ("decode_chat", decode_chat, streams(chat).chain(wholes(chat)).collect()),
+        ("decode_messages", decode_messages, streams(messages).chain(wholes(messages)).collect()),
+        (
+            "exchange",
+            exchange,
+            (0..64_u8)
+                .map(|seed| {
+                    (0..96_u8).map(|position| seed.wrapping_mul(37).wrapping_add(position.wrapping_mul(seed | 1))).collect()
+                })
+                .collect(),
+        ),
+    ]
+}
