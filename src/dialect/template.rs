@@ -68,10 +68,20 @@ impl<M: Copy> Template<M> {
 /// What follows `prefix` in `bytes`. Compares sixteen bytes at once; what Wasm has to compare slices with goes byte by byte.
 fn strip_prefix<'b>(bytes: &'b [u8], prefix: &str) -> Option<&'b [u8]> {
     let (head, rest) = bytes.split_at_checked(prefix.len())?;
-    let ((head, last_of_head), (prefix, last_of_prefix)) = (head.as_chunks::<16>(), prefix.as_bytes().as_chunks::<16>());
-    let mut pairs = head.iter().zip(prefix);
-    let is_same = pairs.all(|(head, prefix)| u128::from_ne_bytes(*head) == u128::from_ne_bytes(*prefix));
-    (is_same && last_of_head.iter().eq(last_of_prefix)).then_some(rest)
+    let prefix = prefix.as_bytes();
+    let is_same = match (head.last_chunk(), prefix.last_chunk()) {
+        // The last sixteen may have been compared in part already.
+        (Some(end_of_head), Some(end_of_prefix)) => {
+            let mut pairs = head.as_chunks().0.iter().zip(prefix.as_chunks().0);
+            pairs.all(|(head, prefix)| sixteen(head) == sixteen(prefix)) && sixteen(end_of_head) == sixteen(end_of_prefix)
+        }
+        _ => head.iter().eq(prefix),
+    };
+    is_same.then_some(rest)
+}
+
+const fn sixteen(bytes: &[u8; 16]) -> u128 {
+    u128::from_ne_bytes(*bytes)
 }
 
 #[cfg(test)]
@@ -114,6 +124,17 @@ mod tests {
         }
         for end in (0..document.len() - 1).filter(|end| document.is_char_boundary(*end)) {
             assert_eq!(found(&template, &document[..end]), None);
+        }
+        // Whichever byte outside of the string changes.
+        let long = format!(r#"{{"before":"{}","text":"old","after":"{}"}}"#, "b".repeat(40), "a".repeat(53));
+        let start = long.find("old").unwrap();
+        let mut of_long = Template::default();
+        of_long.learn(&long, Text::Verbatim { start, end: start + 3 }, None, 9);
+        assert_eq!(found(&of_long, &long.replace("old", "")), Some((r#""""#.to_owned(), 9)));
+        for position in (0..long.len()).filter(|position| !(start - 1..=start + 3).contains(position)) {
+            let mut other = long.clone().into_bytes();
+            other[position] ^= 1;
+            assert!(of_long.find(&other).is_none(), "byte {position}");
         }
         let invalid: Vec<u8> = document.bytes().map(|byte| if byte == b'x' { 0xff } else { byte }).collect();
         assert!(template.find(&invalid).is_none(), "not UTF-8");
