@@ -50,6 +50,10 @@ pub struct Parser {
     line_is_empty: bool,
     /// The byte before was CR: a LF that follows belongs to the same line end.
     after_cr: bool,
+    /// The line before ended in CRLF.
+    after_crlf: bool,
+    /// The event has ended in CR, and a LF that follows belongs to it.
+    awaits_lf: bool,
     /// The first event, where alone a byte order mark may stand, is done.
     first_is_done: bool,
 }
@@ -64,6 +68,8 @@ impl Parser {
             joined: Vec::new(),
             line_is_empty: true,
             after_cr: false,
+            after_crlf: false,
+            awaits_lf: false,
             first_is_done: false,
         }
     }
@@ -72,7 +78,8 @@ impl Parser {
     /// (what remained of it waits in the parser).
     ///
     /// # Errors
-    /// [`EventTooLarge`]; the parser is of no use after it.
+    /// [`EventTooLarge`]; the parser has no more events then. Of the bytes of the event, those that wait are what
+    /// [`Self::finish`] gives, and the others are still in `input`.
     pub fn next<'e, 'c: 'e>(&'e mut self, input: &mut &'c [u8]) -> Result<Option<Event<'e>>, EventTooLarge> {
         self.discard_done();
         if let Some(event) = self.take_plain(input) {
@@ -81,10 +88,10 @@ impl Parser {
         let available: &'c [u8] = input;
         let end = self.find_end(available);
         let (taken, rest) = available.split_at_checked(end.unwrap_or(available.len())).unwrap_or((available, &[]));
-        *input = rest;
         if self.tail.len().saturating_add(taken.len()) > self.limit {
             return Err(EventTooLarge { limit: self.limit });
         }
+        *input = rest;
         if end.is_none() {
             self.tail.extend_from_slice(taken);
             return Ok(None);
@@ -108,8 +115,10 @@ impl Parser {
     }
 
     fn discard_done(&mut self) {
-        self.joined.clear();
-        self.joined.shrink_to(KEPT_CAPACITY);
+        if !self.joined.is_empty() {
+            self.joined.clear();
+            self.joined.shrink_to(KEPT_CAPACITY);
+        }
         if core::mem::take(&mut self.tail_is_done) {
             self.tail.clear();
             self.tail.shrink_to(KEPT_CAPACITY);
@@ -127,11 +136,12 @@ impl Parser {
         let mut name: &[u8] = &[];
         let mut data = None;
         loop {
-            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
-            unread = rest.strip_prefix(b"\n")?;
-            if line.is_empty() {
+            if let [b'\n', rest @ ..] = unread {
+                unread = rest;
                 break;
             }
+            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
+            unread = rest.strip_prefix(b"\n")?;
             if let Some(value) = field_value(line, b"data") {
                 if data.replace(value).is_some() {
                     return None;
@@ -148,28 +158,45 @@ impl Parser {
     /// Where in `input` the current event ends. Each byte is looked at once, whatever the chunking: what was seen of the
     /// line so far is in `line_is_empty` and `after_cr`.
     fn find_end(&mut self, input: &[u8]) -> Option<usize> {
+        if self.awaits_lf && !input.is_empty() {
+            self.awaits_lf = false;
+            return Some(usize::from(input.first() == Some(&b'\n')));
+        }
         let mut position: usize = 0;
         while let Some(rest) = input.get(position..).filter(|rest| !rest.is_empty()) {
-            if core::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
-                position = position.saturating_add(1);
-                continue;
+            if core::mem::take(&mut self.after_cr) {
+                self.after_crlf = rest.first() == Some(&b'\n');
+                if self.after_crlf {
+                    position = position.saturating_add(1);
+                    continue;
+                }
             }
             let Some(length) = memchr2(b'\r', b'\n', rest) else {
                 self.line_is_empty = false;
                 return None;
             };
             let blank = self.line_is_empty && length == 0;
+            let in_crlf_stream = self.after_crlf;
             self.line_is_empty = true;
             position = position.saturating_add(length).saturating_add(1);
             self.after_cr = rest.get(length) == Some(&b'\r');
-            if blank {
-                // The LF of a CRLF that is there already belongs to this event; one that comes later does not delay it.
-                if self.after_cr && input.get(position) == Some(&b'\n') {
-                    self.after_cr = false;
-                    position = position.saturating_add(1);
-                }
-                return Some(position);
+            self.after_crlf = false;
+            if !blank {
+                continue;
             }
+            if core::mem::take(&mut self.after_cr) {
+                match input.get(position) {
+                    Some(b'\n') => position = position.saturating_add(1),
+                    Some(_) => {}
+                    // The LF of a CRLF is all but there. Where lines end in CR alone the event is not kept waiting for it.
+                    None if in_crlf_stream => {
+                        self.awaits_lf = true;
+                        return None;
+                    }
+                    None => self.after_cr = true,
+                }
+            }
+            return Some(position);
         }
         None
     }

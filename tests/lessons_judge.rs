@@ -149,12 +149,20 @@ fn text_before_a_held_call_leaves_at_once() {
         let script = Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), chunks.clone())
             .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)).after(100));
         let outcome = play(&script);
+        // The empty beginning of a text block leaves with the block's first text.
+        let mut expected = Vec::new();
         for (number, chunk) in
             chunks.iter().enumerate().take_while(|(_, chunk)| !String::from_utf8_lossy(chunk).contains("get_weather"))
         {
+            expected.extend_from_slice(chunk);
             let left = outcome.releases.iter().find(|release| release.step == STEPS_BEFORE_THE_BODY + number);
-            assert_eq!(left.map(|release| &release.bytes), Some(chunk), "{dialect}: chunk {number}");
+            if dialect == MESSAGES && left.is_none() && String::from_utf8_lossy(chunk).contains("content_block_start") {
+                continue;
+            }
+            assert_eq!(left.map(|release| &release.bytes), Some(&expected), "{dialect}: chunk {number}");
+            expected.clear();
         }
+        assert!(expected.is_empty());
     }
 }
 

@@ -166,7 +166,8 @@ fn a_change_is_a_rewrite_and_leaving_alone_is_not() {
 #[test]
 fn hooks_start_in_stream_order() {
     for (dialect, expected) in [
-        (CHAT, vec!["watch.request", "watch.stream_start", "watch.content", "watch.tool_call", "watch.finish", "watch.complete"]),
+        // The text of a choice is one field, to which more can come after a tool call: it ends with the choice.
+        (CHAT, vec!["watch.request", "watch.stream_start", "watch.tool_call", "watch.content", "watch.finish", "watch.complete"]),
         (
             MESSAGES,
             vec!["watch.request", "watch.stream_start", "watch.content", "watch.tool_call", "watch.finish", "watch.complete"],

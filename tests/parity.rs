@@ -118,8 +118,11 @@ fn hooks_see_the_same_blocks() {
                     Value::Object(metadata)
                 })
                 .collect::<Vec<_>>();
-            // Choices interleave in a stream, and follow one another in a whole body.
-            seen.sort_by_key(|metadata| metadata["choice"].as_u64());
+            // Choices interleave in a stream, and follow one another in a whole body; and text that a stream can still add
+            // to ends after the tool calls.
+            seen.sort_by_key(|metadata| {
+                (metadata["choice"].as_u64(), metadata.get("kind").is_none(), metadata.get("reason").is_some())
+            });
             seen
         };
         let chain = document(json!([{"use": "watch"}]));

@@ -47,8 +47,10 @@ pub(super) struct Strings {
 impl Strings {
     /// Forgets the strings of the document before.
     pub(super) fn clear(&mut self) {
-        self.unescaped.clear();
-        self.unescaped.shrink_to(KEPT_CAPACITY);
+        if !self.unescaped.is_empty() {
+            self.unescaped.clear();
+            self.unescaped.shrink_to(KEPT_CAPACITY);
+        }
     }
 
     /// Reads the string `value` of `document`; a string that is missing or null is empty.

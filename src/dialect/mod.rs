@@ -11,6 +11,7 @@ mod framing;
 mod messages;
 pub mod reply;
 pub mod request;
+mod template;
 
 #[cfg(test)]
 mod corpus_tests;
@@ -276,6 +277,8 @@ impl Decoder {
 pub enum Ending {
     /// The answer is complete as it stands (`stop`, `end_turn`).
     Stop,
+    /// It breaks off within a tool call that has left in part (`length`, `max_tokens`): clients do not carry such a call out.
+    Cut,
     /// Content was withheld (`content_filter`, `refusal`).
     Refusal,
 }
@@ -338,6 +341,14 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+        }
+    }
+
+    /// The upstream has ended: writes what was kept back until more came.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Chat(_) => {}
+            Self::Messages(encoder) => encoder.flush(out),
         }
     }
 

@@ -44,6 +44,7 @@ pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
         (Dialect::ChatCompletions, false) => {
             let finish_reason = match answer.ending {
                 Ending::Stop => "stop",
+                Ending::Cut => "length",
                 Ending::Refusal => "content_filter",
             };
             chat::output::completion(&chat_identity(answer), answer.text, finish_reason, &mut body);
@@ -55,6 +56,7 @@ pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
         (Dialect::Messages, false) => {
             let stop_reason = match answer.ending {
                 Ending::Stop => "end_turn",
+                Ending::Cut => "max_tokens",
                 Ending::Refusal => "refusal",
             };
             messages::output::message(&messages_identity(answer), answer.text, stop_reason, &mut body);

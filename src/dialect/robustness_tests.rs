@@ -51,6 +51,72 @@ fn fate(number: u8) -> SlotFate {
     }
 }
 
+/// Documents that are alike but for a string, and some that only look so.
+const CHAT_DOCUMENTS: [&str; 20] = [
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"obfuscation":"xyz"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"b\n\u00e9"},"finish_reason":null}],"obfuscation":"x"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"longer than eight bytes"},"finish_reason":null}],"obfuscation":3}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":""},"finish_reason":null}],"obfuscation":"x"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":null},"finish_reason":null}],"obfuscation":"x"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"\ud800"},"finish_reason":null}],"obfuscation":"x"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],"obfuscation":"x"}"#,
+    r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"error":"x"}"#,
+    r#"{"choices":[{"delta":{"content":"a"},"index":1}]}"#,
+    r#"{"choices":[{"delta":{"content":"b"},"index":1}]}"#,
+    r#"{"choices":[{"delta":{"refusal":"a"},"index":1}]}"#,
+    r#"{"choices":[{"delta":{"content":"a","refusal":"b"}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"a\":1"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":""}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"y","function":{"name":"f","arguments":"{"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"custom":{"input":"{"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}]}"#,
+    r#"{"choices":[{"delta":{"function_call":{"arguments":"{"}}}]}"#,
+];
+
+const MESSAGES_DOCUMENTS: [&str; 14] = [
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+    r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"x","name":"f","input":{}}}"#,
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\"b\" and more"}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\ud800"}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":3}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"a"}}"#,
+    r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"a"}}"#,
+    r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"\"b\""}}"#,
+    r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"a"}}"#,
+    r#"{"type":"content_block_stop","index":0}"#,
+    r#"{"type":"content_block_stop","index":1}"#,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_document_is_read_alike_whether_or_not_one_like_it_came_before(
+        chat in prop::collection::vec(prop::sample::select(&CHAT_DOCUMENTS[..]), 0..25),
+        messages in prop::collection::vec(prop::sample::select(&MESSAGES_DOCUMENTS[..]), 0..25),
+    ) {
+        for (dialect, documents) in DIALECTS.into_iter().zip([chat, messages]) {
+            let alike = documents.iter().map(|document| format!("data: {document}\n\n"));
+            let transcript = run(dialect, [alike.collect::<String>().as_bytes()], |_| SlotFate::Keep);
+            // More white space in each makes all of them different.
+            let unlike = documents.iter().enumerate().map(|(position, document)| {
+                format!("data: {{{}{}\n\n", " ".repeat(position), document.strip_prefix('{').unwrap())
+            });
+            let expected = run(dialect, [unlike.collect::<String>().as_bytes()], |_| SlotFate::Keep);
+            prop_assert_eq!(transcript.parts, expected.parts);
+            prop_assert_eq!(
+                transcript.error.as_ref().map(core::mem::discriminant),
+                expected.error.as_ref().map(core::mem::discriminant)
+            );
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn streams_of_anything(

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use crate::block::{BlockKind, Chunk};
+use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotFate, TooLate};
 use crate::time::Timestamp;
 
@@ -146,6 +146,8 @@ pub(super) struct Outbox {
     held_slots: usize,
     /// Something about what is queued was decided, or closed, since the last release.
     stirred: bool,
+    /// Calls for the client that have begun and not ended.
+    open_calls: SmallVec<[BlockId; 2]>,
     /// No more tool calls will come.
     closed: bool,
     finished: bool,
@@ -173,6 +175,7 @@ impl Outbox {
             held_bytes: 0,
             held_slots: 0,
             stirred: false,
+            open_calls: SmallVec::new(),
             closed: false,
             finished: false,
             insertions: Vec::new(),
@@ -438,6 +441,9 @@ impl Outbox {
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         self.closed = true;
         self.release(out);
+        if self.queue.is_empty() && !self.finished {
+            self.encoder.flush(out);
+        }
     }
 
     /// Ends the output properly here: what is decided leaves, what is not is dropped.
@@ -449,9 +455,27 @@ impl Outbox {
             // The body leaves once all of it was worked on; what is undecided by then is not part of it.
             return;
         }
+        let is_cut = self.open_calls.iter().any(|call| !self.holds_start_of(*call));
         self.write_decided(out);
-        self.encoder.end(ending, out);
+        self.encoder.end(if is_cut { Ending::Cut } else { ending }, out);
         self.finish();
+    }
+
+    fn holds_start_of(&self, block: BlockId) -> bool {
+        self.queue.iter().any(|entry| match &entry.content {
+            Content::Document { document, .. } => document.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
+            Content::Chunk(_) => false,
+        })
+    }
+
+    /// A tool call for the client begins.
+    pub(super) fn begin_call(&mut self, block: BlockId) {
+        self.open_calls.push(block);
+    }
+
+    /// A block ended.
+    pub(super) fn end_call(&mut self, block: BlockId) {
+        self.open_calls.retain(|call| *call != block);
     }
 
     /// Gives this chunk as the whole output.
@@ -489,9 +513,8 @@ impl Outbox {
 
     /// Lets go everything as it came: the configured verdict is to allow what cannot be checked.
     pub(super) fn let_go(&mut self, out: &mut Vec<u8>) {
-        self.closed = true;
         self.decide_all();
-        self.release(out);
+        self.close(out);
     }
 
     /// Decides what is undecided: it stays as it came.
@@ -517,7 +540,7 @@ impl Outbox {
             }
             document.undecided = 0;
         }
-        self.release(out);
+        self.close(out);
     }
 
     /// What ends the stream does not leave: the end is written after this.

@@ -94,6 +94,7 @@ impl Pipeline {
         match piece.kind {
             BlockKind::ToolResult => return self.tool_result(piece, slot, sink),
             BlockKind::Other => return sink.outbox.decide(slot, SlotFate::Keep),
+            BlockKind::ToolCall if piece.starts => sink.outbox.begin_call(piece.block),
             BlockKind::ServerToolCall if piece.starts => self.server_calls.push(ServerCall {
                 block: piece.block,
                 call_id: piece.call_id.to_owned(),
@@ -108,6 +109,7 @@ impl Pipeline {
             self.pass(0, Item::of(piece, slot), sink);
         }
         if piece.stops {
+            sink.outbox.end_call(piece.block);
             let end = BlockEnd { block: piece.block, complete: true, slot: only_stops.then_some(slot), before: slot };
             self.end_block(0, end, sink);
         }
@@ -115,6 +117,7 @@ impl Pipeline {
 
     /// A block ended without a slot of its own.
     pub(super) fn stop(&mut self, block: BlockId, complete: bool, sink: &mut Sink<'_>) {
+        sink.outbox.end_call(block);
         let before = SlotRef { document: sink.outbox.current(), slot: usize::MAX };
         self.end_block(0, BlockEnd { block, complete, slot: None, before }, sink);
     }
@@ -322,9 +325,13 @@ impl Pipeline {
         if block.violated && fate == BlockFate::Forward {
             fate = BlockFate::Replace(build_text_chunk(choice, "⛔ A tool call was withheld: it went on after it was complete."));
         }
+        let changed = block.ends_changed(&fate);
         let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());
         block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
         if fate == BlockFate::Forward {
+            if changed {
+                self.shared.conclude(Decision::Rewrite, None);
+            }
             let position = end.before;
             self.release_held(index, end.block, sink);
             self.drain_outgoing(position, sink);
@@ -335,6 +342,9 @@ impl Pipeline {
         let start_removed = block.start_removed;
         let before = held.first().map_or(end.before, |item| item.before);
         self.drain_outgoing(before, sink);
+        if changed {
+            self.shared.conclude(Decision::Rewrite, None);
+        }
         if kind.is_tool_call() {
             if start_removed {
                 self.shared.conclude(Decision::Refuse, None);
@@ -385,6 +395,13 @@ impl Pipeline {
             Chunk::Text { choice, text, .. } if kind.is_content() => {
                 self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
                 true
+            }
+            Chunk::ToolCall { .. } if kind == BlockKind::ServerToolCall => {
+                self.report(
+                    "replacement_not_allowed",
+                    "a call that the provider carries out itself cannot be replaced by one for the client",
+                );
+                false
             }
             Chunk::ToolCall { choice, call_id, name, arguments, free_form } if kind.is_tool_call() => {
                 self.pass(next, item(choice, arguments, call_id, name, free_form), sink);

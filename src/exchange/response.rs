@@ -39,6 +39,8 @@ pub(super) struct Governed {
     /// A whole body; or, of a stream, what came while the opening hooks wait.
     backlog: Vec<u8>,
     upstream_ended: bool,
+    /// The output was broken off, and nothing that comes is looked at.
+    broken: bool,
     /// What comes passes as it is: it could not be checked, and the document says to let it.
     let_through: bool,
     held_since: Option<Timestamp>,
@@ -98,6 +100,7 @@ impl Governed {
             opening: Gate::Closed { stage: 0, hook: None },
             backlog: Vec::new(),
             upstream_ended: false,
+            broken: false,
             let_through: false,
             held_since: None,
             held: Duration::ZERO,
@@ -140,6 +143,9 @@ impl Governed {
         if self.let_through {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
+        }
+        if self.broken {
+            return ResponseProgress::Finished;
         }
         let progress = match self.outbox.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
@@ -214,34 +220,30 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
         if matches!(self.opening, Gate::Closed { .. }) {
-            if self.backlog.len().saturating_add(chunk.len()) > self.max_held_bytes {
-                self.backlog.clear();
-                self.opening = Gate::Open;
-                return self.exceed(
-                    shared,
-                    "held_too_large",
-                    "more came than may be held while the opening hooks wait (limits.max_held_bytes)",
-                    &[],
-                    out,
-                );
-            }
             match self.open(shared, pipeline, out) {
-                Opened::Waiting => {
-                    self.backlog.extend_from_slice(chunk);
-                    return Some(ResponseProgress::Waiting);
-                }
+                Opened::Waiting => return self.keep_for_opening(shared, chunk, out),
                 Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
                 Opened::Yes => {
                     let backlog = core::mem::take(&mut self.backlog);
-                    if !backlog.is_empty()
-                        && let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out)
-                    {
+                    if let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out) {
                         return Some(progress);
                     }
                 }
             }
         }
         self.feed_events(shared, pipeline, chunk, self.upstream_ended, out)
+    }
+
+    /// Keeps what came while the opening hooks wait.
+    fn keep_for_opening(&mut self, shared: &Shared, chunk: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        self.backlog.extend_from_slice(chunk);
+        if self.backlog.len() <= self.max_held_bytes {
+            return Some(ResponseProgress::Waiting);
+        }
+        self.opening = Gate::Open;
+        let came = core::mem::take(&mut self.backlog);
+        let summary = "more came than may be held while the opening hooks wait (limits.max_held_bytes)";
+        self.exceed(shared, "held_too_large", summary, &came, out)
     }
 
     fn feed_events(
@@ -375,6 +377,12 @@ impl Governed {
                     shared.output_finished.set(true);
                     return Opened::Answer(local_answer(shared, self.dialect, &text));
                 }
+                _ if self.outbox.shape() == Shape::Stream => {
+                    self.opening = Gate::Open;
+                    let summary = "a policy failed as the stream began";
+                    let _ = self.beyond(shared, Verdict::Block, "policy_failed", summary, &[], out);
+                    return Opened::Yes;
+                }
                 _ => {
                     shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
@@ -427,6 +435,7 @@ impl Governed {
         shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
+        self.broken = true;
         let message = "The provider's response was withheld: it could not be checked by policy.";
         if self.outbox.shape() == Shape::Whole {
             return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, message)));
@@ -452,6 +461,7 @@ impl Governed {
         shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
         shared.fail(word, Severity::Error, summary, Map::new());
         shared.output_finished.set(true);
+        self.broken = true;
         self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
     }
 }

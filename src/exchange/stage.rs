@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::outbox::{DocumentNumber, SlotRef};
-use crate::block::{BlockId, BlockKind, ContentBlock, ToolCallBlock};
+use crate::block::{BlockId, BlockKind, Chunk, ContentBlock, ToolCallBlock};
 use crate::dialect::Piece;
-use crate::policy::{DeltaFate, Hook, Instance, Interests};
+use crate::policy::{BlockFate, DeltaFate, Hook, Instance, Interests};
 
 /// A piece of a block on its way through the stages.
 #[derive(Debug)]
@@ -102,7 +102,31 @@ pub(super) struct StageBlock {
     pub(super) guarded: bool,
     /// Something came after its end.
     pub(super) violated: bool,
+    /// The policy has dropped or replaced some of it.
+    touched: bool,
+    comparison: Option<Comparison>,
     aggregate: Aggregate,
+}
+
+/// Whether a policy that replaces text leaves it as it was: one that holds text back by itself does so.
+#[derive(Debug)]
+struct Comparison {
+    came: Fingerprint,
+    left: Fingerprint,
+}
+
+/// FNV-1a, which is the same for a text however it is cut.
+#[derive(Debug, PartialEq, Eq)]
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, text: &str) {
+        self.0 = text.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    }
 }
 
 /// What a stage says of a piece.
@@ -176,6 +200,7 @@ impl Stage {
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
             Aggregate::Concluded => DeltaFate::Drop,
         };
+        block.compare(&item.text, &fate);
         match fate {
             DeltaFate::Forward => Passage::On(item),
             DeltaFate::Hold => {
@@ -185,11 +210,13 @@ impl Stage {
             }
             DeltaFate::Drop => {
                 block.guarded = true;
+                block.touched = true;
                 block.start_removed |= item.starts || block.held.iter().any(|held| held.starts);
                 Passage::Removed(item, core::mem::take(&mut block.held))
             }
             DeltaFate::Replace(text) => {
                 let text = Cow::Owned(text.into_owned());
+                block.touched = true;
                 let held = core::mem::take(&mut block.held);
                 block.start_removed |= item.kind.is_content() && held.iter().any(|held| held.starts);
                 item.text = text;
@@ -226,7 +253,45 @@ impl StageBlock {
             start_removed: false,
             guarded: false,
             violated: false,
+            touched: false,
+            comparison: None,
             aggregate: Aggregate::new(item),
+        }
+    }
+
+    /// Once the policy replaces text of the block: notes what came and what leaves.
+    fn compare(&mut self, text: &str, fate: &DeltaFate<'_>) {
+        if self.comparison.is_none() && matches!(fate, DeltaFate::Replace(_)) {
+            let mut came = Fingerprint::new();
+            self.held.iter().for_each(|held| came.add(&held.text));
+            self.comparison = Some(Comparison { came, left: Fingerprint::new() });
+        }
+        let Some(Comparison { came, left }) = &mut self.comparison else { return };
+        came.add(text);
+        match fate {
+            DeltaFate::Forward => {
+                self.held.iter().for_each(|held| left.add(&held.text));
+                left.add(text);
+            }
+            DeltaFate::Replace(replacement) => left.add(replacement),
+            DeltaFate::Hold | DeltaFate::Drop => {}
+        }
+    }
+
+    /// Whether the block, ending with this fate of what is held, left with another text than it came with.
+    pub(super) fn ends_changed(&mut self, fate: &BlockFate) -> bool {
+        match (&mut self.comparison, fate) {
+            (Some(Comparison { came, left }), BlockFate::Forward) => {
+                self.held.iter().for_each(|held| left.add(&held.text));
+                came != left
+            }
+            (Some(Comparison { came, left }), BlockFate::Replace(Chunk::Text { text, .. })) => {
+                left.add(text);
+                came != left
+            }
+            (None, BlockFate::Forward) => false,
+            (None, BlockFate::Drop) => !self.held.is_empty(),
+            _ => true,
         }
     }
 
@@ -238,7 +303,8 @@ impl StageBlock {
 
     /// A piece without a message for the policy shares the lot of its block.
     fn take_silent<'a>(&mut self, item: Item<'a>) -> Passage<'a> {
-        if self.start_removed {
+        // What is said about text that was changed (citations) would tell it.
+        if self.start_removed || (self.touched && self.kind.is_content()) {
             return Passage::Removed(item, Vec::new());
         }
         if self.held.is_empty() {

@@ -40,6 +40,11 @@ impl<T> Default for Field<T> {
 }
 
 impl<T: Copy> Field<T> {
+    /// A member that has been read.
+    pub(crate) const fn of(value: T) -> Self {
+        Self(Some(Some(value)))
+    }
+
     /// Reads the value of the member.
     pub(crate) fn fill<'a, E: From<Malformed>>(
         &mut self,
@@ -220,11 +225,13 @@ impl<'a> Reader<'a> {
         Malformed { at: self.position() }
     }
 
+    #[inline]
     const fn position(&self) -> usize {
         self.document.len().saturating_sub(self.rest.len())
     }
 
     /// The next byte that is no white space.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.rest {
@@ -236,6 +243,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `byte`, after white space, if it comes next.
+    #[inline]
     fn take(&mut self, byte: u8) -> bool {
         let comes = self.peek() == Some(byte);
         if comes {
@@ -244,10 +252,12 @@ impl<'a> Reader<'a> {
         comes
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.take(byte) { Ok(()) } else { Err(self.malformed()) }
     }
 
+    #[inline]
     fn take_null(&mut self) -> Result<bool, Malformed> {
         if self.peek() != Some(b'n') {
             return Ok(false);
@@ -301,19 +311,15 @@ impl<'a> Reader<'a> {
 
     /// Skips the rest of a string whose opening quote was read.
     fn skip_string(&mut self) -> Result<Form, Malformed> {
-        let mut form = Form::PlainString;
-        loop {
-            self.rest = skip_plain(self.rest);
-            match self.rest {
-                [b'"', rest @ ..] => {
-                    self.rest = rest;
-                    return Ok(form);
-                }
-                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => self.rest = rest,
-                [b'\\', b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => self.rest = rest,
-                _ => return Err(self.malformed()),
+        match skip_string(self.rest) {
+            Ok((form, rest)) => {
+                self.rest = rest;
+                Ok(form)
             }
-            form = Form::EscapedString;
+            Err(wrong) => {
+                self.rest = wrong;
+                Err(self.malformed())
+            }
         }
     }
 
@@ -354,6 +360,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn skip_key(&mut self) -> Result<(), Malformed> {
         self.expect(b'"')?;
         self.skip_string()?;
@@ -400,6 +407,29 @@ impl Nesting {
     }
 }
 
+/// Takes a string from the front of `bytes`: as a document of its own, and what follows it.
+pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
+    let (form, rest) = skip_string(bytes.strip_prefix(b"\"")?).ok()?;
+    let string = bytes.get(..bytes.len().saturating_sub(rest.len()))?;
+    let string = core::str::from_utf8(string).ok()?;
+    Some((string, Value { start: 0, end: string.len(), form }, rest))
+}
+
+/// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.
+fn skip_string(mut bytes: &[u8]) -> Result<(Form, &[u8]), &[u8]> {
+    let mut form = Form::PlainString;
+    loop {
+        bytes = skip_plain(bytes);
+        bytes = match bytes {
+            [b'"', rest @ ..] => return Ok((form, rest)),
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => rest,
+            [b'\\', b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => rest,
+            wrong => return Err(wrong),
+        };
+        form = Form::EscapedString;
+    }
+}
+
 /// `bytes` from the first one on that ends a string or cannot stand in it as it is. Looks at eight bytes at once.
 fn skip_plain(mut bytes: &[u8]) -> &[u8] {
     while let Some((eight, rest)) = bytes.split_first_chunk() {
@@ -423,14 +453,14 @@ fn skip_plain(mut bytes: &[u8]) -> &[u8] {
 /// on to the bytes above one that is marked rightly: the lowest mark is right.
 const fn special_bytes(bytes: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+    // With this bit turned over, a quote comes right behind the control characters, and nothing else gets there.
+    const TURNED: u64 = u64::from_le_bytes([b'"' ^ b' '; 8]);
+    const AFTER_QUOTE: u64 = u64::from_le_bytes([b' ' + 1; 8]);
     const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
-    let quotes = (bytes ^ QUOTES).wrapping_sub(ONES) & !(bytes ^ QUOTES);
-    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES) & !(bytes ^ BACKSLASHES);
-    let controls = bytes.wrapping_sub(SPACES) & !bytes;
-    (quotes | backslashes | controls) & HIGH_BITS
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    let controls_and_quotes = (bytes ^ TURNED).wrapping_sub(AFTER_QUOTE);
+    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES);
+    (controls_and_quotes | backslashes) & !bytes & HIGH_BITS
 }
 
 #[cfg(test)]

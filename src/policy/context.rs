@@ -210,7 +210,7 @@ impl<S: Default> PolicyContext<S> {
     }
 
     /// Concludes something about the exchange; the most restrictive conclusion of all policies wins, the first of its
-    /// kind gives the reason code. Dropping concludes `rewrite` by itself, and withholding a whole tool call `refuse`.
+    /// kind gives the reason code. Changing and dropping conclude `rewrite` by themselves, withholding a whole tool call `refuse`.
     pub fn conclude(&self, decision: Decision, reason_code: &str) {
         self.shared.conclude(decision, Some(reason_code));
     }

@@ -71,9 +71,23 @@ fn an_event_within_its_input_is_borrowed_from_it() {
 }
 
 #[test]
-fn an_event_that_ends_in_cr_does_not_wait_for_a_lf() {
+fn the_lf_of_a_crlf_belongs_to_the_event_that_it_ends() {
     let mut parser = Parser::new(100);
     let mut input: &[u8] = b"data: a\r\n\r";
+    assert!(parser.next(&mut input).unwrap().is_none(), "where lines end in CRLF the LF is all but there");
+    let mut input: &[u8] = b"\ndata: b\r\n\r\n";
+    assert_eq!(parser.next(&mut input).unwrap().unwrap().raw, b"data: a\r\n\r\n");
+    assert_eq!(parser.next(&mut input).unwrap().unwrap().raw, b"data: b\r\n\r\n");
+    let mut input: &[u8] = b"data: c\r\n\r";
+    assert!(parser.next(&mut input).unwrap().is_none());
+    let mut input: &[u8] = b"data: d\r\n\r\n";
+    assert_eq!(parser.next(&mut input).unwrap().unwrap().raw, b"data: c\r\n\r", "it did not come");
+}
+
+#[test]
+fn an_event_of_lines_that_end_in_cr_does_not_wait_for_a_lf() {
+    let mut parser = Parser::new(100);
+    let mut input: &[u8] = b"data: a\r\r";
     assert_eq!(parser.next(&mut input).unwrap().unwrap().data, Some(&b"a"[..]));
     let mut input: &[u8] = b"\ndata: b\n\n";
     let event = parser.next(&mut input).unwrap().unwrap();

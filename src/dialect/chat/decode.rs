@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
 use crate::sse;
@@ -144,6 +145,13 @@ enum Found {
 
 type Findings = SmallVec<[Found; 2]>;
 
+/// What the one string of a chunk means.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Text { choice: u32, kind: BlockKind },
+    Arguments { choice: u32, key: Option<CallKey>, free_form: Option<bool> },
+}
+
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -151,6 +159,7 @@ pub struct Decoder {
     names: NameBytes,
     choices: SmallVec<[Choice; 1]>,
     strings: Strings,
+    template: Template<Meaning>,
 }
 
 impl Decoder {
@@ -198,14 +207,22 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        let text = document::utf8(bytes)?;
         self.strings.clear();
         let mut findings = Findings::new();
         let blocks_before = self.blocks;
-        let is_failure = self.find(text, whole, &mut findings).inspect_err(|_| {
+        let known = if whole { None } else { self.template.find(bytes) };
+        let (text, found) = match known {
+            Some((string, value, meaning)) => (string, self.find_again(string, value, meaning, &mut findings)),
+            None => {
+                let text = document::utf8(bytes)?;
+                (text, self.find(text, whole, &mut findings))
+            }
+        };
+        let is_failure = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
             self.blocks = blocks_before;
+            self.template.forget();
         })?;
         if is_failure {
             frame.role = FrameRole::Failure;
@@ -239,32 +256,55 @@ impl Decoder {
     /// What a chunk or a whole body holds; whether it reports an error.
     fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<bool, DecodeError> {
         let message_key = if whole { "message" } else { "delta" };
-        let (mut choices, mut error) = (Field::default(), Field::default());
+        let (mut choices, mut error, mut padding) = (Field::default(), Field::default(), None);
+        let mut meaning = None;
         let mut reader = Reader::new(document);
-        reader.object(|reader, key| match key {
+        reader.object::<DecodeError>(|reader, key| match key {
             "choices" => choices.fill(reader, |reader| {
                 reader.optional_array(|reader| {
                     let fields = ChoiceFields::read(reader, message_key)?;
-                    let mut choice = self.choice(document, whole, fields.index.get(), findings)?;
+                    let mut choice = self.choice(document, whole, fields.index.get().unwrap_or(0), findings)?;
                     choice.message(fields.message.get())?;
-                    choice.finish_reason(fields.finish_reason.get())
+                    choice.finish_reason(fields.finish_reason.get())?;
+                    meaning = choice.meaning.or(meaning);
+                    Ok(())
                 })
             }),
             "error" => Ok(error.fill(reader, Reader::optional_value)?),
+            // Of another length in every chunk, so that the length of the text cannot be told from outside.
+            "obfuscation" => {
+                padding = reader.optional_value()?.filter(|value| matches!(value.form, Form::PlainString | Form::EscapedString));
+                Ok(())
+            }
             _ => Ok(reader.skip()?),
         })?;
         reader.end()?;
-        Ok(error.get().is_some())
+        let is_failure = error.get().is_some();
+        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole && !is_failure)) {
+            self.template.learn(document, *text, padding, meaning);
+        }
+        Ok(is_failure)
+    }
+
+    /// What a chunk holds that is like an earlier one but for `string`.
+    fn find_again(&mut self, string: &str, value: Value, meaning: Meaning, findings: &mut Findings) -> Result<bool, DecodeError> {
+        match meaning {
+            Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
+            Meaning::Arguments { choice, key, free_form } => {
+                let tool = ToolFields { name: Field::default(), arguments: Field::of(value) };
+                self.choice(string, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
+            }
+        }
+        Ok(false)
     }
 
     fn choice<'r>(
         &'r mut self,
         document: &'r str,
         whole: bool,
-        index: Option<u32>,
+        index: u32,
         findings: &'r mut Findings,
     ) -> Result<ChoiceReader<'r>, DecodeError> {
-        let index = index.unwrap_or(0);
         let known = self.choices.iter().position(|choice| choice.index == index);
         if known.is_none() {
             self.choices.push(Choice { index, ..Choice::default() });
@@ -280,6 +320,7 @@ impl Decoder {
             strings: &mut self.strings,
             choice,
             findings,
+            meaning: None,
         })
     }
 }
@@ -307,6 +348,8 @@ struct ChoiceReader<'r> {
     strings: &'r mut Strings,
     choice: &'r mut Choice,
     findings: &'r mut Findings,
+    /// What the string of the latest piece means, where it is all that the piece says.
+    meaning: Option<Meaning>,
 }
 
 impl ChoiceReader<'_> {
@@ -357,6 +400,7 @@ impl ChoiceReader<'_> {
         }
         let slot = Slot { block, choice: self.choice.index, kind, starts: open.is_none(), stops: self.whole };
         self.findings.push(Found::Piece { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+        self.meaning = Some(Meaning::Text { choice: self.choice.index, kind });
         Ok(())
     }
 
@@ -380,9 +424,12 @@ impl ChoiceReader<'_> {
         tool: Option<ToolFields>,
         free_form: Option<bool>,
     ) -> Result<(), DecodeError> {
+        let (name, arguments) = tool.map_or((None, None), |tool| (tool.name.get(), tool.arguments.get()));
+        let says_more = id.is_some() || name.is_some() || arguments.is_none();
+        self.meaning = (!says_more).then_some(Meaning::Arguments { choice: self.choice.index, key, free_form });
         let mut id = self.strings.read(self.document, id)?;
-        let mut name = self.strings.read(self.document, tool.and_then(|tool| tool.name.get()))?;
-        let text = self.strings.read(self.document, tool.and_then(|tool| tool.arguments.get()))?;
+        let mut name = self.strings.read(self.document, name)?;
+        let text = self.strings.read(self.document, arguments)?;
         let known = if self.whole { None } else { self.known_call(key, id, name) };
         let position = match known {
             Some(position) => position,

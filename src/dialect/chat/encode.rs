@@ -215,6 +215,12 @@ impl Encoder {
             FrameRole::Failure => self.terminated = true,
             FrameRole::Content | FrameRole::Closing => {}
         }
+        if self.passes_as_it_is(frame, fates) {
+            for slot in &frame.slots {
+                self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
+            }
+            return self.seam.verbatim(raw, out);
+        }
         let begins_call = frame.slots.iter().any(|slot| slot.starts && slot.kind == BlockKind::ToolCall);
         let is_bare = frame.slots.is_empty() && frame.finishes.is_empty();
         let call_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { CallIndices::new() };
@@ -267,14 +273,6 @@ impl Encoder {
         call_indices: CallIndices,
     ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut changes = SmallVec::new();
-        let passes = |slot: &Slot| slot.kind != BlockKind::ToolCall || !(slot.starts || self.is_renumbered(slot.block));
-        if fates.iter().all(|fate| *fate == SlotFate::Keep) && frame.slots.iter().all(passes) {
-            // The common case: it passes as it is.
-            for slot in &frame.slots {
-                self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
-            }
-            return changes;
-        }
         let mut call_indices = call_indices.into_iter();
         for (position, slot) in frame.slots.iter().enumerate() {
             let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
@@ -298,6 +296,16 @@ impl Encoder {
             });
         }
         changes
+    }
+
+    /// Whether the frame is what most are: deltas of what has begun, all of which leave as they came.
+    fn passes_as_it_is(&self, frame: &Frame, fates: &[SlotFate]) -> bool {
+        let passes = |slot: &Slot| slot.kind != BlockKind::ToolCall || !(slot.starts || self.is_renumbered(slot.block));
+        let has_slots_alone = frame.role == FrameRole::Content && !frame.slots.is_empty() && frame.finishes.is_empty();
+        has_slots_alone
+            && self.identity_is_known
+            && fates.iter().all(|fate| *fate == SlotFate::Keep)
+            && frame.slots.iter().all(passes)
     }
 
     /// Whether the client knows the tool call by another index than the upstream's.
@@ -381,6 +389,7 @@ impl Encoder {
             let reason = match ending {
                 Ending::Stop if choice.calls_sent > 0 => "tool_calls",
                 Ending::Stop => "stop",
+                Ending::Cut => "length",
                 Ending::Refusal => "content_filter",
             };
             if choice.is_empty() {

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
 use crate::sse;
@@ -156,6 +157,13 @@ struct Said {
     text: Text,
 }
 
+/// What the one string of a delta means: text, or input, of a block of this kind.
+#[derive(Debug, Clone, Copy)]
+struct Meaning {
+    index: u32,
+    kind: BlockKind,
+}
+
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -165,6 +173,7 @@ pub struct Decoder {
     /// A `message_start` came.
     has_begun: bool,
     strings: Strings,
+    template: Template<Meaning>,
 }
 
 impl Decoder {
@@ -183,6 +192,9 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
+        if self.is_delta_again(event.name, data, frame, each)? {
+            return Ok(());
+        }
         let text = document::utf8(data)?;
         let fields = EventFields::read(text)?;
         let kind = self.strings.read(text, fields.r#type.get())?;
@@ -246,6 +258,22 @@ impl Decoder {
 
     pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
         self.stop_all(false, each);
+    }
+
+    /// Reads a delta that is like an earlier one but for its string; whether it is one.
+    fn is_delta_again(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some((string, value, meaning)) = self.template.find(data) else { return Ok(false) };
+        let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
+        let Some(open) = open.filter(|_| matches!(name, b"" | b"content_block_delta")) else { return Ok(false) };
+        let text = self.strings.read(string, Some(value))?;
+        self.report_delta(string, open, text, frame, each);
+        Ok(true)
     }
 
     fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(Part<'_>)) {
@@ -328,9 +356,16 @@ impl Decoder {
             _ => None,
         };
         let text = self.strings.read(document, value)?;
+        if let (Some(index), Some(_)) = (fields.index.get(), value) {
+            self.template.learn(document, text, None, Meaning { index, kind: open.kind });
+        }
+        self.report_delta(document, open, text, frame, each);
+        Ok(())
+    }
+
+    fn report_delta(&self, document: &str, open: OpenBlock, text: Text, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: false };
         self.report(document, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
-        Ok(())
     }
 
     fn stop(

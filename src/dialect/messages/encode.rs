@@ -68,9 +68,21 @@ struct Progress {
     finished: bool,
 }
 
+/// The beginning of a text block that has not left: whether the client is to have the block shows with its first text.
+#[derive(Debug)]
+struct Unopened {
+    raw: Vec<u8>,
+    slot: Slot,
+    /// What came after it and does not depend on it (`ping`).
+    following: Vec<u8>,
+    /// Some of the block was removed.
+    lost: bool,
+}
+
 /// Writes the documents of one response.
 #[derive(Debug, Default)]
 pub struct Encoder {
+    unopened: Option<Unopened>,
     identity: Identity,
     message: Option<Progress>,
     /// Chunks of policies that wait for the message to begin, or for a block to end.
@@ -98,7 +110,7 @@ impl Encoder {
     }
 
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
-        if self.ended {
+        if self.ended || self.defer(raw, frame, fates, out) {
             return;
         }
         match frame.role {
@@ -117,6 +129,71 @@ impl Encoder {
                 None => self.bare_event(raw, out),
                 Some(slot) => self.slot(raw, slot, fates.first().unwrap_or(&SlotFate::Keep), out),
             },
+        }
+    }
+
+    /// Keeps the beginning of a text block back until something of the block leaves, so that no text block is empty
+    /// because its text was removed. Whether the event is dealt with by that.
+    fn defer(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) -> bool {
+        let slot = frame.slots.first().filter(|_| frame.role == FrameRole::Content);
+        let fate = fates.first().unwrap_or(&SlotFate::Keep);
+        if let Some(unopened) = &mut self.unopened {
+            if frame.role == FrameRole::Free {
+                unopened.following.extend_from_slice(raw);
+                return true;
+            }
+            let says_nothing = *fate == SlotFate::Remove || *fate == SlotFate::Replace(String::new());
+            match slot.filter(|slot| slot.block == unopened.slot.block) {
+                Some(slot) if slot.stops && unopened.lost && !matches!(fate, SlotFate::Replace(_)) => {
+                    self.give_up_unopened(out);
+                    return true;
+                }
+                Some(slot) if !slot.stops && says_nothing => {
+                    unopened.lost = true;
+                    return true;
+                }
+                _ => self.open_deferred(out),
+            }
+        }
+        let Some(slot) = slot.filter(|slot| slot.starts && slot.kind == BlockKind::Text && *fate == SlotFate::Keep) else {
+            return false;
+        };
+        let mut is_empty = true;
+        with_data(raw, |data| {
+            let fields = json::members(core::str::from_utf8(data).unwrap_or_default());
+            let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
+            is_empty = json::member(&block, "text").is_none_or(|text| json::string(text).is_empty());
+        });
+        if is_empty {
+            self.unopened = Some(Unopened { raw: raw.to_vec(), slot: *slot, following: Vec::new(), lost: false });
+        }
+        is_empty
+    }
+
+    /// The client is to have the block after all.
+    fn open_deferred(&mut self, out: &mut Vec<u8>) {
+        if let Some(unopened) = self.unopened.take() {
+            self.start(&unopened.raw, &unopened.slot, &SlotFate::Keep, out);
+            if !unopened.following.is_empty() {
+                self.seam.verbatim(&unopened.following, out);
+            }
+        }
+    }
+
+    /// All of the block was removed: its beginning and its end go with it.
+    fn give_up_unopened(&mut self, out: &mut Vec<u8>) {
+        if let Some(unopened) = self.unopened.take() {
+            self.start(&unopened.raw, &unopened.slot, &SlotFate::Remove, out);
+            if !unopened.following.is_empty() {
+                self.seam.verbatim(&unopened.following, out);
+            }
+        }
+    }
+
+    /// The upstream has ended: what was kept back leaves.
+    pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
+        if !self.ended {
+            self.open_deferred(out);
         }
     }
 
@@ -147,9 +224,7 @@ impl Encoder {
 
     fn message_delta(&mut self, raw: &[u8], frame: &Frame, out: &mut Vec<u8>) {
         let finishes = !frame.finishes.is_empty();
-        if finishes {
-            self.complete(out);
-        }
+        self.complete(out);
         let message = self.message.get_or_insert_default();
         message.finished |= finishes;
         let corrects = finishes && message.calls_removed > 0 && message.calls_sent == 0;
@@ -316,6 +391,9 @@ impl Encoder {
     }
 
     pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        if !matches!(chunk, Chunk::Text { text, .. } if text.is_empty()) {
+            self.open_deferred(out);
+        }
         let message = self.message.as_ref();
         if self.terminated || message.is_some_and(|message| message.finished) {
             return Err(TooLate);
@@ -348,6 +426,7 @@ impl Encoder {
         if self.terminated {
             return;
         }
+        self.give_up_unopened(out);
         self.terminated = true;
         self.ended = true;
         if self.message.is_none() {
@@ -362,6 +441,7 @@ impl Encoder {
         let stop_reason = match ending {
             Ending::Stop if message.calls_sent > 0 => "tool_use",
             Ending::Stop => "end_turn",
+            Ending::Cut => "max_tokens",
             Ending::Refusal => "refusal",
         };
         if !message.finished {
@@ -377,6 +457,7 @@ impl Encoder {
 
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
         if !self.terminated {
+            self.give_up_unopened(out);
             self.terminated = true;
             self.ended = true;
             self.write(&Event::Error { error: Failure { r#type: "api_error", message } }, out);

@@ -119,9 +119,9 @@ impl Policy for DenyTool {
         Interests::TOOL_CALLS
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, call: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        let undecided = self.name.starts_with(call.name());
-        if undecided { DeltaFate::Hold } else { DeltaFate::Forward }
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        // Every call, because in `messages` no text may follow a call that was let go.
+        DeltaFate::Hold
     }
 
     async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockFate {
