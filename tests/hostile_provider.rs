@@ -1,6 +1,7 @@
 //! What a hostile provider may try: to show the client another tool call than the one that was judged. The official
 //! clients find blocks and calls by their place in a list, take `message_start` as it stands, and look for JSON whatever
 //! the content type says.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;

@@ -43,8 +43,10 @@ fn is_allowed(chain: &Chain, path: &[u8]) -> bool {
     let Some(path) = path.split(|byte| *byte == b'?').next().and_then(|path| core::str::from_utf8(path).ok()) else {
         return false;
     };
-    let has_dots = path.split('/').any(|segment| segment == "." || segment == "..") || path.contains('%') || path.contains("//");
-    !has_dots
+    // Some servers cut `;…` off a segment before they resolve `..`, others take `\` for `/`.
+    let has_dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    let is_lenient = has_dots || path.contains(['%', ';', '\\']) || path.contains("//");
+    !is_lenient
         && chain.routes.allow.iter().any(|allowed| match allowed.strip_suffix('*') {
             Some(prefix) => path.len() > prefix.len() && path.starts_with(prefix),
             None => path == allowed,
@@ -114,6 +116,8 @@ mod tests {
             ("POST", "/v1/models/../chat/completions"),
             ("POST", "/v1/models/%2e%2e/messages"),
             ("POST", "/v1/models//x"),
+            ("POST", "/v1/models/..;/chat/completions"),
+            ("POST", "/v1/models/..\\chat\\completions"),
             ("POST", "/%"),
             ("POST", ""),
         ] {

@@ -169,3 +169,16 @@ fn trailers_end_a_request_too() {
         assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
     }
 }
+
+#[test]
+fn bodies_that_do_not_end_take_up_no_memory_of_the_worker_until_they_are_whole() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    let body = vec![b' '; 1_000_000];
+    for _ in 0..300 {
+        let exchange = begin(&mut host, &head(body.len() + 1), false);
+        host.request_body(exchange, &body, false);
+    }
+    let exchange = host.request(CHAT, ASK_FOR_STREAM);
+    assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
+    assert_eq!(host.metric("weir.errors.worker_memory"), 0);
+}

@@ -312,3 +312,25 @@ fn an_answer_that_comes_before_the_request_has_left_does_not_pass_by_the_policie
     host.provider_ends(refused);
     assert_eq!((host.client(refused).status, host.client(refused).text().as_str()), (401, "{}"));
 }
+
+#[test]
+fn responses_that_do_not_end_cannot_take_up_all_memory_of_a_worker() {
+    let mut host = Host::new(&no_op().to_string()).start();
+    let whole = |host: &mut Host| {
+        let exchange = host.request(CHAT, ASK_FOR_WHOLE);
+        host.provider_answers(exchange, 200, "application/json");
+        exchange
+    };
+    let piece = vec![b' '; 1_000_000];
+    for _ in 0..30 {
+        let exchange = whole(&mut host);
+        for _ in 0..9 {
+            host.provider_sends(exchange, &piece);
+        }
+    }
+    assert!(host.metric("weir.errors.worker_memory") > 0, "{:?}", host.logs());
+    let exchange = whole(&mut host);
+    host.provider_sends(exchange, whole_tool_call("ls", "{}"));
+    host.provider_ends(exchange);
+    assert_eq!(host.client(exchange).text().trim(), whole_tool_call("ls", "{}"), "a short answer passes");
+}
