@@ -13,8 +13,10 @@ run: ## Builds all, starts all, shows four exchanges, stays until Ctrl-C (ONCE=1
 wasm: ## Builds the filter: target/weir.wasm
 	@$(HARNESS) wasm
 
-test: wasm ## Runs every test: Rust, then end to end through a real Envoy
+test: wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, then all through a real Envoy
 	cargo test --workspace
+	tests/browser/run
+	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
 	@$(MAKE) --no-print-directory e2e
 
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
@@ -28,8 +30,10 @@ check: ## Formatting, lints and documentation, all warnings denied
 
 bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other, then the engine alone (ARGS="--repeats 1")
 	@$(HARNESS) envoy
-	cargo build --release --package weir-bench-load && cargo build --release --package weir-bench-reader --target wasm32-wasip1
-	python3 benches/run.py $(ARGS) && cargo run --release --package weir-bench-engine
+	cargo build --release --package weir-bench-load
+	cargo build --profile wasm --package weir-bench-reader --target wasm32-wasip1
+	python3 benches/run.py $(ARGS)
+	cargo run --profile wasm --package weir-bench-engine
 
 fuzz: ## Fuzzes each target for a short time (SECONDS=60)
 	@fuzz/run $(or $(SECONDS),60)

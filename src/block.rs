@@ -1,5 +1,7 @@
 //! Blocks: the content and the tool calls that deltas build.
 
+use std::borrow::Cow;
+
 use crate::json;
 
 /// Number of a block within its exchange, in the order in which blocks began.
@@ -125,6 +127,18 @@ impl ToolCallBlock {
     /// The arguments so far: JSON text, unless [`Self::is_free_form`].
     pub fn arguments(&self) -> &str {
         &self.arguments
+    }
+
+    /// The arguments as a client reads them: escapes resolved, keys sorted, no white space. As they came where they are
+    /// no JSON object.
+    pub fn canonical_arguments(&self) -> Cow<'_, str> {
+        if self.free_form {
+            return Cow::Borrowed(&self.arguments);
+        }
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.arguments)
+            .ok()
+            .and_then(|arguments| serde_json::to_string(&arguments).ok())
+            .map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
     }
 
     /// Whether the tool takes free text in place of JSON (custom tools).

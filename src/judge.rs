@@ -23,6 +23,9 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Longest explanation that is kept, in characters; the rest is cut off.
 pub const MAX_EXPLANATION_CHARS: usize = 500;
 
+/// Most questions that one exchange asks. No answer has nearly as many tool calls; one that has could flood a judge.
+pub const MAX_QUESTIONS: u32 = 256;
+
 /// How many times its timeout a question may take at the most, however often the deadline was renewed.
 const HARD_MAXIMUM: u32 = 4;
 
@@ -94,6 +97,8 @@ pub struct Verdict {
 pub enum JudgeError {
     /// The document names no such judge.
     UnknownJudge,
+    /// The exchange has asked [`MAX_QUESTIONS`] before.
+    TooManyQuestions,
     /// The question could not be sent (unknown cluster, no host, circuit breaker open).
     NotSent,
     /// No answer in time.
@@ -117,6 +122,7 @@ impl JudgeError {
     pub const fn name(self) -> &'static str {
         match self {
             Self::UnknownJudge => "unknown_judge",
+            Self::TooManyQuestions => "too_many_questions",
             Self::NotSent => "not_sent",
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
@@ -133,6 +139,7 @@ impl fmt::Display for JudgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownJudge => f.write_str("the policy document names no such judge"),
+            Self::TooManyQuestions => write!(f, "the exchange has asked {MAX_QUESTIONS} questions before"),
             Self::NotSent => f.write_str("the question could not be sent"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable => f.write_str("the judge could not be reached"),
@@ -254,6 +261,10 @@ impl Judging {
             outcome.set(Some(Err(JudgeError::UnknownJudge)));
             return Self { outcome };
         };
+        if shared.judgings.with(|judgings| judgings.asked()) >= MAX_QUESTIONS {
+            outcome.set(Some(Err(JudgeError::TooManyQuestions)));
+            return Self { outcome };
+        }
         let now = shared.now.get();
         let id = shared.judgings.with(|judgings| judgings.open(&outcome, now, judge.timeout));
         shared.push_effect(Effect::Callout(Callout {

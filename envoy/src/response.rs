@@ -16,7 +16,8 @@ use core::time::Duration;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::dialect::reply;
-use weir::exchange::{ResponseHead, ResponseMode, ResponseProgress, Resumed};
+use weir::dialect::reply::Reply;
+use weir::exchange::{Exchange, ResponseHead, ResponseMode, ResponseProgress, Resumed};
 use weir::time::Timestamp;
 
 use crate::host;
@@ -66,6 +67,11 @@ enum Flow {
     Flowing,
     /// The buffer has this many bytes of ballast, since then; each callback has them and the new bytes.
     Paused { ballast: usize, since: Timestamp },
+}
+
+/// What stands for an answer of Weir's own once the provider's head has left.
+fn in_place(reply: Reply, exchange: &Exchange) -> Vec<u8> {
+    if reply.status < 300 { reply.body } else { exchange.answer_after_head() }
 }
 
 impl ResponseState {
@@ -160,7 +166,7 @@ impl Stream {
                 return self.answer(&reply);
             }
             // The head has left: the status can no longer say it, the body can.
-            out.extend_from_slice(&reply.body);
+            out.extend_from_slice(&in_place(reply, &self.exchange));
             return self.send_in_callback(size, end, out);
         }
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
@@ -193,7 +199,7 @@ impl Stream {
             if open.head_held {
                 return self.answer(&reply);
             }
-            out.extend_from_slice(&reply.body);
+            out.extend_from_slice(&in_place(reply, &self.exchange));
         } else if progress == ResponseProgress::Waiting && open.flow != Flow::Flowing {
             open.unsent = out;
             return Action::Pause;
@@ -220,7 +226,7 @@ impl Stream {
         let Flow::Paused { ballast, .. } = open.flow else {
             // It leaves with the next bytes, or at the end.
             if let ResponseProgress::Answer(reply) = progress {
-                open.unsent.extend_from_slice(&reply.body);
+                open.unsent.extend_from_slice(&in_place(reply, &self.exchange));
             }
             return;
         };
@@ -230,7 +236,7 @@ impl Stream {
                 return;
             }
             ResponseProgress::Answer(reply) => {
-                open.unsent.extend_from_slice(&reply.body);
+                open.unsent.extend_from_slice(&in_place(reply, &self.exchange));
                 true
             }
             ResponseProgress::Waiting => !open.unsent.is_empty() && !open.ended && !trailers_can_hurt,

@@ -208,7 +208,9 @@ type Context = StreamingContext<Tally>;
 
 impl ToolCallJudge {
     async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockFate {
-        let call = Call { tool: block.name(), arguments: block.arguments(), server_side: block.is_server_side() };
+        // As a client reads them: escapes can hide a word from a reader of the raw text.
+        let arguments = block.canonical_arguments();
+        let call = Call { tool: block.name(), arguments: &arguments, server_side: block.is_server_side() };
         let matter = call.write_matter(&question::tag(cx.call_id(), block.id()), self.max_argument_bytes);
         let question = JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter: &matter };
         cx.scratchpad(|tally| add_one(&mut tally.judged));

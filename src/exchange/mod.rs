@@ -24,6 +24,7 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::Ending;
 use crate::dialect::reply::Reply;
 use crate::id::CallId;
 use crate::judge::CalloutReply;
@@ -290,6 +291,13 @@ impl Exchange {
         self.status = reply.status;
         self.phase = Phase::Answered;
         ResponseProgress::Answer(reply)
+    }
+
+    /// What stands for an error once the response's head, with a status of success, has left: a body that says so in the
+    /// words of a normal answer, because clients do not look for an error there.
+    pub fn answer_after_head(&self) -> Vec<u8> {
+        let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
+        request::local_answer(&self.shared, dialect, response::WITHHELD, Ending::Refusal, false).body
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.

@@ -153,7 +153,13 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
             HookOutput::Request(RequestAction::SendResponse(text)) => {
                 shared.conclude(Decision::Refuse, None);
-                return Step::Decided(RequestProgress::Answer(local_answer(shared, asking.dialect, &text)));
+                return Step::Decided(RequestProgress::Answer(local_answer(
+                    shared,
+                    asking.dialect,
+                    &text,
+                    Ending::Stop,
+                    shared.request().stream,
+                )));
             }
             HookOutput::Request(RequestAction::Refuse { status, message }) => {
                 shared.conclude(Decision::Refuse, None);
@@ -179,13 +185,13 @@ fn rewrites(shared: &Shared, stage: usize) -> bool {
 }
 
 /// A normal answer in the words of the request's dialect.
-pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str) -> Reply {
+pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {
     let request = shared.request();
     let call_id = shared.call_id.to_string();
     let created = shared.now.get().as_unix_secs();
     let text = if text.is_empty() { "This was withheld by policy." } else { text };
-    let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending: Ending::Stop };
-    reply::answer(dialect, &answer, request.stream)
+    let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
+    reply::answer(dialect, &answer, streamed)
 }
 
 fn without_body(request: &Request) -> Request {

@@ -13,12 +13,15 @@ use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
 use crate::dialect::reply::{self, Reply};
-use crate::dialect::{DecodeError, Decoder, Dialect, Frame, Part};
+use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::event::Severity;
 use crate::limits::Verdict;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
+
+/// What clients read where a response could not be checked.
+pub(super) const WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -373,7 +376,7 @@ impl Governed {
                 HookOutput::Response(ResponseAction::SendText(text)) => {
                     shared.conclude(Decision::Refuse, None);
                     shared.output_finished.set(true);
-                    return Opened::Answer(local_answer(shared, self.dialect, &text));
+                    return Opened::Answer(local_answer(shared, self.dialect, &text, Ending::Stop, false));
                 }
                 _ if self.outbox.shape() == Shape::Stream => {
                     self.opening = Gate::Open;
@@ -434,11 +437,10 @@ impl Governed {
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
         self.broken = true;
-        let message = "The provider's response was withheld: it could not be checked by policy.";
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, message)));
+            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, WITHHELD)));
         }
-        self.outbox.fail(message, out);
+        self.outbox.fail(WITHHELD, out);
         None
     }
 
@@ -523,10 +525,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(reply::error(
-        Some(dialect),
-        502,
-        word,
-        "The provider's response was withheld: it could not be checked by policy.",
-    ))
+    Opening::Refused(reply::error(Some(dialect), 502, word, WITHHELD))
 }

@@ -53,22 +53,24 @@ fn is_allowed(chain: &Chain, path: &[u8]) -> bool {
         })
 }
 
-/// The path without query, percent-decoded, in lower case, with single slashes and none at its end.
+/// The path without query, percent-decoded, in lower case, without dot segments, with single slashes and none at its end.
 fn normalize(path: &[u8]) -> String {
     let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
     let mut normal = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((byte, after)) = take_byte(rest) {
         rest = after;
-        if byte == b'/' && normal.last() == Some(&b'/') {
-            continue;
-        }
         normal.push(byte.to_ascii_lowercase());
     }
-    while normal.len() > 1 && normal.last() == Some(&b'/') {
-        normal.pop();
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in normal.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
     }
-    String::from_utf8_lossy(&normal).into_owned()
+    format!("/{}", String::from_utf8_lossy(&segments.join(&b'/')))
 }
 
 /// The first byte, percent-decoded, and what follows it.
@@ -99,6 +101,8 @@ mod tests {
             "//v1//chat/completions/",
             "/v1/chat%2Fcompletions",
             "/%76%31/chat/completions",
+            "/v1/./chat/x/../completions",
+            "/v1/models/../chat/completions",
         ] {
             assert_eq!(route(&chain, b"POST", path.as_bytes()), Route::Governed(Dialect::ChatCompletions), "{path}");
         }
@@ -113,8 +117,8 @@ mod tests {
             ("GET", "/v1/chat/completions"),
             ("POST", "/v1/messages/count_tokens"),
             ("POST", "/"),
-            ("POST", "/v1/models/../chat/completions"),
-            ("POST", "/v1/models/%2e%2e/messages"),
+            ("POST", "/v1/models/../embeddings"),
+            ("POST", "/v1/models/%2e%2e/files"),
             ("POST", "/v1/models//x"),
             ("POST", "/v1/models/..;/chat/completions"),
             ("POST", "/v1/models/..\\chat\\completions"),

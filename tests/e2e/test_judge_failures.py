@@ -102,7 +102,8 @@ def test_judge_that_hangs_does_not_hold_the_text(
     provider.pace = 0.005
     judge.behaviour = judges.hangs
     answer = ask(impatient.url, path, question(path, "What is the weather?"))
-    assert answer.arrival(b"you.") < judge.requests[0].arrived + 0.3 <= answer.chunks[-1][0]
+    # The deadline of 0.3 s runs from when the question was sent, a little before it arrived.
+    assert answer.arrival(b"you.") < judge.requests[0].arrived + 0.2 <= answer.chunks[-1][0]
 
 
 @each_path
