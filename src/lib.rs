@@ -3,6 +3,7 @@
 //! The engine is sans-IO: bytes in, bytes and effects out. It knows no proxy, clock, thread, socket or log sink; time is
 //! an argument.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
 pub mod block;
 mod cell;

@@ -1,4 +1,13 @@
 //! A forwarded delta costs no heap allocation once the buffers are warm.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use std::sync::Arc;
 

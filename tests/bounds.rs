@@ -1,4 +1,13 @@
 //! Every buffer has a bound, its error has a name, and past it comes the configured verdict: closed by default.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use std::sync::Arc;
 
@@ -42,7 +51,7 @@ fn assert_failed_open(outcome: &Outcome, word: &'static str) {
 #[test]
 fn an_event_of_100_megabytes_is_cut_off_at_the_bound() {
     const EVENT: usize = 100 * 1024 * 1024;
-    const CHUNK: [u8; 64 * 1024] = [b'a'; 64 * 1024];
+    static CHUNK: [u8; 64 * 1024] = [b'a'; 64 * 1024];
     let chain: Arc<Chain> = Arc::new(native::load(&document(json!([{"use": "no_op"}])), &policies::registry()).unwrap());
     let now = Timestamp::default();
     let mut exchange = Exchange::new(Arc::clone(&chain), CallId::from_bytes([1; 16]), now);

@@ -1,4 +1,13 @@
 //! The fuzz targets on their seeds, and on what proptest makes up.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use proptest::prelude::*;
 use weir_test_support::fuzzing;

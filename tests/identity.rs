@@ -1,5 +1,14 @@
 //! A stream that no policy touches leaves byte for byte as it came, however it was cut on its way; and the cuts change
 //! nothing about what policies see and decide.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use std::sync::Arc;
 

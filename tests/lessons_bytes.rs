@@ -1,5 +1,14 @@
 //! What broke elsewhere in bytes, server-sent events and JSON: each test is one line of that list.
 //! Splits and line ends are in `identity.rs`, bounds in `bounds.rs`.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;

@@ -1,4 +1,13 @@
 //! What broke elsewhere in the `messages` dialect: each test is one line of that list.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;

@@ -1,5 +1,14 @@
 //! What broke elsewhere when rules met streams: each test is one line of that list. The exact hold-back of terms is
 //! tested with the policy that does it.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;

@@ -1,4 +1,13 @@
 //! What requests get: each way in which a request can be odd has an explicit verdict.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;

@@ -52,6 +52,7 @@
 //! assert_eq!(error.path, "chain[0].with.max_bytes");
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
 mod content_only;
 mod content_transform;

@@ -1,4 +1,13 @@
 //! Events on their way to the collector.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, no_op, with};

@@ -1,4 +1,13 @@
 //! The checkers are checked: real streams are legal, and each rule finds what breaks it.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use std::collections::BTreeSet;
 
