@@ -181,7 +181,7 @@ def summarise(rows, speed, memory):
 
 def report(arguments, summaries, speed, memory):
     size = arguments.module.stat().st_size if arguments.module.exists() else None
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
     result = {
         "time": now.isoformat(timespec="seconds"),
         "load_average": os.getloadavg(),

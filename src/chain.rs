@@ -52,7 +52,7 @@ impl Chain {
 /// What happens to requests whose path is no endpoint of a governed dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes {
-    /// Paths that pass ungoverned; one that ends in `/*` stands for all below it.
+    /// Paths that pass ungoverned; one that ends in `*` stands for all longer ones that begin so.
     pub allow: Vec<String>,
     /// What happens to all others.
     pub unknown: Verdict,

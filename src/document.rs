@@ -322,7 +322,8 @@ fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Optio
         (Some(secret), None) => Some(Credential::new(secret)),
         (None, Some(variable)) => {
             let secret = environment(&variable).ok_or_else(|| {
-                DocumentError::new(at("api_key_env"), format!("the VM's environment has no variable {variable:?}"))
+                let message = format!("the VM has no variable {variable:?}: name it in vm_config.environment_variables");
+                DocumentError::new(at("api_key_env"), message)
             })?;
             Some(Credential::new(secret))
         }

@@ -25,7 +25,8 @@ pub struct Limits {
     pub max_event_bytes: usize,
     /// Most bytes of one exchange that may be held while they are undecided.
     pub max_held_bytes: usize,
-    /// What happens to a request, response, event or held span beyond its bound.
+    /// What happens to a response, event or held span beyond its bound. A longer request is always refused: what cannot
+    /// be kept cannot be sent on.
     pub on_exceeded: Verdict,
     /// What happens to a request or response that cannot be read: broken JSON, unknown encoding or content type.
     pub on_unreadable: Verdict,

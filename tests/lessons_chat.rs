@@ -1,4 +1,4 @@
-//! What broke elsewhere in the `chat.completions` dialect: each test is one line of that list.
+//! What broke elsewhere in the `chat.completions` dialect: each test is one such fault.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What broke elsewhere when rules met streams: each test is one line of that list. The exact hold-back of terms is
+//! What broke elsewhere when rules met streams: each test is one such fault. The exact hold-back of terms is
 //! tested with the policy that does it.
 #![allow(
     clippy::arithmetic_side_effects,

@@ -38,7 +38,7 @@ pub(crate) struct PageQuery {
 struct Page {
     /// Newest first.
     events: Vec<Arc<Stored>>,
-    /// `before` of the next page; absent on the last one.
+    /// `before` of the next page; `null` on the last one.
     next: Option<Position>,
 }
 

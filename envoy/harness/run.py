@@ -219,9 +219,7 @@ def _describe_decision(decision: dict[str, Any]) -> str:
     parts = [str(decision.get("effective_decision"))]
     if decision.get("reason_code"):
         parts.append(f"({decision['reason_code']})")
-    parts += [
-        f"{name} {decision[name]}" for name in ("tool_calls", "held_ms", "judge_latency_ms") if decision.get(name)
-    ]
+    parts += [f"{name} {decision[name]}" for name in ("held_ms", "judge_latency_ms") if decision.get(name)]
     return " ".join(parts)
 
 

@@ -44,7 +44,7 @@ pub(crate) fn body(buffer: BufferType, start: usize, size: usize) -> Vec<u8> {
 }
 
 /// Replaces the first `size` bytes, which are all, of a body. In its body callback; elsewhere only while it is paused,
-/// and then never with more bytes than the proxy buffers: more than its limit would bring it down (envoy-facts 0.3).
+/// and then never with more bytes than the proxy buffers: more than its limit would bring it down.
 pub(crate) fn replace_body(buffer: BufferType, size: usize, bytes: &[u8]) {
     let _ = hostcalls::set_buffer(buffer, 0, size, bytes);
 }

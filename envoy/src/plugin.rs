@@ -69,7 +69,8 @@ fn make_queue(sink: EventSink, environment: &dyn Fn(&str) -> Option<String>) -> 
         None => None,
         Some(variable) => {
             let token = environment(variable).ok_or_else(|| {
-                DocumentError::new("events.token_env", format!("the VM's environment has no variable {variable:?}"))
+                let message = format!("the VM has no variable {variable:?}: name it in vm_config.environment_variables");
+                DocumentError::new("events.token_env", message)
             })?;
             Some(Credential::new(token).authorization())
         }

@@ -22,9 +22,8 @@ static TRAILERS_SEEN: AtomicBool = AtomicBool::new(false);
 static BUFFER_EXCEEDED_AT: AtomicUsize = AtomicUsize::new(usize::MAX);
 static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Most bytes of bodies that all exchanges of a worker may keep together. A worker's memory ends at 1 GiB (envoy-facts
-/// 8.7), and who exhausts it stops every stream; growing buffers and what is made of their contents take several times
-/// their length.
+/// Most bytes of bodies that all exchanges of a worker may keep together. A worker's memory ends at 1 GiB, and who
+/// exhausts it stops every stream; growing buffers and what is made of their contents take several times their length.
 const MAX_KEPT_BYTES: usize = 192 * 1024 * 1024;
 
 /// What every exchange may keep, however much the others do.

@@ -8,7 +8,7 @@
 //! ```
 //! While a response is paused the proxy's buffer holds *ballast*: newlines in place of what is held, as many as can still
 //! leave. A judge's answer comes outside the body's callbacks, and there nothing longer may be put into the buffer than it
-//! is known to take: beyond its limit Envoy falls (envoy-facts 0.3), and no call tells the limit. Ballast makes Envoy
+//! is known to take: beyond its limit Envoy falls, and no call tells the limit. Ballast makes Envoy
 //! check the limit in a callback, where it ends the stream in an orderly way. Should anything ever let the ballast go,
 //! empty lines say nothing in an event stream and in JSON.
 
@@ -91,7 +91,7 @@ impl ResponseState {
 
 impl Stream {
     pub(crate) fn handle_response_headers(&mut self, end: bool, now: Timestamp) -> Action {
-        // Weir's own answer to a request comes by as a response (envoy-facts 1.11).
+        // Weir's own answer to a request comes by as a response.
         if self.over {
             return Action::Continue;
         }
@@ -141,7 +141,7 @@ impl Stream {
         let _ = self.carry_out_effects(now, &mut out);
         self.keep_for_later(&out);
         if !end {
-            // A changed body would be cut off at the old length (envoy-facts 2.4).
+            // A changed body would be cut off at the old length.
             host::remove_header(MapType::HttpResponseHeaders, "content-length");
         }
         if head_held { Action::Pause } else { Action::Continue }

@@ -191,7 +191,7 @@ impl Stream {
 }
 
 /// The stream as the SDK sees it. The exchange begins with the request's head: a context can come to its end without
-/// ever having seen one (envoy-facts 7.4).
+/// ever having seen one.
 pub(crate) struct StreamContext {
     context_id: u32,
     plugin: Option<Rc<Plugin>>,

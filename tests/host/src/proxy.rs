@@ -230,7 +230,7 @@ impl Proxy {
         if half.paused && half.buffer.len() > limit {
             let (now, phase) =
                 (half.buffer.len(), if half.in_body_callback { "a paused body callback" } else { "a callout or tick" });
-            self.crash(&format!("a body was set to {now} bytes in {phase}, with a limit of {limit} (envoy-facts 0.3, 3.6)"));
+            self.crash(&format!("a body was set to {now} bytes in {phase}, with a limit of {limit}"));
         }
         status::OK
     }

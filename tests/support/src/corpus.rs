@@ -41,7 +41,7 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     streams
 }
 
-/// The project may be checked out beside the corpus, or one level deeper as a worktree.
+/// Where the corpus is if `WEIR_CORPUS` does not say.
 fn beside_the_project() -> PathBuf {
     let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     workspace.join("../shared/corpus")
