@@ -237,7 +237,7 @@ impl CalloutReply<'_> {
     fn verdict(self) -> Result<Verdict, JudgeError> {
         match self {
             Self::Response { status: 200..=299, body } => read_answer(body),
-            // What Envoy answers when the judge takes too long or cannot be reached.
+            // What Envoy answers when the judge takes too long.
             Self::Response { status: 504, .. } => Err(JudgeError::TimedOut),
             Self::Response { status, .. } => Err(JudgeError::Status(status)),
             Self::Broken => Err(JudgeError::Unreachable),

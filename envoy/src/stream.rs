@@ -82,10 +82,10 @@ impl Stream {
     pub(crate) fn report(&self, event_type: &str, summary: &str, now: Timestamp) {
         log::warn!("{summary}");
         self.plugin.record(&Event {
-            id: CallId::random().map_or_else(|_| String::new(), |id| id.to_string()),
+            id: CallId::random().map_or_else(|_| format!("{event_type}-{}", now.as_unix_millis()), |id| id.to_string()),
             kind: EventKind::Error,
             time_ms: now.as_unix_millis(),
-            call_id: String::new(),
+            call_id: None,
             trace_id: None,
             span_id: None,
             policy_target: None,
@@ -93,6 +93,7 @@ impl Stream {
             event_type: event_type.to_owned(),
             severity: Severity::Warning,
             summary: summary.to_owned(),
+            policy_config: None,
             metadata: serde_json::Map::new(),
         });
     }

@@ -275,9 +275,13 @@ impl ToolCallJudge {
         };
         let summary = format!("No verdict about {}, {outcome}: {error}", shown_name(block));
         cx.emit("judge.failed", summary, Severity::Error, metadata.into());
+        cx.count_failure("judge");
         match self.on_error {
             OnError::Block => self.block(block, &Reason::Unchecked, cx),
-            OnError::Allow => BlockFate::Forward,
+            OnError::Allow => {
+                cx.count_failed_open("judge");
+                BlockFate::Forward
+            }
         }
     }
 }

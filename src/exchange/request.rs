@@ -9,11 +9,14 @@ use super::route::{Route, route};
 use crate::decision::Decision;
 use crate::dialect::reply::{self, Answer, Reply};
 use crate::dialect::{Dialect, Ending, request};
-use crate::event::{EventKind, Severity};
+use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
 use crate::limits::Verdict;
 use crate::policy::{Hook, HookOutput, RequestAction, Shared};
+
+/// Longest name of a model that is kept, in characters.
+const MAX_MODEL_CHARS: usize = 256;
 
 /// Longest `x-policy-user` that is kept, in bytes.
 const MAX_USER_BYTES: usize = 256;
@@ -115,7 +118,7 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
         let known = request.as_ref();
         *request = Rc::new(Request {
             dialect: Some(dialect),
-            model: facts.model,
+            model: shortened(&facts.model, MAX_MODEL_CHARS).to_owned(),
             stream: facts.stream,
             policy_user: known.policy_user.clone(),
             trace: known.trace.clone(),

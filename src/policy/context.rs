@@ -14,7 +14,7 @@ use crate::cell::TakeCell;
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
-use crate::event::{Event, EventKind, Severity};
+use crate::event::{Event, EventKind, Severity, shortened};
 use crate::exchange::{Effect, Observation, Request};
 use crate::id::{CallId, TraceContext};
 use crate::judge::{JudgeQuestion, Judging, Judgings};
@@ -126,11 +126,11 @@ impl Shared {
         self.events.set(number.saturating_add(1));
         let request = self.request();
         let trace = request.trace.as_ref();
-        self.push_effect(Effect::Event(Event {
+        let event = Event {
             id: format!("{}-{number}", self.call_id),
             kind,
             time_ms: self.now.get().as_unix_millis(),
-            call_id: self.call_id.to_string(),
+            call_id: Some(self.call_id.to_string()),
             trace_id: trace.map(|trace| trace.trace_id.clone()),
             span_id: trace.map(|trace| trace.span_id.clone()),
             policy_target: request.dialect.map(Dialect::name),
@@ -138,8 +138,10 @@ impl Shared {
             event_type: event_type.to_owned(),
             severity,
             summary,
+            policy_config: policy_class.and_then(|class| self.chain.describe(class)),
             metadata,
-        }));
+        };
+        self.push_effect(Effect::Event(event.bounded()));
     }
 }
 
@@ -154,7 +156,11 @@ fn into_map(value: Value) -> Map<String, Value> {
 /// Most hits of a list that an enforcement event names.
 const MAX_HITS: usize = 32;
 
+/// Longest hit in characters.
+const MAX_HIT_CHARS: usize = 128;
+
 fn note(hits: &mut Vec<String>, hit: &str) {
+    let hit = shortened(hit, MAX_HIT_CHARS);
     if hits.len() < MAX_HITS && !hits.iter().any(|known| known == hit) {
         hits.push(hit.to_owned());
     }
@@ -217,6 +223,16 @@ impl<S: Default> PolicyContext<S> {
     /// kind gives the reason code. Changing and dropping conclude `rewrite` by themselves, withholding a whole tool call `refuse`.
     pub fn conclude(&self, decision: Decision, reason_code: &str) {
         self.shared.conclude(decision, Some(reason_code));
+    }
+
+    /// Counts that the policy could not do what it should; `word` becomes part of a metric's name.
+    pub fn count_failure(&self, word: &'static str) {
+        self.shared.push_effect(Effect::Observe(Observation::Failed(word)));
+    }
+
+    /// Counts that the policy let something pass unchecked because its configuration says so.
+    pub fn count_failed_open(&self, word: &'static str) {
+        self.shared.push_effect(Effect::Observe(Observation::FailedOpen(word)));
     }
 
     /// Notes that a term or tool of an allowlist was met, for the enforcement event.
