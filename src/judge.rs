@@ -274,7 +274,7 @@ impl Judging {
             path: judge.path.clone(),
             authorization: judge.credential.as_ref().map(Credential::authorization),
             body: question_body(judge, &question),
-            timeout: judge.timeout,
+            timeout: judge.timeout.saturating_mul(if shared.keeps_alive.get() { HARD_MAXIMUM } else { 1 }),
         }));
         Self { outcome }
     }

@@ -331,7 +331,7 @@ impl Exchange {
     }
 
     fn renew_deadlines(&self) {
-        if self.shared.keepalive.take() {
+        if self.shared.renews_deadlines.take() {
             self.shared.judgings.with(|judgings| judgings.renew(self.shared.now.get()));
         }
     }

@@ -51,7 +51,10 @@ pub(crate) struct Shared {
     pub(crate) output_finished: Cell<bool>,
     pub(crate) decision: Cell<Decision>,
     pub(crate) reason_code: TakeCell<Option<String>>,
-    pub(crate) keepalive: Cell<bool>,
+    /// A hook asked for the deadlines of open questions to be renewed.
+    pub(crate) renews_deadlines: Cell<bool>,
+    /// A hook has asked for that before: questions must be able to take longer than their timeout.
+    pub(crate) keeps_alive: Cell<bool>,
     pub(crate) allowlist_hits: TakeCell<Vec<String>>,
     pub(crate) denylist_hits: TakeCell<Vec<String>>,
     events: Cell<u32>,
@@ -70,7 +73,8 @@ impl Shared {
             output_finished: Cell::new(false),
             decision: Cell::new(Decision::Allow),
             reason_code: TakeCell::default(),
-            keepalive: Cell::new(false),
+            renews_deadlines: Cell::new(false),
+            keeps_alive: Cell::new(false),
             allowlist_hits: TakeCell::default(),
             denylist_hits: TakeCell::default(),
             events: Cell::new(0),
@@ -311,8 +315,11 @@ impl<S: Default> StreamingContext<S> {
         self.0.shared.output_finished.get()
     }
 
-    /// Renews the engine's own deadlines for open judge questions, within the hard maximum of four times their timeout.
+    /// Renews the deadlines of open judge questions: each may take its timeout from now on, and four times its timeout in
+    /// all. A policy that wants more than one timeout for a question calls this before it asks, too, so that the proxy
+    /// waits for as long.
     pub fn keepalive(&self) {
-        self.0.shared.keepalive.set(true);
+        self.0.shared.renews_deadlines.set(true);
+        self.0.shared.keeps_alive.set(true);
     }
 }
