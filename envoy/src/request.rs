@@ -85,7 +85,7 @@ impl Stream {
             RequestProgress::Hold => self.hold_request(end),
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::SendBody(_) => {
-                self.answer_failure("request_without_body", "a policy gave a body to a request that has none")
+                self.answer_failure(500, "request_without_body", "a policy gave a body to a request that has none")
             }
         }
     }
@@ -118,7 +118,7 @@ impl Stream {
     /// Feeds the whole body, or as much of it as is too long.
     fn read_request(&mut self, size: usize, now: Timestamp) -> Action {
         if !self.kept.may_grow(size) {
-            return self.answer_failure("worker_memory", "The proxy is busy with too many long requests; try again later.");
+            return self.answer_failure(503, "worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
         let body = host::body(BufferType::HttpRequestBody, 0, size);
         let progress = self.exchange.handle_request_body(&body, true, now);
@@ -205,6 +205,7 @@ impl Stream {
         let RequestState::Held(held) = &self.request else { return Action::Continue };
         if body.len() > held.size.max(ALWAYS_FITS) {
             return self.answer_failure(
+                500,
                 "rewritten_request_too_large",
                 "a policy made a request longer than the proxy is known to buffer",
             );

@@ -287,7 +287,8 @@ impl Stream {
                 "proxy.buffer_exceeded",
                 &format!(
                     "the proxy could not buffer {ballast} bytes of a response and broke it off; raise the listener's \
-                     per_connection_buffer_limit_bytes above limits.max_held_bytes; from now on less is held"
+                     per_connection_buffer_limit_bytes, or the route's request_body_buffer_limit, above limits.max_held_bytes; \
+                     from now on less is held"
                 ),
                 now,
             );

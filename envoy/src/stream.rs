@@ -67,9 +67,9 @@ impl Stream {
     }
 
     /// Answers that Weir cannot do what it should. The stream is over then.
-    pub(crate) fn answer_failure(&mut self, word: &'static str, message: &str) -> Action {
+    pub(crate) fn answer_failure(&mut self, status: u16, word: &'static str, message: &str) -> Action {
         self.fail(word, message);
-        self.answer(&reply::error(None, 500, word, message))
+        self.answer(&reply::error(None, status, word, message))
     }
 
     /// Counts and logs something that could not be done.
