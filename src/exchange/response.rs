@@ -124,7 +124,9 @@ impl Governed {
     }
 
     pub(super) fn max_release_bytes(&self) -> usize {
-        self.outbox.max_release_bytes().saturating_add(self.backlog.len())
+        // The beginning of an event is on its way to being held: what completes it brings only the rest of it.
+        let begun = self.parser.pending().saturating_add(self.backlog.len());
+        self.outbox.max_release_bytes().saturating_add(begun)
     }
 
     pub(super) const fn kept_bytes(&self) -> usize {
