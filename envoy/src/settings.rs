@@ -45,6 +45,6 @@ mod tests {
         assert_eq!(Settings::parse(r#"{"request_hold":"headers"}"#).unwrap().request_hold, RequestHold::Headers);
         assert_eq!(Settings::parse(r#"{"request_hold":"all"}"#).unwrap_err().path, "envoy.request_hold");
         assert_eq!(Settings::parse(r#"{"hold":"body"}"#).unwrap_err().path, "envoy.hold");
-        assert!(Settings::parse("[1]").unwrap_err().path.starts_with("envoy"));
+        assert_eq!(Settings::parse("[1]").unwrap_err().path, "envoy.[0]");
     }
 }
