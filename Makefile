@@ -35,8 +35,8 @@ bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other
 	python3 benches/run.py $(ARGS)
 	cargo run --profile wasm --package weir-bench-engine
 
-fuzz: ## Fuzzes each target for a short time (SECONDS=60)
-	@fuzz/run $(or $(SECONDS),60)
+fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)
+	@fuzz/run $(ARGS)
 
 clean: ## Removes what was built and downloaded
 	rm -rf target .tools
