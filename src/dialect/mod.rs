@@ -11,6 +11,7 @@ mod framing;
 mod messages;
 pub mod reply;
 pub mod request;
+mod responses;
 mod template;
 
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub enum Dialect {
     ChatCompletions,
     /// Anthropic messages, `POST /v1/messages`.
     Messages,
+    /// OpenAI responses, `POST /v1/responses`.
+    Responses,
 }
 
 impl Dialect {
@@ -43,6 +46,7 @@ impl Dialect {
         match self {
             Self::ChatCompletions => "chat.completions",
             Self::Messages => "messages",
+            Self::Responses => "responses",
         }
     }
 }
@@ -141,6 +145,8 @@ pub struct Frame {
     pub finishes: SmallVec<[u32; 1]>,
     /// Where it stands in the stream.
     pub role: FrameRole,
+    /// What only `responses` has to know of it.
+    responses: Option<Box<responses::Reading>>,
 }
 
 impl Frame {
@@ -148,6 +154,9 @@ impl Frame {
         self.slots.clear();
         self.finishes.clear();
         self.role = FrameRole::Content;
+        if let Some(reading) = &mut self.responses {
+            reading.clear();
+        }
     }
 }
 
@@ -227,6 +236,8 @@ pub enum Decoder {
     Chat(chat::Decoder),
     /// messages
     Messages(messages::Decoder),
+    /// responses
+    Responses(responses::Decoder),
 }
 
 impl Decoder {
@@ -235,6 +246,7 @@ impl Decoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Decoder::default()),
             Dialect::Messages => Self::Messages(messages::Decoder::default()),
+            Dialect::Responses => Self::Responses(responses::Decoder::default()),
         }
     }
 
@@ -251,6 +263,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event, frame, each),
             Self::Messages(decoder) => decoder.event(event, frame, each),
+            Self::Responses(decoder) => decoder.event(event, frame, each),
         }
     }
 
@@ -262,6 +275,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.body(body, frame, each),
             Self::Messages(decoder) => decoder.body(body, frame, each),
+            Self::Responses(decoder) => decoder.body(body, frame, each),
         }
     }
 
@@ -270,6 +284,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.finish(each),
             Self::Messages(decoder) => decoder.finish(each),
+            Self::Responses(decoder) => decoder.finish(each),
         }
     }
 }
@@ -296,6 +311,8 @@ pub enum Encoder {
     Chat(chat::Encoder),
     /// messages
     Messages(messages::Encoder),
+    /// responses
+    Responses(responses::Encoder),
 }
 
 impl Encoder {
@@ -304,6 +321,7 @@ impl Encoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Encoder::default()),
             Dialect::Messages => Self::Messages(messages::Encoder::default()),
+            Dialect::Responses => Self::Responses(responses::Encoder::default()),
         }
     }
 
@@ -314,6 +332,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.number_by_place(),
             Self::Messages(encoder) => encoder.number_by_place(),
+            Self::Responses(encoder) => encoder.number_by_place(),
         }
     }
 
@@ -323,6 +342,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
             Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Responses(encoder) => encoder.event(raw, frame, fates, out),
         }
     }
 
@@ -330,8 +350,8 @@ impl Encoder {
     pub fn notice(&mut self, raw: &[u8]) {
         match self {
             Self::Chat(encoder) => encoder.notice(raw),
-            // `message_start` bears the identity, and is never held.
-            Self::Messages(_) => {}
+            // `message_start` and `response.created` bear the identity, and are never held.
+            Self::Messages(_) | Self::Responses(_) => {}
         }
     }
 
@@ -343,13 +363,14 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+            Self::Responses(encoder) => encoder.chunk(chunk, out),
         }
     }
 
     /// The upstream has ended: writes what was kept back until more came.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
-            Self::Chat(_) => {}
+            Self::Chat(_) | Self::Responses(_) => {}
             Self::Messages(encoder) => encoder.flush(out),
         }
     }
@@ -359,6 +380,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.end(ending, out),
             Self::Messages(encoder) => encoder.end(ending, out),
+            Self::Responses(encoder) => encoder.end(ending, out),
         }
     }
 
@@ -367,6 +389,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.failure(message, out),
             Self::Messages(encoder) => encoder.failure(message, out),
+            Self::Responses(encoder) => encoder.failure(message, out),
         }
     }
 
@@ -375,6 +398,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
             Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Responses(encoder) => encoder.body(raw, frame, fates, insertions, out),
         }
     }
 

@@ -25,7 +25,8 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
     }
     let text = document::utf8(body)?;
     let (mut model, mut stream) = (Field::default(), Field::default());
-    let [mut messages, mut system, mut tools, mut tool_choice, mut functions, mut n] = [Field::default(); 6];
+    let [mut messages, mut system, mut input, mut instructions] = [Field::default(); 4];
+    let [mut tools, mut tool_choice, mut functions, mut n] = [Field::default(); 4];
     let mut reader = Reader::new(text);
     reader.object(|reader, key| {
         let field = match key {
@@ -35,6 +36,8 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
             // provider could each take another one.
             "messages" => &mut messages,
             "system" => &mut system,
+            "input" => &mut input,
+            "instructions" => &mut instructions,
             "tools" => &mut tools,
             "tool_choice" => &mut tool_choice,
             "functions" => &mut functions,
