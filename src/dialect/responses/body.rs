@@ -2,7 +2,7 @@
 
 use super::encode::{Encoder, text_at};
 use super::output::{Call, Part, message, own_id};
-use super::repeat::{Item, apply};
+use super::repeat::{Item, apply, is_reasoning};
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
@@ -19,19 +19,27 @@ impl Encoder {
         let elements = json::member(&members, "output").map(json::elements).unwrap_or_default();
         let mut items: Vec<String> = Vec::new();
         let mut inserted: usize = 0;
+        let mut was_removed = false;
         for (position, element) in elements.iter().enumerate() {
             let first_slot = Reading::of(frame).places.iter().position(|place| place.element == position);
             for insertion in insertions.iter().skip(inserted).take_while(|insertion| Some(insertion.before) <= first_slot) {
                 inserted = inserted.saturating_add(1);
                 items.extend(own_item(&insertion.chunk, items.len()));
             }
-            items.extend(edited(position, element, frame, fates));
+            let kept = edited(position, element, frame, fates);
+            // Reasoning must lead to something other than reasoning.
+            let ends_in_reasoning = items.last().is_some_and(|last| is_reasoning(last));
+            if ends_in_reasoning && was_removed && kept.as_deref().is_some_and(is_reasoning) {
+                items.extend(own_message(WITHHELD, items.len()));
+            }
+            was_removed = kept.is_none();
+            items.extend(kept);
         }
         for insertion in insertions.iter().skip(inserted) {
             items.extend(own_item(&insertion.chunk, items.len()));
         }
-        if items.is_empty() {
-            items.extend(own_message(WITHHELD, 0));
+        if items.is_empty() || (was_removed && items.last().is_some_and(|last| is_reasoning(last))) {
+            items.extend(own_message(WITHHELD, items.len()));
         }
         let mut edits = Edits::default();
         let set = [("output", format!("[{}]", items.join(",")))];
@@ -61,11 +69,10 @@ fn edited(position: usize, element: &str, frame: &Frame, fates: &[SlotFate]) -> 
 }
 
 fn own_item(chunk: &Chunk, position: usize) -> Option<String> {
-    let index = u32::try_from(position).unwrap_or(u32::MAX);
     match chunk {
-        Chunk::Text { text, .. } => own_message(text, index),
+        Chunk::Text { text, .. } => own_message(text, position),
         Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
-            let id = own_id("fc", index);
+            let id = own_id("fc", position);
             let call = Call {
                 id: &id,
                 r#type: "function_call",
@@ -84,7 +91,7 @@ fn own_item(chunk: &Chunk, position: usize) -> Option<String> {
     }
 }
 
-fn own_message(text: &str, index: u32) -> Option<String> {
+fn own_message(text: &str, position: usize) -> Option<String> {
     let parts = [Part::new(PartKey::Content(0), BlockKind::Text, text)];
-    (!text.is_empty()).then(|| message(&own_id("msg", index), "completed", &parts))
+    (!text.is_empty()).then(|| message(&own_id("msg", position), "completed", &parts))
 }

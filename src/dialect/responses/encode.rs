@@ -41,6 +41,9 @@ pub struct Encoder {
     renumbers_events: bool,
     renumbers_items: bool,
     kept_item_bytes: usize,
+    /// What the client has ends in reasoning, and what it led to was removed: the next request would be refused.
+    owes_message: bool,
+    ends_in_reasoning: bool,
     /// The end or an error has left: nothing of our own may follow.
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
@@ -123,6 +126,8 @@ impl Encoder {
         self.items.clear();
         self.own_items.clear();
         self.next_index = 0;
+        self.owes_message = false;
+        self.ends_in_reasoning = false;
         self.renumbers_events = false;
         self.begun = true;
         self.terminated = false;
@@ -132,21 +137,23 @@ impl Encoder {
 
     fn item_added(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
-        self.renumbers_items |= self.items.len() != reading.item;
         let fate = fates.first().unwrap_or(&SlotFate::Keep);
-        let own = reading.output_index;
-        let index = (*fate != SlotFate::Remove).then_some(if self.renumbers_items { self.next_index } else { own });
-        let mut edits = Edits::default();
-        let mut item = Item::new(index, "{}");
-        with_data(raw, |data| {
-            let document = core::str::from_utf8(data).unwrap_or_default();
+        let leaves = *fate != SlotFate::Remove;
+        let mut item = Item::new(None, "{}");
+        let edits = edits_of(raw, |document, edits| {
             let element = json::member(&json::members(document), "item").unwrap_or_default();
-            item = Item::new(index, element);
-            let Some(payload) = item.kind.payload() else { return };
-            if let SlotFate::Replace(text) = fate {
-                payload.write(document, element, text, &mut edits);
+            item = Item::new(None, element);
+            if let (Some(payload), SlotFate::Replace(text)) = (item.kind.payload(), fate) {
+                payload.write(document, element, text, edits);
             }
         });
+        let is_reasoning = item.is_reasoning();
+        if leaves {
+            self.lead_on(is_reasoning, out);
+        }
+        self.renumbers_items |= self.items.len() != reading.item;
+        let index = leaves.then_some(if self.renumbers_items { self.next_index } else { reading.output_index });
+        item.index = index;
         if item.kind.payload().is_some()
             && let Some(sent) = item.text(PartKey::Payload, BlockKind::ToolCall)
         {
@@ -157,13 +164,21 @@ impl Encoder {
             self.items.push(Item::new(None, "{}"));
         }
         self.items.push(item);
-        if let Some(index) = index {
-            self.next_index = self.next_index.max(index).saturating_add(1);
-            self.leave(raw, reading, Some(index), edits, out);
-        } else {
+        let Some(index) = index else {
             self.renumbers_items = true;
-            self.withhold();
+            self.owes_message |= self.ends_in_reasoning || self.next_index == 0;
+            return self.withhold();
+        };
+        self.next_index = self.next_index.max(index).saturating_add(1);
+        self.leave(raw, reading, Some(index), edits, out);
+    }
+
+    /// Before an item: reasoning must lead to something other than reasoning.
+    fn lead_on(&mut self, to_reasoning: bool, out: &mut Vec<u8>) {
+        if core::mem::take(&mut self.owes_message) && to_reasoning && self.ends_in_reasoning {
+            self.write_message(WITHHELD, out);
         }
+        self.ends_in_reasoning = to_reasoning;
     }
 
     fn of_item(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
@@ -356,6 +371,8 @@ impl Encoder {
         let index = self.next_index;
         self.next_index = index.saturating_add(1);
         self.renumbers_items = true;
+        self.owes_message = false;
+        self.ends_in_reasoning = false;
         index
     }
 
@@ -407,6 +424,9 @@ impl Encoder {
     /// The end of the response, which repeats all of it.
     fn terminal(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
+        if core::mem::take(&mut self.owes_message) {
+            self.write_message(WITHHELD, out);
+        }
         self.terminated = true;
         let edits = edits_of(raw, |document, edits| {
             let response = json::member(&json::members(document), "response").unwrap_or_default();
@@ -478,7 +498,7 @@ impl Encoder {
         for number in 0..self.items.len() {
             self.close(number, out);
         }
-        if self.next_index == 0 {
+        if self.next_index == 0 || self.owes_message {
             self.write_message(WITHHELD, out);
         }
         let mut items: Vec<(u32, String)> = self

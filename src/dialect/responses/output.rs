@@ -1,5 +1,7 @@
 //! Documents of responses that Weir writes itself.
 
+use core::fmt::Display;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -198,7 +200,7 @@ pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending:
 }
 
 /// The id of an item that Weir makes, the `index`th of its response.
-pub(super) fn own_id(prefix: &str, index: u32) -> String {
+pub(super) fn own_id(prefix: &str, index: impl Display) -> String {
     format!("{prefix}_weir_{index}")
 }
 

@@ -39,6 +39,10 @@ impl Item {
         Self { index, kind: kind_of(json), json: json.to_owned(), texts: SmallVec::new(), command_start: 0, is_done: false }
     }
 
+    pub(super) fn is_reasoning(&self) -> bool {
+        is_reasoning(&self.json)
+    }
+
     /// The text at `key`.
     pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut SentText> {
         let known = self.texts.iter().rposition(|text| text.key == key);
@@ -139,6 +143,11 @@ pub(super) fn part_of<'d>(members: &[Member<'d>], key: PartKey) -> Option<&'d st
     };
     let parts = json::member(members, list).map(json::elements)?;
     parts.get(usize::try_from(index).ok()?).copied()
+}
+
+/// Whether the item `json` is reasoning, sealed or not.
+pub(super) fn is_reasoning(json: &str) -> bool {
+    json::member(&json::members(json), "type").is_some_and(|kind| json::string(kind) == "reasoning")
 }
 
 /// What the item `json` is.

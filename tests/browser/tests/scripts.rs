@@ -11,7 +11,7 @@ use weir::id::CallId;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{chunking, client, fixtures, fuzzing, legality, native, policies};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 #[wasm_bindgen_test]
 fn a_stream_that_no_policy_touches_leaves_byte_for_byte() {
