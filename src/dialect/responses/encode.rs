@@ -272,6 +272,8 @@ impl Encoder {
             match reading.event {
                 EventKind::ItemDone => {
                     if let Some(element) = json::member(&members, "item") {
+                        let status = json::member(&json::members(element), "status").map(json::string);
+                        item.status = status.unwrap_or_default().into_owned();
                         item.repeat(document, element, edits);
                         self.kept_item_bytes = item.keep_ended(element, self.kept_item_bytes);
                     }
@@ -496,7 +498,7 @@ impl Encoder {
         }
         self.release_waiting(out);
         for number in 0..self.items.len() {
-            self.close(number, out);
+            self.close(number, ending, out);
         }
         if self.next_index == 0 || self.owes_message {
             self.write_message(WITHHELD, out);
@@ -504,7 +506,7 @@ impl Encoder {
         let mut items: Vec<(u32, String)> = self
             .items
             .iter()
-            .filter_map(|item| Some((item.index?, item.to_json(if item.is_done { "completed" } else { "incomplete" }))))
+            .filter_map(|item| Some((item.index?, item.to_json())))
             .chain(self.own_items.iter().map(|own| (own.index, own.json.clone())))
             .collect();
         items.sort_by_key(|(index, _)| *index);
@@ -520,16 +522,17 @@ impl Encoder {
     }
 
     /// Ends an item that is open at the client.
-    fn close(&mut self, number: usize, out: &mut Vec<u8>) {
+    fn close(&mut self, number: usize, ending: Ending, out: &mut Vec<u8>) {
         let Some(item) = self.items.get_mut(number).filter(|item| !item.is_done) else { return };
         let Some(index) = item.index else { return };
         let id = item.id();
         let texts = core::mem::take(&mut item.texts);
-        let mut is_cut = item.kind.payload().is_some();
+        // Of a call that has left in part nothing is known but that it is not whole.
+        let is_whole = ending == Ending::Stop && item.kind.payload().is_none();
+        item.status = if is_whole { "completed" } else { "incomplete" }.to_owned();
         for sent in texts {
             let SentText { key, kind, mut text, is_done, changed } = sent;
             if key != PartKey::Payload && !is_done {
-                is_cut = true;
                 if text.is_empty() && kind != BlockKind::Reasoning {
                     text.push_str(WITHHELD);
                     let event = part_event(delta_type(kind, key), &id, index, key);
@@ -552,7 +555,7 @@ impl Encoder {
             }
         }
         let Some(item) = self.items.get_mut(number) else { return };
-        let json = item.to_json(if is_cut { "incomplete" } else { "completed" });
+        let json = item.to_json();
         self.write_item("response.output_item.done", index, &json, out);
     }
 

@@ -31,12 +31,22 @@ pub(super) struct Item {
     /// Where the latest command begins in the text of a shell's call.
     pub(super) command_start: usize,
     pub(super) is_done: bool,
+    /// How it ended.
+    pub(super) status: String,
 }
 
 impl Item {
     /// The item that `json` begins.
     pub(super) fn new(index: Option<u32>, json: &str) -> Self {
-        Self { index, kind: kind_of(json), json: json.to_owned(), texts: SmallVec::new(), command_start: 0, is_done: false }
+        Self {
+            index,
+            kind: kind_of(json),
+            json: json.to_owned(),
+            texts: SmallVec::new(),
+            command_start: 0,
+            is_done: false,
+            status: String::new(),
+        }
     }
 
     pub(super) fn is_reasoning(&self) -> bool {
@@ -84,12 +94,12 @@ impl Item {
     }
 
     /// The item as it was sent, where the upstream does not repeat it.
-    pub(super) fn to_json(&self, status: &str) -> String {
+    pub(super) fn to_json(&self) -> String {
         let mut edits = Edits::default();
         let members = json::members(&self.json);
         let mut set = Vec::new();
         if json::member(&members, "status").is_some() {
-            set.push(("status", json::to_text(status)));
+            set.push(("status", json::to_text(&self.status)));
         }
         if let Some(payload) = self.kind.payload() {
             if payload.text_in(&self.json) != self.payload_text() {
