@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
-use weir_test_support::native::Outcome;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{chunking, client, fixtures, legality, sse};
 

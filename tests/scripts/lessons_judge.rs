@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir_test_support::client;
-use weir_test_support::native::{self, Cause, Outcome};
+use weir_test_support::native::{self, Cause};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document};
 use weir_test_support::{chunking, fixtures, legality, policies};
 
