@@ -3,11 +3,11 @@
 
 mod bounds;
 mod hostile_provider;
-mod lessons_bytes;
-mod lessons_chat;
-mod lessons_judge;
-mod lessons_messages;
-mod lessons_stream_rules;
+mod judging;
 mod parity;
 mod requests;
+mod stream_rules;
 mod two_turn;
+mod wire_rules_bytes;
+mod wire_rules_chat;
+mod wire_rules_messages;
