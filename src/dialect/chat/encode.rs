@@ -206,7 +206,8 @@ impl Encoder {
             return;
         }
         match frame.role {
-            FrameRole::Free => return self.seam.verbatim(raw, out),
+            FrameRole::Unknown if fates.iter().any(|fate| *fate != SlotFate::Keep) => return,
+            FrameRole::Free | FrameRole::Unknown => return self.seam.verbatim(raw, out),
             FrameRole::Terminator => {
                 self.fill_emptied(out);
                 self.terminated = true;
