@@ -123,6 +123,8 @@ pub struct Decoder {
     blocks: BlockNumbers,
     names: NameBytes,
     open: SmallVec<[OpenBlock; 2]>,
+    /// Whether the events that build the message have names.
+    named: Option<bool>,
     strings: Strings,
     template: Template<Meaning>,
 }
@@ -152,6 +154,11 @@ impl Decoder {
         let kind = self.strings.get(text, kind);
         if !event.name.is_empty() && event.name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
+        }
+        // Some clients pass over events without a name, others do not look at names: they must read the same message.
+        let is_part = kind.starts_with("content_block_") || kind.starts_with("message_") || kind == "error";
+        if is_part && *self.named.get_or_insert(!event.name.is_empty()) == event.name.is_empty() {
+            return Err(DecodeError::OutOfOrder { what: "events with and without names in one stream" });
         }
         match kind {
             "content_block_delta" => self.delta(text, &fields, frame, each),
@@ -218,7 +225,12 @@ impl Decoder {
     ) -> Result<bool, DecodeError> {
         let Some((string, value, meaning)) = self.template.find(data) else { return Ok(false) };
         let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
-        let Some(open) = open.filter(|_| matches!(name, b"" | b"content_block_delta")) else { return Ok(false) };
+        let Some(open) = open.filter(|_| match self.named {
+            Some(true) => name == b"content_block_delta",
+            _ => name.is_empty(),
+        }) else {
+            return Ok(false);
+        };
         let text = self.strings.read(string, Some(value))?;
         self.report_delta(string, open, text, frame, each);
         Ok(true)

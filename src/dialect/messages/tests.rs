@@ -299,6 +299,11 @@ fn what_readers_could_take_differently_is_an_error() {
             stream(&[&text_start, r#"{"type":"content_block_delta","index":0}"#]),
             out_of_order("a content_block_delta without delta"),
         ),
+        (
+            "a nameless delta among named events",
+            format!("{}{}", named(&[text_start.clone(), text(0, "a")]), stream(&[&text(0, "b")])),
+            out_of_order("events with and without names in one stream"),
+        ),
         ("lone surrogate", stream(&[&text_start, &text(0, r"\ud800")]), DecodeError::LoneSurrogate),
         ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 22 }),
         ("index in a string", stream(&[r#"{"type":"content_block_stop","index":"0"}"#]), DecodeError::Malformed { at: 37 }),
