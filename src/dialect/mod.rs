@@ -122,6 +122,8 @@ pub enum FrameRole {
     Content,
     /// The beginning of a message (`message_start`) that brings blocks with it: they are its slots.
     Opening,
+    /// Something of a type that Weir does not know, with one slot: it leaves as it came or not at all.
+    Unknown,
     /// It may leave at any time and overtake what is held: comments, `ping`.
     Free,
     /// All blocks of the message have come (`message_delta`): nothing that is held will be joined by more tool calls.

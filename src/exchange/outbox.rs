@@ -100,7 +100,7 @@ impl Entry {
     fn belongs_to_end(&self) -> bool {
         match &self.content {
             Content::Document { document, .. } => match document.frame.role {
-                FrameRole::Free | FrameRole::Opening => false,
+                FrameRole::Free | FrameRole::Opening | FrameRole::Unknown => false,
                 FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
                 FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
             },

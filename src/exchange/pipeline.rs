@@ -166,8 +166,7 @@ impl Pipeline {
         let next = stage.saturating_add(1);
         match matter {
             Matter::Block(end) => {
-                let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-                if self.settle(stage, end, fate, sink) {
+                if self.settle(stage, end, output, sink) {
                     self.end_block(next, end, sink);
                 }
                 self.resume_finishes(stage, sink);
@@ -312,8 +311,7 @@ impl Pipeline {
                 self.running.push(running);
                 return;
             };
-            let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-            if !self.settle(index, end, fate, sink) {
+            if !self.settle(index, end, output, sink) {
                 return;
             }
         }
@@ -323,7 +321,16 @@ impl Pipeline {
     }
 
     /// Carries out what a policy decided about a block; whether the block's end goes on.
-    fn settle(&mut self, index: usize, end: BlockEnd, mut fate: BlockFate, sink: &mut Sink<'_>) -> bool {
+    fn settle(&mut self, index: usize, end: BlockEnd, output: HookOutput, sink: &mut Sink<'_>) -> bool {
+        let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
+        let goes_on = self.carry_out(index, end, fate, sink);
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.forget_unknown(end.block);
+        }
+        goes_on
+    }
+
+    fn carry_out(&mut self, index: usize, end: BlockEnd, mut fate: BlockFate, sink: &mut Sink<'_>) -> bool {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
         let (kind, choice) = (block.kind, block.choice);
         if block.violated && fate == BlockFate::Forward {
@@ -396,7 +403,7 @@ impl Pipeline {
             changed: true,
         };
         match chunk {
-            Chunk::Text { choice, text, .. } if kind.is_content() => {
+            Chunk::Text { choice, text, .. } if kind.is_content() && kind != BlockKind::Unknown => {
                 self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
                 true
             }
