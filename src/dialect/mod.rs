@@ -199,6 +199,10 @@ pub enum DecodeError {
     TooManyBlocks,
     /// More than [`MAX_NAME_BYTES`] of ids and names.
     NamesTooLong,
+    /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
+    TooManyParts,
+    /// A request whose text is given as numbers of tokens.
+    Tokens,
 }
 
 impl fmt::Display for DecodeError {
@@ -209,6 +213,8 @@ impl fmt::Display for DecodeError {
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+            Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
+            Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
