@@ -173,6 +173,13 @@ impl Stage {
         self.blocks.iter_mut().rev().find(|block| block.id == id)
     }
 
+    /// Nothing more will come of this block: bodies and streams of whole messages have any number of blocks.
+    pub(super) fn forget(&mut self, id: BlockId) {
+        if let Some(position) = self.blocks.iter().rposition(|block| block.id == id) {
+            self.blocks.remove(position);
+        }
+    }
+
     /// Whether a completion hook of the choice still waits.
     pub(super) fn is_completing(&self, choice: u32) -> bool {
         self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
