@@ -119,20 +119,17 @@ fn mcp_headers(head: &RequestHead<'_>) -> mcp::Headers {
 
 /// Tells of a request that passes ungoverned.
 fn pass(shared: &Shared, head: &RequestHead<'_>, endpoint: Endpoint) {
-    let severity = match endpoint {
-        // That these have no text, or are not to be governed, was decided in so many words.
-        Endpoint::Models | Endpoint::Dialect(_) => Severity::Info,
-        Endpoint::Unknown => {
-            shared.push_effect(Effect::Observe(Observation::FailedOpen("unknown_path")));
-            Severity::Warning
-        }
-        _ => {
-            shared.push_effect(Effect::Observe(Observation::FailedOpen("route_allowed")));
-            Severity::Warning
-        }
+    let (word, severity) = match endpoint {
+        // A list of models has nothing to be checked, and that a dialect is no target is plain to see.
+        Endpoint::Models | Endpoint::Dialect(_) => ("route_allowed", Severity::Info),
+        Endpoint::Unknown => ("unknown_path", Severity::Warning),
+        _ => ("route_allowed", Severity::Warning),
     };
+    if severity == Severity::Warning {
+        shared.push_effect(Effect::Observe(Observation::FailedOpen(word)));
+    }
     let summary = format!("a request to {} passes ungoverned, as configured", shown_path(head));
-    shared.emit(EventKind::Request, None, "route.allowed", severity, summary, describe(head, endpoint));
+    shared.emit(EventKind::Request, None, word, severity, summary, describe(head, endpoint));
 }
 
 fn block(shared: &Shared, head: &RequestHead<'_>, endpoint: Endpoint) -> Step {

@@ -1,4 +1,4 @@
-//! What broke elsewhere in the `chat.completions` dialect: each test is one such fault.
+//! The wire rules of `chat.completions`: each test is one.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

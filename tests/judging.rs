@@ -1,4 +1,4 @@
-//! What broke elsewhere when a judge was asked: each test is one such fault.
+//! Asking a judge, and everything that can go wrong with it.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What broke elsewhere when rules met streams: each test is one such fault. The exact hold-back of terms is
+//! Rules on a stream. The exact hold-back of terms is
 //! tested with the policy that does it.
 #![allow(
     clippy::arithmetic_side_effects,

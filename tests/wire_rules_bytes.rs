@@ -1,4 +1,4 @@
-//! What broke elsewhere in bytes, server-sent events and JSON: each test is one such fault.
+//! The rules of bytes, server-sent events and JSON: each test is one.
 //! Splits and line ends are in `identity.rs`, bounds in `bounds.rs`.
 #![allow(
     clippy::arithmetic_side_effects,

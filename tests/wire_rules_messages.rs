@@ -1,4 +1,4 @@
-//! What broke elsewhere in the `messages` dialect: each test is one such fault.
+//! The wire rules of `messages`: each test is one.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
