@@ -198,6 +198,8 @@ enum RawTarget {
     Messages,
     #[serde(rename = "responses")]
     Responses,
+    #[serde(rename = "mcp_tool")]
+    McpTool,
 }
 
 #[derive(Deserialize)]
@@ -261,7 +263,7 @@ impl Document {
         check_limits(&raw.limits)?;
         raw.routes.check()?;
         let targets = raw.targets.map_or_else(
-            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses],
+            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
             |targets| {
                 targets
                     .into_iter()
@@ -269,6 +271,7 @@ impl Document {
                         RawTarget::ChatCompletions => Dialect::ChatCompletions,
                         RawTarget::Messages => Dialect::Messages,
                         RawTarget::Responses => Dialect::Responses,
+                        RawTarget::McpTool => Dialect::McpTool,
                     })
                     .collect()
             },
