@@ -476,12 +476,24 @@ impl Encoder {
             items.push((index, apply(element, of_item)));
         }
         if is_changed {
-            items.extend(self.own_items.iter().map(|own| (own.index, own.json.clone())));
-            items.sort_by_key(|(index, _)| *index);
-            let items: Vec<String> = items.into_iter().map(|(_, json)| json).collect();
-            let set = [("output", format!("[{}]", items.join(",")))];
+            let set = [("output", self.output(items))];
             edits.edit_object(document, response, &members, &["output_text"], &set);
         }
+    }
+
+    /// The upstream's items with our own between them, as a JSON array.
+    fn output(&self, mut items: Vec<(u32, String)>) -> String {
+        for own in &self.own_items {
+            let place = items.partition_point(|(index, _)| *index < own.index);
+            items.insert(place, (own.index, own.json.clone()));
+        }
+        let mut output = String::from("[");
+        for (_, json) in items {
+            output.push_str(if output.len() > 1 { "," } else { "" });
+            output.push_str(&json);
+        }
+        output.push(']');
+        output
     }
 
     pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
@@ -491,7 +503,7 @@ impl Encoder {
         self.terminated = true;
         self.ended = true;
         if !self.begun {
-            let begun = response(&self.identity, "in_progress", None, &[]);
+            let begun = response(&self.identity, "in_progress", None, "[]");
             for r#type in ["response.created", "response.in_progress"] {
                 self.write(Event { r#type, response: serde_json::from_str(&begun).ok(), ..Event::default() }, out);
             }
@@ -503,20 +515,13 @@ impl Encoder {
         if self.next_index == 0 || self.owes_message {
             self.write_message(WITHHELD, out);
         }
-        let mut items: Vec<(u32, String)> = self
-            .items
-            .iter()
-            .filter_map(|item| Some((item.index?, item.to_json())))
-            .chain(self.own_items.iter().map(|own| (own.index, own.json.clone())))
-            .collect();
-        items.sort_by_key(|(index, _)| *index);
-        let items: Vec<String> = items.into_iter().map(|(_, json)| json).collect();
+        let output = self.output(self.items.iter().filter_map(|item| Some((item.index?, item.to_json()))).collect());
         let (status, details) = status(ending);
         let r#type = if ending == Ending::Stop { "response.completed" } else { "response.incomplete" };
         let whole = if self.beginning.is_empty() {
-            response(&self.identity, status, details, &items)
+            response(&self.identity, status, details, &output)
         } else {
-            ended_response(&self.beginning, status, details, &items)
+            ended_response(&self.beginning, status, details, &output)
         };
         self.write(Event { r#type, response: serde_json::from_str(&whole).ok(), ..Event::default() }, out);
     }

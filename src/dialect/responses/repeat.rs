@@ -175,13 +175,9 @@ pub(super) fn apply(document: &str, edits: Edits) -> String {
 }
 
 /// The response that began as `began`, at its end.
-pub(super) fn ended_response(began: &str, status: &str, details: Option<IncompleteDetails>, items: &[String]) -> String {
+pub(super) fn ended_response(began: &str, status: &str, details: Option<IncompleteDetails>, output: &str) -> String {
     let members = json::members(began);
-    let set = [
-        ("status", json::to_text(status)),
-        ("incomplete_details", json::to_text(&details)),
-        ("output", format!("[{}]", items.join(","))),
-    ];
+    let set = [("status", json::to_text(status)), ("incomplete_details", json::to_text(&details)), ("output", output.to_owned())];
     let mut edits = Edits::default();
     edits.edit_object(began, began, &members, &["output_text"], &set);
     apply(began, edits)
