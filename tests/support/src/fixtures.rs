@@ -69,6 +69,12 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
                 "whole_input"
             ]
         ),
+        Dialect::McpTool => fixtures!(
+            Dialect::McpTool,
+            "mcp",
+            ".sse",
+            ["call", "elicitation", "error", "input_required", "odd", "prompt", "resource", "tools_list"]
+        ),
         _ => &[],
     }
 }
@@ -88,6 +94,9 @@ pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
             ".json",
             ["parallel_tool_use", "server_tool_use", "text", "thinking", "tool_use"]
         ),
+        Dialect::McpTool => {
+            fixtures!(Dialect::McpTool, "mcp", ".json", ["call", "error", "prompt", "resource", "tools_list"])
+        }
         _ => &[],
     }
 }

@@ -4,6 +4,7 @@
 //! comes out may break no rule that what went in kept ([`added`]).
 
 mod chat;
+mod mcp;
 mod messages;
 
 use core::fmt;
@@ -54,6 +55,7 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::stream(body),
         Dialect::Messages => messages::stream(body),
+        Dialect::McpTool => mcp::stream(body),
         other => panic!("there is no checker for {other}"),
     }
 }
@@ -63,6 +65,7 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::whole(body),
         Dialect::Messages => messages::whole(body),
+        Dialect::McpTool => mcp::whole(body),
         other => panic!("there is no checker for {other}"),
     }
 }
