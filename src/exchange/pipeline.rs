@@ -179,8 +179,7 @@ impl Pipeline {
         let next = stage.saturating_add(1);
         match matter {
             Matter::Block(end) => {
-                let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-                if self.settle(stage, end, fate, sink) {
+                if self.settle(stage, end, output, sink) {
                     self.end_block(next, end, sink);
                 }
                 self.resume_finishes(stage, sink);
@@ -325,8 +324,7 @@ impl Pipeline {
                 self.running.push(running);
                 return;
             };
-            let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-            if !self.settle(index, end, fate, sink) {
+            if !self.settle(index, end, output, sink) {
                 return;
             }
         }
@@ -336,12 +334,11 @@ impl Pipeline {
     }
 
     /// Carries out what a policy decided about a block; whether the block's end goes on.
-    fn settle(&mut self, index: usize, end: BlockEnd, fate: BlockFate, sink: &mut Sink<'_>) -> bool {
+    fn settle(&mut self, index: usize, end: BlockEnd, output: HookOutput, sink: &mut Sink<'_>) -> bool {
+        let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
         let goes_on = self.carry_out(index, end, fate, sink);
-        if end.is_whole
-            && let Some(stage) = self.stages.get_mut(index)
-        {
-            stage.forget(end.block);
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.forget(end.block, end.is_whole);
         }
         goes_on
     }
@@ -419,7 +416,7 @@ impl Pipeline {
             changed: true,
         };
         match chunk {
-            Chunk::Text { choice, text, .. } if kind.is_content() => {
+            Chunk::Text { choice, text, .. } if kind.is_content() && kind != BlockKind::Unknown => {
                 self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
                 true
             }

@@ -9,7 +9,8 @@ use super::pipeline::Pipeline;
 use crate::decision::Decision;
 use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::reply::{self, Answer, Reply};
-use crate::dialect::{DecodeError, Dialect, Ending, request};
+use crate::dialect::request::{self, parts};
+use crate::dialect::{DecodeError, Dialect, Ending};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
@@ -173,7 +174,10 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
     if endpoint == MCP {
         return finish_messages(shared, reading);
     }
-    let facts = match request::read(endpoint, &reading.body) {
+    let reads_parts = shared.chain.policies.iter().any(|policy| policy.interests().request_parts);
+    let facts = request::read(endpoint, &reading.body)
+        .and_then(|facts| if reads_parts { parts::read(&reading.body).map(|_| facts) } else { Ok(facts) });
+    let facts = match facts {
         Ok(facts) => facts,
         Err(error) => {
             let message = format!("The request body cannot be read as a {endpoint} request: {error}.");

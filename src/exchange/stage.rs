@@ -173,13 +173,6 @@ impl Stage {
         self.blocks.iter_mut().rev().find(|block| block.id == id)
     }
 
-    /// Nothing more will come of this block: bodies and streams of whole messages have any number of blocks.
-    pub(super) fn forget(&mut self, id: BlockId) {
-        if let Some(position) = self.blocks.iter().rposition(|block| block.id == id) {
-            self.blocks.remove(position);
-        }
-    }
-
     /// Whether a completion hook of the choice still waits.
     pub(super) fn is_completing(&self, choice: u32) -> bool {
         self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
@@ -207,6 +200,10 @@ impl Stage {
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
             Aggregate::Concluded => DeltaFate::Drop,
         };
+        let fate = match fate {
+            DeltaFate::Replace(_) if item.kind == BlockKind::Unknown => DeltaFate::Drop,
+            fate => fate,
+        };
         block.compare(&item.text, &fate);
         match fate {
             DeltaFate::Forward => Passage::On(item),
@@ -230,6 +227,15 @@ impl Stage {
                 item.changed = true;
                 Passage::Changed(item, held)
             }
+        }
+    }
+
+    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
+    /// bound to how many of those may come.
+    pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
+        let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
+        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+            self.blocks.remove(position);
         }
     }
 

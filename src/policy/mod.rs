@@ -33,20 +33,40 @@ pub struct Interests {
     pub tool_calls: bool,
     /// Keep the request's body for all hooks, not for `on_request` alone.
     pub request_body: bool,
+    /// The policy reads the texts of requests ([`Request::parts`]): those that cannot be read are refused beforehand.
+    pub request_parts: bool,
     /// The policy may answer `on_request` with [`RequestAction::SendRequestBody`]: the proxy has to know before the body came.
     pub rewrites_request: bool,
 }
 
 impl Interests {
     /// Everything about the response.
-    pub const ALL: Self =
-        Self { content: true, content_text: true, tool_calls: true, request_body: false, rewrites_request: false };
+    pub const ALL: Self = Self {
+        content: true,
+        content_text: true,
+        tool_calls: true,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
     /// Tool calls alone.
-    pub const TOOL_CALLS: Self =
-        Self { content: false, content_text: false, tool_calls: true, request_body: false, rewrites_request: false };
+    pub const TOOL_CALLS: Self = Self {
+        content: false,
+        content_text: false,
+        tool_calls: true,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
     /// Content deltas, without aggregation.
-    pub const CONTENT_DELTAS: Self =
-        Self { content: true, content_text: false, tool_calls: false, request_body: false, rewrites_request: false };
+    pub const CONTENT_DELTAS: Self = Self {
+        content: true,
+        content_text: false,
+        tool_calls: false,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
 }
 
 /// Behaviour that acts on exchanges. `Scratchpad` is the policy's own state of one exchange.

@@ -22,6 +22,7 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     let folder = match dialect {
         Dialect::ChatCompletions => "openai-chat",
         Dialect::Messages => "anthropic-messages",
+        Dialect::Responses => "openai-responses",
         // Nobody has recorded any.
         Dialect::McpTool => return Vec::new(),
         other => panic!("the corpus has no folder for {other}"),

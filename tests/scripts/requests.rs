@@ -1,30 +1,19 @@
 //! What requests get: each way in which a request can be odd has an explicit verdict.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir::exchange::{Observation, ResponseMode};
 use weir_test_support::client;
-use weir_test_support::native::{self, Outcome, RequestOutcome};
+use weir_test_support::native::{Outcome, RequestOutcome};
 use weir_test_support::script::{self, Script, Step, document};
-use weir_test_support::{fixtures, legality, policies};
+use weir_test_support::{fixtures, legality};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
 const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 /// A request to `path`, answered with a stream by a provider that reads the path leniently.
 fn request(path: &str, document: Value, dialect: Dialect) -> Outcome {
