@@ -1,4 +1,4 @@
-"""Clients of the official MCP library must not notice Weir, unless a policy acts; and then see a result that says so."""
+"""The official MCP library must not notice Weir, unless a policy acts; and then see a result that says so."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ pytestmark = pytest.mark.parametrize("version", VERSIONS)
 )
 def running(request: pytest.FixtureRequest) -> Iterator[McpServer]:
     server = McpServer(*request.param)
-    server.start()
     yield server
     server.stop()
 
@@ -100,7 +99,9 @@ def test_a_harmful_call_never_reaches_the_server(
     assert server.calls == ["get_weather"]
 
 
-@pytest.mark.parametrize("behaviour", [judges.hangs, judges.resets, judges.answers(500, b"")], ids=["hangs", "resets", "500"])
+@pytest.mark.parametrize(
+    "behaviour", [judges.hangs, judges.resets, judges.answers(500, b"")], ids=["hangs", "resets", "500"]
+)
 def test_a_judge_that_fails_blocks(
     connect: Connect, judge: Judge, server: McpServer, version: str, behaviour: Any
 ) -> None:
@@ -166,7 +167,9 @@ def test_the_user_is_asked_while_another_call_waits_for_its_judge(
 def test_session_headers_are_kept(judged: Gateway, server: McpServer, version: str) -> None:
     with_client(judged.url, version, lambda client: client.call_tool("get_weather", {"city": "Chur"}))
     methods = [method for method, _ in server.requests]
-    versions = {headers["mcp-protocol-version"] for method, headers in server.requests if "mcp-protocol-version" in headers}
+    versions = {
+        headers["mcp-protocol-version"] for method, headers in server.requests if "mcp-protocol-version" in headers
+    }
     if version != "legacy":
         assert versions == {version}
         return
@@ -188,7 +191,9 @@ def test_events_say_what_was_decided(judged: Gateway, sink: Sink, server: McpSer
 
 
 def test_headers_that_disagree_with_the_body_are_refused(judged: Gateway, server: McpServer, version: str) -> None:
-    answer = post(judged.url, DELETE, mcp_protocol_version="2026-07-28", mcp_method="tools/call", mcp_name="get_weather")
+    answer = post(
+        judged.url, DELETE, mcp_protocol_version="2026-07-28", mcp_method="tools/call", mcp_name="get_weather"
+    )
     assert (answer.status_code, answer.json()["id"], answer.json()["error"]["code"]) == (400, "d", -32020)
     assert server.requests == []
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import ElicitRequestParams, ElicitResult
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from support.asgi import Served
 
 T = TypeVar("T")
 
@@ -31,6 +32,10 @@ class Weather(BaseModel):
 
 class Country(BaseModel):
     country: str
+
+
+def _ask() -> Elicit[Country]:
+    return Elicit("Which country?", Country)
 
 
 @dataclass
@@ -67,10 +72,9 @@ class McpServer:
             return "measured"
 
         @server.tool()
-        async def choose(context: Context) -> str:
-            """Asks the user."""
-            answer = await context.elicit("Which country?", Country)
-            return answer.data.country if answer.action == "accept" and answer.data else "none"
+        def choose(country: Annotated[Country, Resolve(_ask)]) -> str:
+            """Asks the user: within the call, or, since 2026-07-28, by having it repeated with the answer."""
+            return country.country
 
         @server.resource("notes://today")
         def notes() -> str:
@@ -83,9 +87,8 @@ class McpServer:
             return f"Please review {code}."
 
         app = server.streamable_http_app(json_response=self.json_response, stateless_http=self.stateless)
-        config = uvicorn.Config(self._noting(app), host="127.0.0.1", port=0, log_level="warning", lifespan="on")
-        self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._uvicorn.run, name="MCP server", daemon=True)
+        self._served = Served(self._noting(app))
+        self.port = self._served.port
 
     def _noting(self, app: ASGIApp) -> ASGIApp:
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,22 +99,8 @@ class McpServer:
 
         return noting
 
-    def start(self) -> None:
-        self._thread.start()
-        while not self._uvicorn.started:
-            if not self._thread.is_alive():
-                raise AssertionError("the MCP server did not start")
-            threading.Event().wait(0.02)
-
-    @property
-    def port(self) -> int:
-        return int(self._uvicorn.servers[0].sockets[0].getsockname()[1])
-
     def stop(self) -> None:
-        self._uvicorn.should_exit = True
-        # Streams that clients left open must not keep it.
-        self._uvicorn.force_exit = True
-        self._thread.join(timeout=10)
+        self._served.stop()
 
 
 async def _elicited(_: Any, __: ElicitRequestParams) -> ElicitResult:
@@ -131,5 +120,8 @@ def with_client(url: str, version: str, work: Callable[[Client], Awaitable[T]]) 
 
 def post(url: str, body: Any, **headers: str) -> httpx.Response:
     """A request without the library: for what it would not send."""
-    accepted = {"accept": "application/json, text/event-stream", **{name.replace("_", "-"): headers[name] for name in headers}}
+    accepted = {
+        "accept": "application/json, text/event-stream",
+        **{name.replace("_", "-"): headers[name] for name in headers},
+    }
     return httpx.post(f"{url}/mcp", json=body, headers=accepted, timeout=20)
