@@ -271,7 +271,7 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
         }
     }
-    if asking.endpoint == MCP {
+    if asking.endpoint == MCP && shared.asked().is_known() {
         return Step::Calls { is_rewritten: asking.changed };
     }
     Step::Decided(leave(shared, asking.changed))
