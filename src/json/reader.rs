@@ -225,8 +225,9 @@ impl<'a> Reader<'a> {
         Malformed { at: self.position() }
     }
 
+    /// How many bytes of the document were read.
     #[inline]
-    const fn position(&self) -> usize {
+    pub(crate) const fn position(&self) -> usize {
         self.document.len().saturating_sub(self.rest.len())
     }
 
