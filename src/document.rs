@@ -255,6 +255,10 @@ enum RawTarget {
     ChatCompletions,
     #[serde(rename = "messages")]
     Messages,
+    #[serde(rename = "responses")]
+    Responses,
+    #[serde(rename = "mcp_tool")]
+    McpTool,
 }
 
 #[derive(Deserialize)]
@@ -318,13 +322,15 @@ impl Document {
         check_limits(&raw.limits)?;
         raw.routes.check()?;
         let targets = raw.targets.map_or_else(
-            || vec![Dialect::ChatCompletions, Dialect::Messages],
+            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
             |targets| {
                 targets
                     .into_iter()
                     .map(|target| match target {
                         RawTarget::ChatCompletions => Dialect::ChatCompletions,
                         RawTarget::Messages => Dialect::Messages,
+                        RawTarget::Responses => Dialect::Responses,
+                        RawTarget::McpTool => Dialect::McpTool,
                     })
                     .collect()
             },

@@ -36,10 +36,13 @@ const MAX_TOTAL_BYTES: usize = 64 * 1024;
 /// lower case of its upper case, each where that is a single character: `ς` is like `σ`, `ß` is not like `ss`. `case`
 /// maps character by character, so a final `Σ` becomes `σ`; replacements leave as they are written.
 ///
+/// What is of a type that Weir does not know counts as text, but cannot be edited: where a rule finds something in it, it
+/// is dropped.
+///
 /// The texts of requests are transformed where `request` names their scopes; each text is searched on its own.
 ///
-/// Events: `content_transform.request_transformed`; `content_transform.replaced` and `content_transform.case_mapped`, at the end of an exchange in which that
-/// happened. Reason code: `CONTENT_TRANSFORMED`.
+/// Events: `content_transform.request_transformed`; `content_transform.replaced` and `content_transform.case_mapped`, at
+/// the end of an exchange in which that happened. Reason code: `CONTENT_TRANSFORMED`.
 #[derive(Debug)]
 pub struct ContentTransform {
     rules: Rules,
@@ -60,7 +63,9 @@ impl Scope {
     const fn covers(self, kind: BlockKind) -> bool {
         matches!(
             (self, kind),
-            (Self::Text, BlockKind::Text) | (Self::Refusal, BlockKind::Refusal) | (Self::Reasoning, BlockKind::Reasoning)
+            (Self::Text, BlockKind::Text | BlockKind::Unknown)
+                | (Self::Refusal, BlockKind::Refusal)
+                | (Self::Reasoning, BlockKind::Reasoning)
         )
     }
 }
@@ -183,6 +188,30 @@ impl Texts {
         }
     }
 
+    /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would replace something of it.
+    fn watch_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaFate<'d> {
+        let fate = self.take_delta(rules, block, delta);
+        let is_idle = self.open.iter().all(|text| text.block != block || text.replacer.is_idle());
+        match (self.only_found(), fate) {
+            (true, _) => DeltaFate::Drop,
+            (false, _) if !is_idle => DeltaFate::Hold,
+            (false, _) => DeltaFate::Forward,
+        }
+    }
+
+    /// As [`Self::end`], for what cannot be edited.
+    fn end_watch(&mut self, rules: &Rules, block: BlockId) -> BlockFate {
+        self.end(rules, block, 0);
+        if self.only_found() { BlockFate::Drop } else { BlockFate::Forward }
+    }
+
+    /// Makes of what was transformed what was found; whether anything was.
+    fn only_found(&mut self) -> bool {
+        self.output.case_mapped = false;
+        self.output.changed = !self.output.applied.is_empty();
+        self.output.changed
+    }
+
     fn end(&mut self, rules: &Rules, block: BlockId, choice: u32) -> BlockFate {
         self.output.clear();
         let Some(position) = self.open.iter().position(|text| text.block == block) else { return BlockFate::Forward };
@@ -282,7 +311,11 @@ impl Policy<Texts> for ContentTransform {
             return DeltaFate::Forward;
         }
         let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = texts.take_delta(&self.rules, block.id(), delta);
+            let fate = if block.kind() == BlockKind::Unknown {
+                texts.watch_delta(&self.rules, block.id(), delta)
+            } else {
+                texts.take_delta(&self.rules, block.id(), delta)
+            };
             (fate, texts.count())
         });
         if changed {
@@ -293,7 +326,11 @@ impl Policy<Texts> for ContentTransform {
 
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockFate {
         let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = texts.end(&self.rules, block.id(), block.choice());
+            let fate = if block.kind() == BlockKind::Unknown {
+                texts.end_watch(&self.rules, block.id())
+            } else {
+                texts.end(&self.rules, block.id(), block.choice())
+            };
             (fate, texts.count())
         });
         if changed {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use support::{Run, Shape, run, run_stream};
 use weir::decision::Decision;
 use weir::dialect::Dialect::{self, ChatCompletions, Messages};
-use weir::exchange::{Effect, EndReason, RequestHead, RequestProgress};
+use weir::exchange::EndReason;
 use weir_test_support::fixtures::{self, stream};
 use weir_test_support::{chunking, legality, sse};
 
@@ -207,68 +207,47 @@ fn what_is_held_of_a_stream_that_breaks_off_is_not_lost() {
     }
 }
 
-/// What the provider gets of `body`, and the events; `None` where it does not get it.
-fn sent(with: &Value, path: &str, body: &str) -> (Option<Vec<u8>>, Vec<String>) {
-    let (mut exchange, now) = support::exchange(&chain(with));
-    let head = RequestHead { method: b"POST", path: path.as_bytes(), ..RequestHead::default() };
-    assert_eq!(exchange.handle_request_head(&head, false, now), RequestProgress::Hold);
-    let sent = match exchange.handle_request_body(body.as_bytes(), true, now) {
-        RequestProgress::Send => Some(body.as_bytes().to_vec()),
-        RequestProgress::SendBody(body) => Some(body),
-        RequestProgress::Answer(reply) => {
-            assert_eq!(reply.status, 400);
-            None
-        }
-        RequestProgress::Hold => panic!("nothing waits"),
-    };
-    let events = core::iter::from_fn(|| exchange.poll_effect()).filter_map(|effect| match effect {
-        Effect::Event(event) => Some(event.event_type),
-        _ => None,
-    });
-    (sent, events.collect())
-}
-
 #[test]
-fn texts_of_requests_change_where_their_scope_is_named() {
-    let body = r#"{"messages":[{"role":"system","content":"a secret"},{"role":"user","content":[{"type":"text","text":"my secret"},
-        {"type":"tool_result","content":"the \u0073ecret","n":1.0}]}],"tools":[{"name":"secret","description":"secret"}],"secret":"secret"}"#;
-    let changed = |scope: &str| match scope {
-        "system" => body.replace("a secret", "a ***"),
-        "user" => body.replace("my secret", "my ***"),
-        "tool_result" => body.replace("the \\u0073ecret", "the ***"),
-        "tool_description" => body.replace(r#""description":"secret""#, r#""description":"***""#),
-        _ => body.to_owned(),
-    };
-    for scope in ["system", "user", "assistant", "tool_result", "tool_description"] {
-        let with = json!({"replace": [{"find": "secret", "with": "***"}], "request": [scope]});
-        for path in ["/v1/messages", "/v1/chat/completions", "/v1/messages/count_tokens"] {
-            let (sent, events) = sent(&with, path, body);
-            assert_eq!(String::from_utf8(sent.unwrap()).unwrap(), changed(scope), "{scope}");
-            let is_told = events.contains(&"content_transform.request_transformed".to_owned());
-            assert_eq!(is_told, scope != "assistant", "{scope}: {events:?}");
-        }
+fn what_is_of_an_unknown_type_is_dropped_where_a_rule_finds_something_and_passes_otherwise() {
+    let with = json!({"replace": [{"find": "nightingale", "with": "*"}], "case": "upper"});
+    for dialect in [ChatCompletions, Messages] {
+        let unknown = |text: &str| {
+            let event = json!({"type": "vendor.note", "notes": [{"text": text}]});
+            format!("event: vendor.note\ndata: {event}\n\n").into_bytes()
+        };
+        let mut chunks = text_stream(dialect, &["abc"]);
+        let end = chunks.len() - 2;
+        let innocent = unknown("night, and in gale\u{e9}s: night");
+        chunks.insert(end, innocent.clone());
+        chunks.insert(end, unknown("the nightingale"));
+        let outcome = run_chunks(&with, dialect, &chunks);
+        let out = String::from_utf8_lossy(&outcome.out).into_owned();
+        assert_eq!(outcome.message.only().text, "ABC");
+        assert!(!out.contains("nightingale"), "{out}");
+        assert!(out.contains(core::str::from_utf8(&innocent).unwrap()), "{out}");
+        assert_eq!(outcome.event("content_transform.replaced").metadata["replaced"], json!(1));
     }
 }
 
 #[test]
-fn requests_pass_untouched_where_no_scope_of_theirs_is_named() {
-    let body = r#"{"messages":[{"role":"user","content":"secret","content":"secret"}]}"#;
-    let (sent, _) = sent(&json!({"replace": [{"find": "secret", "with": "***"}]}), "/v1/messages", body);
-    assert_eq!(sent.unwrap(), body.as_bytes());
-}
-
-#[test]
-fn a_request_that_could_be_read_in_two_ways_is_refused_before_its_texts_are_changed() {
-    let with = json!({"case": "upper", "request": ["user"], "scope": []});
-    let body = r#"{"messages":[{"role":"user","content":"a","content":"b"}]}"#;
-    let (sent, events) = sent(&with, "/v1/messages", body);
-    assert_eq!(sent, None);
-    assert!(events.contains(&"request_malformed".to_owned()), "{events:?}");
-}
-
-#[test]
-fn a_text_of_which_nothing_is_left_says_so() {
-    let with = json!({"replace": [{"find": "secret", "with": ""}], "request": ["user"]});
-    let (sent, _) = sent(&with, "/v1/chat/completions", r#"{"messages":[{"role":"user","content":"secretsecret"}]}"#);
-    assert_eq!(sent.unwrap(), br#"{"messages":[{"role":"user","content":"[removed]"}]}"#);
+fn a_term_cut_in_an_unknown_block_is_found_there_too() {
+    let with = json!({"replace": [{"find": "nightingale", "with": "*"}]});
+    let mut chunks = text_stream(Messages, &["abc"]);
+    let end = chunks.len() - 2;
+    let event = |value: Value| format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap()).into_bytes();
+    let delta =
+        |text: &str| event(json!({"type": "content_block_delta", "index": 1, "delta": {"type": "new_delta", "text": text}}));
+    let block = [
+        event(json!({"type": "content_block_start", "index": 1, "content_block": {"type": "new"}})),
+        delta("a "),
+        delta("nightin"),
+        delta("gale"),
+        delta(" b"),
+        event(json!({"type": "content_block_stop", "index": 1})),
+    ];
+    let kept = [&block[..2], &block[4..]].concat();
+    let expected: Vec<u8> = [&chunks[..end], &kept, &chunks[end..]].concat().concat();
+    chunks.splice(end..end, block);
+    let outcome = run_chunks(&with, Messages, &chunks);
+    assert_eq!(String::from_utf8_lossy(&outcome.out), String::from_utf8_lossy(&expected));
 }

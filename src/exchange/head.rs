@@ -22,6 +22,14 @@ pub struct RequestHead<'a> {
     pub traceparent: &'a [u8],
     /// `x-policy-user`, empty if absent.
     pub policy_user: &'a [u8],
+    /// `accept`, empty if absent.
+    pub accept: &'a [u8],
+    /// `mcp-protocol-version`, empty if absent.
+    pub mcp_protocol_version: &'a [u8],
+    /// `mcp-method`, empty if absent.
+    pub mcp_method: &'a [u8],
+    /// `mcp-name`, empty if absent.
+    pub mcp_name: &'a [u8],
 }
 
 /// The response head, as far as the engine needs it.

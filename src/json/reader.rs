@@ -4,6 +4,10 @@
 //! reader against serde_json: both accept the same documents. Nothing here copies or allocates, except for keys that are
 //! written with escapes and for what is nested deeper than 64 levels.
 
+use core::ops::Range;
+
+use memchr::memchr;
+
 /// What stands here is not JSON, or not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
@@ -40,11 +44,6 @@ impl<T> Default for Field<T> {
 }
 
 impl<T: Copy> Field<T> {
-    /// A member that has been read.
-    pub(crate) const fn of(value: T) -> Self {
-        Self(Some(Some(value)))
-    }
-
     /// Reads the value of the member.
     pub(crate) fn fill<'a, E: From<Malformed>>(
         &mut self,
@@ -95,16 +94,16 @@ impl<'a> Reader<'a> {
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.expect(b'{')?;
+        self.require(b'{')?;
         if self.take(b'}') {
             return Ok(());
         }
         loop {
-            self.expect(b'"')?;
+            self.require(b'"')?;
             let start = self.position();
             let form = self.skip_string()?;
             let key = self.document.get(start..self.position().saturating_sub(1)).unwrap_or_default();
-            self.expect(b':')?;
+            self.require(b':')?;
             if form == Form::PlainString {
                 member(self, key)?;
             } else {
@@ -112,7 +111,7 @@ impl<'a> Reader<'a> {
                 member(self, &key)?;
             }
             if !self.take(b',') {
-                return Ok(self.expect(b'}')?);
+                return Ok(self.require(b'}')?);
             }
         }
     }
@@ -125,16 +124,33 @@ impl<'a> Reader<'a> {
         if self.take_null()? { Ok(None) } else { self.object(member).map(Some) }
     }
 
+    /// Reads an object of which only the members of these names matter: their values, `None` for a missing one and for null.
+    pub(crate) fn members<const N: usize>(&mut self, names: [&str; N]) -> Result<[Option<Value>; N], Malformed> {
+        let mut fields = [Field::default(); N];
+        self.object(|reader, key| {
+            match names.iter().position(|name| *name == key).and_then(|position| fields.get_mut(position)) {
+                Some(field) => field.fill(reader, Reader::optional_value),
+                None => reader.skip(),
+            }
+        })?;
+        Ok(fields.map(Field::get))
+    }
+
+    /// As [`Self::members`], where null may stand in place of the object.
+    pub(crate) fn optional_members<const N: usize>(&mut self, names: [&str; N]) -> Result<Option<[Option<Value>; N]>, Malformed> {
+        if self.take_null()? { Ok(None) } else { self.members(names).map(Some) }
+    }
+
     /// Reads an array: calls `element` before each element, to read or skip it.
     pub(crate) fn array<E: From<Malformed>>(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
-        self.expect(b'[')?;
+        self.require(b'[')?;
         if self.take(b']') {
             return Ok(());
         }
         loop {
             element(self)?;
             if !self.take(b',') {
-                return Ok(self.expect(b']')?);
+                return Ok(self.require(b']')?);
             }
         }
     }
@@ -225,7 +241,7 @@ impl<'a> Reader<'a> {
         Malformed { at: self.position() }
     }
 
-    /// How many bytes of the document were read.
+    /// Offset in bytes of what is read next.
     #[inline]
     pub(crate) const fn position(&self) -> usize {
         self.document.len().saturating_sub(self.rest.len())
@@ -254,7 +270,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn require(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.take(byte) { Ok(()) } else { Err(self.malformed()) }
     }
 
@@ -355,7 +371,7 @@ impl<'a> Reader<'a> {
                     }
                     break;
                 }
-                self.expect(if is_object { b'}' } else { b']' })?;
+                self.require(if is_object { b'}' } else { b']' })?;
                 open.pop();
             }
         }
@@ -363,9 +379,9 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn skip_key(&mut self) -> Result<(), Malformed> {
-        self.expect(b'"')?;
+        self.require(b'"')?;
         self.skip_string()?;
-        self.expect(b':')
+        self.require(b':')
     }
 
     #[cold]
@@ -414,6 +430,25 @@ pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
     let string = bytes.get(..bytes.len().saturating_sub(rest.len()))?;
     let string = core::str::from_utf8(string).ok()?;
     Some((string, Value { start: 0, end: string.len(), form }, rest))
+}
+
+/// Calls `each` with every string in `part` of a document that was found to be JSON, but for keys.
+pub(crate) fn string_leaves<E>(
+    document: &str,
+    part: Range<usize>,
+    mut each: impl FnMut(Value) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut unread = document.as_bytes().get(..part.end).and_then(|bytes| bytes.get(part.start..)).unwrap_or_default();
+    while let Some((_, from)) = memchr(b'"', unread).and_then(|quote| unread.split_at_checked(quote)) {
+        let start = part.end.saturating_sub(from.len());
+        let Some((string, value, rest)) = take_string(from) else { break };
+        unread = rest;
+        // Nothing but a key has a colon behind it.
+        if !rest.trim_ascii_start().starts_with(b":") {
+            each(Value { start, end: start.saturating_add(string.len()), form: value.form })?;
+        }
+    }
+    Ok(())
 }
 
 /// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.

@@ -13,7 +13,7 @@ mod erased;
 
 use core::fmt::Debug;
 
-pub use action::{BlockFate, DeltaFate, RequestAction, ResponseAction, StreamAction};
+pub use action::{BlockFate, DeltaFate, OfferFate, RequestAction, ResponseAction, StreamAction};
 pub(crate) use context::{Outgoing, Shared};
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
@@ -126,6 +126,13 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Scratchpad>) -> BlockFate {
         let _ = (block, cx);
         BlockFate::Forward
+    }
+
+    /// A server offers a tool to the client (an entry of MCP's `tools/list`). To remove it hides it; that nobody calls it
+    /// is up to the hooks of tool calls.
+    fn on_tool_offered(&self, name: &str, cx: &StreamingContext<Scratchpad>) -> OfferFate {
+        let _ = (name, cx);
+        OfferFate::Keep
     }
 
     /// The finish reason of a choice came, and all blocks of the choice are decided. `reason` is in the dialect's words,

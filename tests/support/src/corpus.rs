@@ -22,6 +22,7 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     let folder = match dialect {
         Dialect::ChatCompletions => "openai-chat",
         Dialect::Messages => "anthropic-messages",
+        Dialect::Responses => "openai-responses",
         other => panic!("the corpus has no folder for {other}"),
     };
     let root = std::env::var_os("WEIR_CORPUS").map_or_else(beside_the_project, PathBuf::from);

@@ -1,0 +1,256 @@
+//! What a hostile provider may try: to show the client another tool call than the one that was judged. The official
+//! clients find blocks and calls by their place in a list, take `message_start` as it stands, and look for JSON whatever
+//! the content type says.
+
+use serde_json::{Value, json};
+use weir::dialect::Dialect;
+use weir_test_support::legality;
+use weir_test_support::native::Outcome;
+use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
+
+use crate::{play, test};
+
+const CHAT: Dialect = Dialect::ChatCompletions;
+const MESSAGES: Dialect = Dialect::Messages;
+
+/// The events of a stream of messages, or of chat.completions, where the terminator is added.
+fn stream(dialect: Dialect, events: &[Value]) -> Vec<u8> {
+    let mut body = String::new();
+    for event in events {
+        if dialect == MESSAGES {
+            body.push_str(&format!("event: {}\n", event["type"].as_str().unwrap()));
+        }
+        body.push_str(&format!("data: {event}\n\n"));
+    }
+    if dialect == CHAT {
+        body.push_str("data: [DONE]\n\n");
+    }
+    body.into_bytes()
+}
+
+/// Plays a stream with a judge that lets everything pass.
+fn judged(dialect: Dialect, events: &[Value]) -> Outcome {
+    let script = Script::events(dialect, document(json!([{"use": "ask_judge"}])), &stream(dialect, events))
+        .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+    play(&script)
+}
+
+/// What the judge was asked: name and arguments of each call.
+fn questions(outcome: &Outcome) -> Vec<(String, String)> {
+    let asked = outcome.callouts.iter().map(|callout| {
+        let body: Value = serde_json::from_slice(&callout.body).unwrap();
+        let matter = body["messages"][1]["content"].as_str().unwrap().to_owned();
+        let (name, arguments) = matter.split_once('\n').unwrap();
+        (name.to_owned(), arguments.to_owned())
+    });
+    asked.collect()
+}
+
+fn begin(content: Value) -> Value {
+    json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+        "content": content, "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1}}})
+}
+
+fn tool_start(index: u32, name: &str) -> Value {
+    json!({"type": "content_block_start", "index": index,
+        "content_block": {"type": "tool_use", "id": format!("toolu_{name}"), "name": name, "input": {}}})
+}
+
+fn input(index: u32, text: &str) -> Value {
+    json!({"type": "content_block_delta", "index": index, "delta": {"type": "input_json_delta", "partial_json": text}})
+}
+
+fn stop(index: u32) -> Value {
+    json!({"type": "content_block_stop", "index": index})
+}
+
+fn end() -> [Value; 2] {
+    [
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": null}, "usage": {"output_tokens": 9}}),
+        json!({"type": "message_stop"}),
+    ]
+}
+
+/// Tool calls as the official clients of messages build them: a block's place in the list is what counts.
+fn calls_by_place(body: &[u8]) -> Vec<(String, String)> {
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for event in data(body) {
+        match event["type"].as_str().unwrap() {
+            "content_block_start" => {
+                calls.push((event["content_block"]["name"].as_str().unwrap_or_default().to_owned(), String::new()));
+            }
+            "content_block_delta" => {
+                let place = usize::try_from(event["index"].as_u64().unwrap()).unwrap();
+                calls[place].1.push_str(event["delta"]["partial_json"].as_str().unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    calls
+}
+
+/// Tool calls as the official client of chat.completions builds them in JavaScript (by index, the last name counts).
+fn calls_by_index(body: &[u8]) -> Vec<(String, String)> {
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for chunk in data(body) {
+        for call in chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten() {
+            let index = usize::try_from(call["index"].as_u64().unwrap()).unwrap();
+            if calls.len() <= index {
+                assert_eq!(calls.len(), index, "an index leaves a gap: {}", String::from_utf8_lossy(body));
+                calls.push((String::new(), String::new()));
+            }
+            if let Some(name) = call["function"]["name"].as_str() {
+                name.clone_into(&mut calls[index].0);
+            }
+            calls[index].1.push_str(call["function"]["arguments"].as_str().unwrap_or_default());
+        }
+    }
+    calls
+}
+
+fn data(body: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(body);
+    text.lines()
+        .filter_map(|line| line.strip_prefix("data: ").filter(|data| *data != "[DONE]"))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+fn call_chunk(index: u32, id: Option<&str>, name: Option<&str>, arguments: &str) -> Value {
+    let mut call = json!({"index": index, "function": {"arguments": arguments}});
+    if let Some(id) = id {
+        call["id"] = id.into();
+        call["type"] = "function".into();
+    }
+    if let Some(name) = name {
+        call["function"]["name"] = name.into();
+    }
+    chunk(json!({"tool_calls": [call]}), Value::Null)
+}
+
+fn chunk(delta: Value, finish_reason: Value) -> Value {
+    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+}
+
+#[test]
+fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
+    for (dialect, body) in [
+        (
+            CHAT,
+            r#"{"choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"rm","arguments":"{}"}}]}}]}"#,
+        ),
+        (MESSAGES, r#"{"type":"message","role":"assistant","content":[{"type":"tool_use","id":"t","name":"rm","input":{}}]}"#),
+    ] {
+        let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), false)
+            .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
+        let outcome = play(&script);
+        assert!(!outcome.text().contains("rm"), "{}", outcome.text());
+        assert_eq!((outcome.status, outcome.enforcement()["reason_code"].clone()), (502, json!("RESPONSE_CONTENT_TYPE")));
+    }
+}
+
+#[test]
+fn a_redirect_round_the_proxy_is_refused() {
+    for dialect in [CHAT, MESSAGES] {
+        let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), true).respond_with(
+            307,
+            &[("location", "https://elsewhere.example/v1/chat/completions")],
+            vec![Vec::new()],
+        );
+        let outcome = play(&script);
+        assert_eq!((outcome.status, outcome.enforcement()["decision"].clone()), (502, json!("refuse")));
+    }
+}
+
+#[test]
+fn calls_that_a_message_begins_with_are_judged() {
+    let calls = json!([{"type": "tool_use", "id": "t", "name": "rm", "input": {"path": "/srv"}}]);
+    let events = [vec![begin(calls)], end().to_vec()].concat();
+    let passed = judged(MESSAGES, &events);
+    assert_eq!(questions(&passed), [("rm".to_owned(), r#"{"path":"/srv"}"#.to_owned())]);
+    assert_eq!(passed.client, stream(MESSAGES, &events));
+    let script = Script::events(MESSAGES, document(json!([{"use": "ask_judge"}])), &stream(MESSAGES, &events))
+        .judged(JudgeRule::new("", JudgeReply::Verdict(1.0)));
+    let refused = play(&script);
+    legality::assert_stream(MESSAGES, &refused.client);
+    assert!(!refused.text().contains("/srv"), "{}", refused.text());
+}
+
+#[test]
+fn what_is_judged_of_a_second_message_is_what_clients_read() {
+    let first = [begin(json!([])), tool_start(0, "bash"), stop(0)];
+    let second = [begin(json!([])), tool_start(0, "echo"), input(0, r#"{"command":"rm"}"#), stop(0)];
+    let outcome = judged(MESSAGES, &[first.to_vec(), second.to_vec(), end().to_vec()].concat());
+    assert_eq!(calls_by_place(&outcome.client), questions(&outcome), "{}", outcome.text());
+}
+
+#[test]
+fn what_is_judged_of_messages_is_what_clients_read_whatever_the_indices() {
+    let swapped = [tool_start(1, "echo"), tool_start(0, "bash"), input(1, r#"{"command":"rm"}"#), stop(0), stop(1)];
+    let again = [tool_start(0, "bash"), stop(0), tool_start(0, "echo"), input(0, r#"{"command":"rm"}"#), stop(0)];
+    let gap = [tool_start(3, "echo"), tool_start(1, "bash"), input(3, r#"{"command":"rm"}"#), stop(3), stop(1)];
+    for blocks in [swapped, again, gap] {
+        let outcome = judged(MESSAGES, &[vec![begin(json!([]))], blocks.to_vec(), end().to_vec()].concat());
+        let (mut asked, mut read) = (questions(&outcome), calls_by_place(&outcome.client));
+        asked.sort();
+        read.sort();
+        assert_eq!(read, asked, "{}", outcome.text());
+        assert_eq!(read.len(), 2);
+    }
+}
+
+#[test]
+fn what_is_judged_of_chat_is_what_clients_read_whatever_the_indices() {
+    let finish = chunk(json!({}), json!("tool_calls"));
+    let echo = |index| call_chunk(index, Some("call_echo"), Some("echo"), r#"{"command":"rm"}"#);
+    let bash = |index, arguments| call_chunk(index, Some("call_bash"), Some("bash"), arguments);
+    let late = |index| call_chunk(index, None, None, r#"{"command":"rm"}"#);
+    let name_only = |index| call_chunk(index, Some("call_echo"), Some("echo"), "");
+    for chunks in [
+        vec![echo(0), finish.clone(), bash(0, "{}"), finish.clone()],
+        vec![echo(0), bash(0, "{}"), finish.clone()],
+        vec![name_only(1), bash(0, ""), late(1), finish.clone()],
+        vec![name_only(7), bash(1, "{}"), late(7), finish.clone()],
+    ] {
+        let outcome = judged(CHAT, &chunks);
+        let (mut asked, mut read) = (questions(&outcome), calls_by_index(&outcome.client));
+        asked.sort();
+        read.sort();
+        assert_eq!(read, asked, "{}", outcome.text());
+        assert_eq!(read.len(), 2);
+    }
+}
+
+#[test]
+fn objects_that_come_as_lists_are_refused() {
+    let call = json!({"index": 0, "id": "c", "function": {"name": "rm", "arguments": "{}"}});
+    let chat = |choice: Value| format!("data: {}\n\n", json!({"choices": [choice]}));
+    let delta = json!({"tool_calls": [call]});
+    for body in [
+        chat(json!([0, delta, null])),
+        chat(json!({"index": 0, "delta": [null, null, null, null, [call], null]})),
+        chat(json!({"index": 0, "delta": {"tool_calls": [[0, "c", {"name": "rm", "arguments": "{}"}, null]]}})),
+        chat(json!({"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "c", "function": ["rm", "{}"]}]}})),
+        format!("data: {}\n\n", json!([[{"index": 0, "delta": delta}], null])),
+    ] {
+        let script = Script::events(CHAT, document(json!([{"use": "ask_judge"}])), body.as_bytes());
+        let outcome = play(&script);
+        assert!(!outcome.text().contains("rm"), "{body}: {}", outcome.text());
+        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{body}");
+    }
+}
+
+#[test]
+fn ids_without_end_are_refused() {
+    for (dialect, begin) in [(CHAT, Vec::new()), (MESSAGES, vec![begin(json!([]))])] {
+        let long = "x".repeat(400_000);
+        let calls = (0..3).flat_map(|index| match dialect {
+            CHAT => vec![call_chunk(index, Some(&format!("{index}{long}")), Some("f"), "{}")],
+            _ => vec![tool_start(index, &long), stop(index)],
+        });
+        let events = begin.into_iter().chain(calls).collect::<Vec<_>>();
+        let script = Script::events(dialect, document(json!([{"use": "no_op"}])), &stream(dialect, &events));
+        assert_eq!(play(&script).enforcement()["reason_code"], "RESPONSE_MALFORMED", "{dialect}");
+    }
+}
