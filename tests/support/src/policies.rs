@@ -25,6 +25,7 @@ pub fn registry() -> Registry {
         .with("finish_after", |config| Ok(SharedPolicy::new("FinishAfter", read::<FinishAfter>(config)?)))
         .with("finish_at_call", |config| Ok(SharedPolicy::new("FinishAtCall", read::<FinishAtCall>(config)?)))
         .with("hold_text", |config| Ok(SharedPolicy::new("HoldText", read::<HoldText>(config)?)))
+        .with("may_rewrite", |config| Ok(SharedPolicy::new("MayRewrite", read::<MayRewrite>(config)?)))
         .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
         .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
         .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
@@ -40,6 +41,17 @@ fn read<P: DeserializeOwned>(config: PolicyConfig<'_>) -> Result<P, DocumentErro
 pub struct NoOp {}
 
 impl Policy for NoOp {}
+
+/// Says that it may rewrite requests, and does not.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayRewrite {}
+
+impl Policy for MayRewrite {
+    fn interests(&self) -> Interests {
+        Interests { rewrites_request: true, ..Interests::TOOL_CALLS }
+    }
+}
 
 /// Holds every tool call and asks the judge called `main` about it.
 #[derive(Debug, Deserialize)]
