@@ -5,17 +5,18 @@ use core::time::Duration;
 use serde_json::Map;
 use std::rc::Rc;
 
+use super::calls::Wire;
 use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{is_identity, local_answer};
+use super::request::{error, is_identity, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
-use crate::dialect::reply::{self, Reply};
+use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::event::Severity;
-use crate::limits::Verdict;
+use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
@@ -64,12 +65,25 @@ enum Opened {
 }
 
 impl Governed {
-    pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
+    pub(super) fn begin(
+        shared: &Shared,
+        head: &ResponseHead<'_>,
+        end: bool,
+        max_held_bytes: usize,
+        wire: Option<Box<Wire>>,
+    ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
         if (300..400).contains(&head.status) {
             // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
+        }
+        let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
+        if (200..300).contains(&head.status)
+            && end
+            && let Some(reply) = wire.refusals(shared)
+        {
+            return Opening::Refused(reply);
         }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
         if !(200..300).contains(&head.status) || end {
@@ -83,7 +97,7 @@ impl Governed {
                 "the provider's response has a content-encoding that cannot be read",
             );
         }
-        let Some(shape) = shape_of(head.content_type, request.stream) else {
+        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
             return unreadable_head(
                 shared,
                 dialect,
@@ -95,8 +109,8 @@ impl Governed {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape),
-            decoder: Decoder::new(dialect),
+            outbox: Outbox::new(dialect, shape, wire.encoder),
+            decoder: wire.decoder,
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             backlog: Vec::new(),
@@ -383,13 +397,14 @@ impl Governed {
                 _ if self.outbox.shape() == Shape::Stream => {
                     self.opening = Gate::Open;
                     let summary = "a policy failed as the stream began";
-                    let _ = self.beyond(shared, Verdict::Block, "policy_failed", summary, &[], out);
+                    let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
                     return Opened::Yes;
                 }
                 _ => {
                     shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
-                    return Opened::Answer(reply::error(
+                    return Opened::Answer(error(
+                        shared,
                         Some(self.dialect),
                         500,
                         "policy_failed",
@@ -422,13 +437,13 @@ impl Governed {
     fn beyond(
         &mut self,
         shared: &Shared,
-        verdict: Verdict,
+        verdict: FailureMode,
         word: &'static str,
         summary: &str,
         rest: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
-        if verdict == Verdict::Allow {
+        if verdict == FailureMode::Allow {
             shared.fail_open(word, summary);
             self.let_through = true;
             self.outbox.let_go(out);
@@ -440,7 +455,7 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
         }
         self.outbox.fail(WITHHELD, out);
         None
@@ -451,7 +466,7 @@ impl Governed {
         let word = "held_too_large";
         let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
         pipeline.abandon();
-        if shared.chain.limits.on_exceeded == Verdict::Allow {
+        if shared.chain.limits.on_exceeded == FailureMode::Allow {
             shared.fail_open(word, &summary);
             self.let_through = true;
             self.outbox.let_go(out);
@@ -486,11 +501,15 @@ fn read_event(
     Ok(())
 }
 
-fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
+pub(super) fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
     match part {
         Part::Piece(piece) => {
             let slot = sink.outbox.open_slot();
             pipeline.piece(piece, slot, sink);
+        }
+        Part::Tool { name } => {
+            let slot = sink.outbox.open_slot();
+            pipeline.tool_offered(name, slot, sink);
         }
         Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
         Part::Finish { choice, reason } => {
@@ -520,12 +539,12 @@ fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
 }
 
 fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summary: &str) -> Opening {
-    if shared.chain.limits.on_unreadable == Verdict::Allow {
+    if shared.chain.limits.on_unreadable == FailureMode::Allow {
         shared.fail_open(word, summary);
         return Opening::Pass;
     }
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(reply::error(Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
 }

@@ -230,10 +230,11 @@ impl Stage {
         }
     }
 
-    /// Forgets a block that is settled, if it was of unknown type: there is no bound to how many of those may come.
-    pub(super) fn forget_unknown(&mut self, id: BlockId) {
+    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
+    /// bound to how many of those may come.
+    pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
         let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
-        if self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
             self.blocks.remove(position);
         }
     }

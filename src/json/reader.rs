@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
 
     /// The next byte that is no white space.
     #[inline]
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.rest {
                 [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => self.rest = rest,

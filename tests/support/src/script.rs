@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 
-use crate::chunking;
+use crate::{chunking, json};
 
 /// What happens to one exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,7 @@ pub struct JudgeRule {
     pub when: String,
     /// The answer.
     pub reply: JudgeReply,
-    /// How many further steps of the script pass before the answer comes.
+    /// How many further steps of the script pass before the answer comes. That a question cannot be sent is known at once.
     pub delay: usize,
 }
 
@@ -188,6 +188,18 @@ impl Script {
         self
     }
 
+    /// The rule that answers a question with this body.
+    ///
+    /// # Panics
+    /// When the body is no question, or no rule answers it.
+    pub fn rule_for(&self, question: &[u8]) -> &JudgeRule {
+        let question: Value = serde_json::from_slice(question).expect("a question is JSON");
+        let matter =
+            json::array(&question, "/messages").last().map(|message| json::text(message, "/content")).unwrap_or_default();
+        let rule = self.judge.iter().find(|rule| matter.contains(&rule.when));
+        rule.unwrap_or_else(|| panic!("no rule of the script answers {matter:?}"))
+    }
+
     /// Puts `step` in place of everything from the `chunks`-th chunk of the response body on.
     #[must_use]
     pub fn interrupted(mut self, chunks: usize, step: Step) -> Self {
@@ -212,6 +224,7 @@ impl Script {
 pub fn path(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Messages => "/v1/messages",
+        Dialect::McpTool => "/mcp",
         _ => "/v1/chat/completions",
     }
 }
@@ -220,11 +233,17 @@ pub fn path(dialect: Dialect) -> &'static str {
 pub fn request_body(dialect: Dialect, streamed: bool) -> Value {
     let messages = json!([{"role": "user", "content": "What is the weather like in Paris?"}]);
     match dialect {
+        Dialect::McpTool => mcp_call(1, "get_weather", &json!({"city": "Paris"})),
         Dialect::Messages => {
             json!({"model": "claude-sonnet-4-20250514", "max_tokens": 1024, "stream": streamed, "messages": messages})
         }
         _ => json!({"model": "gpt-4.1-mini", "stream": streamed, "messages": messages}),
     }
+}
+
+/// A `tools/call` of MCP.
+pub fn mcp_call(id: impl Into<Value>, name: &str, arguments: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": "tools/call", "params": {"name": name, "arguments": arguments}})
 }
 
 /// A policy document with this chain and a judge called `main`.
