@@ -13,6 +13,7 @@ pub mod dialect;
 pub mod document;
 pub mod event;
 pub mod exchange;
+pub mod fingerprint;
 pub mod id;
 mod json;
 pub mod judge;
