@@ -98,11 +98,7 @@ impl Report {
     fn of_stream(dialect: Dialect, body: &[u8]) -> Self {
         let (mut parser, mut decoder, mut frame) = (sse::Parser::new(1 << 24), Decoder::new(dialect), Frame::default());
         let (mut report, mut input) = (Self::default(), body);
-        loop {
-            let event = match parser.next(&mut input).unwrap() {
-                Some(event) => event,
-                None => break,
-            };
+        while let Some(event) = parser.next(&mut input).unwrap() {
             if let Err(error) = decoder.event(&event, &mut frame, &mut |part| report.take(&part)) {
                 return report.refused(error);
             }
