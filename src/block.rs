@@ -133,8 +133,11 @@ impl ToolCallBlock {
     }
 
     /// The arguments as a client reads them: escapes resolved, keys sorted, no white space, numbers as they are written.
-    /// As they came where they are no JSON object, or one that clients could read differently.
+    /// None at all are `{}`. As they came where they are no JSON object, or one that clients could read differently.
     pub fn canonical_arguments(&self) -> Cow<'_, str> {
+        if !self.free_form && self.arguments.trim().is_empty() {
+            return Cow::Borrowed("{}");
+        }
         let canonical = if self.free_form { None } else { json::canonical(&self.arguments) };
         canonical.map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
     }
