@@ -12,3 +12,4 @@ mod two_turn;
 mod wire_rules_bytes;
 mod wire_rules_chat;
 mod wire_rules_messages;
+mod wire_rules_responses;
