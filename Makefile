@@ -40,4 +40,4 @@ fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to lib
 	@fuzz/run $(ARGS)
 
 clean: ## Removes what was built and downloaded
-	rm -rf target .tools
+	rm -rf target .tools tests/e2e/javascript/node_modules

@@ -101,7 +101,7 @@ def test_judge_that_hangs_is_given_up_at_its_deadline(
     judge.behaviour = judges.hangs
     answer = ask(impatient.url, path, question(path, "What is the weather?"))
     assert read_legal(path, answer.body).names == []
-    # No clock is read: Envoy's timers may be early, and the mock sees the question late, by as much as the machine is busy.
+    # No clock is read: Envoy's timers may be early, and the mock sees the question late, as the machine is busy.
     assert sink.wait_for(answer.trace_id, "judge.failed")["metadata"]["error"] == "timed_out"
 
 
