@@ -24,14 +24,17 @@ pub enum BlockKind {
     ServerToolCall,
     /// The result of a [`BlockKind::ServerToolCall`], tied to it by id.
     ToolResult,
-    /// Anything else: it passes as it came, and no hook sees it.
+    /// Content of a type that Weir does not know: a whole event, or a content block. Its text is its strings, one a line.
+    /// Hooks may let it pass or drop it, but not edit it: [`DeltaFate::Replace`](crate::policy::DeltaFate::Replace) drops it.
+    Unknown,
+    /// What may neither change nor be left out (`thinking`, `compaction`): it passes as it came, and no hook sees it.
     Other,
 }
 
 impl BlockKind {
     /// Whether deltas of this kind go to `on_content_delta`.
     pub const fn is_content(self) -> bool {
-        matches!(self, Self::Text | Self::Refusal | Self::Reasoning)
+        matches!(self, Self::Text | Self::Refusal | Self::Reasoning | Self::Unknown)
     }
 
     /// Whether deltas of this kind go to `on_tool_call_delta`.
@@ -62,7 +65,7 @@ impl ContentBlock {
         self.choice
     }
 
-    /// Text, refusal or reasoning.
+    /// Text, refusal, reasoning, or something unknown.
     pub const fn kind(&self) -> BlockKind {
         self.kind
     }

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-pub(crate) use reader::{Field, Form, Malformed, Reader, Value, take_string};
+pub(crate) use reader::{Field, Form, Malformed, Reader, Value, string_leaves, take_string};
 
 /// Whether `text` is one JSON object that every reader reads alike: no key twice in one object, no lone surrogate.
 /// (serde_json itself refuses lone surrogates and nesting deeper than 128.)

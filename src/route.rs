@@ -81,6 +81,8 @@ enum Methods {
     Any,
     Get,
     Post,
+    /// Those of MCP: messages, a stream of messages, the end of a session.
+    Mcp,
 }
 
 impl Methods {
@@ -89,6 +91,7 @@ impl Methods {
             Self::Any => true,
             Self::Get => method == b"GET",
             Self::Post => method == b"POST",
+            Self::Mcp => matches!(method, b"POST" | b"GET" | b"DELETE"),
         }
     }
 }
@@ -97,6 +100,7 @@ impl Methods {
 const ENDPOINTS: &[(Methods, &str, Endpoint)] = &[
     (Methods::Post, "/v1/chat/completions", Endpoint::Dialect(Dialect::ChatCompletions)),
     (Methods::Post, "/v1/messages", Endpoint::Dialect(Dialect::Messages)),
+    (Methods::Mcp, "/mcp", Endpoint::Dialect(Dialect::McpTool)),
     (Methods::Post, "/v1/messages/count_tokens", Endpoint::CountTokens),
     (Methods::Any, "/v1/messages/batches", Endpoint::MessageBatches),
     (Methods::Any, "/v1/messages/batches/**", Endpoint::MessageBatches),

@@ -66,9 +66,11 @@ impl RequestState {
 impl Stream {
     pub(crate) fn handle_request_headers(&mut self, end: bool, now: Timestamp) -> Action {
         let header = |name| host::header(MapType::HttpRequestHeaders, name);
-        let [method, path, content_type, content_encoding, content_length, traceparent, policy_user] =
-            [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", "x-policy-user"]
+        let [method, path, content_type, content_encoding, content_length, traceparent, policy_user, accept] =
+            [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", "x-policy-user", "accept"]
                 .map(|name| header(name).unwrap_or_default());
+        let [mcp_protocol_version, mcp_method, mcp_name] =
+            ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| header(name).unwrap_or_default());
         let head = RequestHead {
             method: &method,
             path: &path,
@@ -77,11 +79,20 @@ impl Stream {
             content_length: host::parse_number(&content_length),
             traceparent: &traceparent,
             policy_user: &policy_user,
+            accept: &accept,
+            mcp_protocol_version: &mcp_protocol_version,
+            mcp_method: &mcp_method,
+            mcp_name: &mcp_name,
         };
         self.callouts = Callouts::new(&traceparent);
         let progress = self.exchange.handle_request_head(&head, end, now);
         match self.settle_request(progress, now) {
-            RequestProgress::Send => Action::Continue,
+            RequestProgress::Send => {
+                if self.exchange.reads_response() {
+                    ask_for_plain_response();
+                }
+                Action::Continue
+            }
             RequestProgress::Hold => self.hold_request(end),
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::SendBody(_) => {
@@ -161,8 +172,7 @@ impl Stream {
     }
 
     fn hold_request(&mut self, end: bool) -> Action {
-        // What is compressed cannot be read on its way back.
-        host::set_header(MapType::HttpRequestHeaders, "accept-encoding", "identity");
+        ask_for_plain_response();
         let head = if end || (self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Proven) {
             Head::Held
         } else if self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Unproven {
@@ -217,6 +227,11 @@ impl Stream {
         self.request = RequestState::Passing;
         Action::Continue
     }
+}
+
+/// What is compressed cannot be read on its way back.
+fn ask_for_plain_response() {
+    host::set_header(MapType::HttpRequestHeaders, "accept-encoding", "identity");
 }
 
 /// Bytes of the request that the proxy has received, head and body.

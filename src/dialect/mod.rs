@@ -8,6 +8,7 @@
 mod chat;
 mod document;
 mod framing;
+pub(crate) mod mcp;
 mod messages;
 pub mod reply;
 pub mod request;
@@ -35,6 +36,8 @@ pub enum Dialect {
     ChatCompletions,
     /// Anthropic messages, `POST /v1/messages`.
     Messages,
+    /// MCP over streamable HTTP, `/mcp`: calls of tools and what comes of them.
+    McpTool,
 }
 
 impl Dialect {
@@ -43,6 +46,7 @@ impl Dialect {
         match self {
             Self::ChatCompletions => "chat.completions",
             Self::Messages => "messages",
+            Self::McpTool => "mcp_tool",
         }
     }
 }
@@ -58,6 +62,11 @@ impl fmt::Display for Dialect {
 pub enum Part<'a> {
     /// The next slot of the document: the n-th piece that a decoder reports is the n-th entry of [`Frame::slots`].
     Piece(Piece<'a>),
+    /// The next slot of the document is a tool that is offered to the client.
+    Tool {
+        /// Its name.
+        name: &'a str,
+    },
     /// A block ended without a slot of its own (chat.completions, or a broken-off upstream).
     Stop {
         /// The block.
@@ -122,6 +131,8 @@ pub enum FrameRole {
     Content,
     /// The beginning of a message (`message_start`) that brings blocks with it: they are its slots.
     Opening,
+    /// Something of a type that Weir does not know, with one slot: it leaves as it came or not at all.
+    Unknown,
     /// It may leave at any time and overtake what is held: comments, `ping`.
     Free,
     /// All blocks of the message have come (`message_delta`): nothing that is held will be joined by more tool calls.
@@ -137,7 +148,7 @@ pub enum FrameRole {
 pub struct Frame {
     /// Its slots.
     pub slots: SmallVec<[Slot; 2]>,
-    /// The choices whose finish reason stands here.
+    /// The choices whose finish reason stands here; of MCP the requests that are answered here.
     pub finishes: SmallVec<[u32; 1]>,
     /// Where it stands in the stream.
     pub role: FrameRole,
@@ -197,6 +208,10 @@ pub enum DecodeError {
     TooManyBlocks,
     /// More than [`MAX_NAME_BYTES`] of ids and names.
     NamesTooLong,
+    /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
+    TooManyParts,
+    /// A request whose text is given as numbers of tokens.
+    Tokens,
 }
 
 impl fmt::Display for DecodeError {
@@ -207,6 +222,8 @@ impl fmt::Display for DecodeError {
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+            Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
+            Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
@@ -227,6 +244,8 @@ pub enum Decoder {
     Chat(chat::Decoder),
     /// messages
     Messages(messages::Decoder),
+    /// mcp_tool
+    Mcp(mcp::Decoder),
 }
 
 impl Decoder {
@@ -235,6 +254,7 @@ impl Decoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Decoder::default()),
             Dialect::Messages => Self::Messages(messages::Decoder::default()),
+            Dialect::McpTool => Self::Mcp(mcp::Decoder::default()),
         }
     }
 
@@ -251,6 +271,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event, frame, each),
             Self::Messages(decoder) => decoder.event(event, frame, each),
+            Self::Mcp(decoder) => decoder.event(event, frame, each),
         }
     }
 
@@ -262,6 +283,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.body(body, frame, each),
             Self::Messages(decoder) => decoder.body(body, frame, each),
+            Self::Mcp(decoder) => decoder.body(body, frame, each),
         }
     }
 
@@ -270,6 +292,8 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.finish(each),
             Self::Messages(decoder) => decoder.finish(each),
+            // No block goes beyond its document.
+            Self::Mcp(_) => {}
         }
     }
 }
@@ -296,6 +320,8 @@ pub enum Encoder {
     Chat(chat::Encoder),
     /// messages
     Messages(messages::Encoder),
+    /// mcp_tool
+    Mcp(mcp::Encoder),
 }
 
 impl Encoder {
@@ -304,6 +330,7 @@ impl Encoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Encoder::default()),
             Dialect::Messages => Self::Messages(messages::Encoder::default()),
+            Dialect::McpTool => Self::Mcp(mcp::Encoder::default()),
         }
     }
 
@@ -314,6 +341,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.number_by_place(),
             Self::Messages(encoder) => encoder.number_by_place(),
+            Self::Mcp(_) => {}
         }
     }
 
@@ -323,6 +351,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
             Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Mcp(encoder) => encoder.event(raw, frame, fates, out),
         }
     }
 
@@ -330,8 +359,8 @@ impl Encoder {
     pub fn notice(&mut self, raw: &[u8]) {
         match self {
             Self::Chat(encoder) => encoder.notice(raw),
-            // `message_start` bears the identity, and is never held.
-            Self::Messages(_) => {}
+            // `message_start` bears the identity, and is never held; of MCP no message is like another.
+            Self::Messages(_) | Self::Mcp(_) => {}
         }
     }
 
@@ -343,6 +372,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+            Self::Mcp(encoder) => encoder.chunk(chunk),
         }
     }
 
@@ -351,6 +381,7 @@ impl Encoder {
         match self {
             Self::Chat(_) => {}
             Self::Messages(encoder) => encoder.flush(out),
+            Self::Mcp(encoder) => encoder.flush(out),
         }
     }
 
@@ -359,6 +390,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.end(ending, out),
             Self::Messages(encoder) => encoder.end(ending, out),
+            Self::Mcp(encoder) => encoder.end(ending, out),
         }
     }
 
@@ -367,6 +399,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.failure(message, out),
             Self::Messages(encoder) => encoder.failure(message, out),
+            Self::Mcp(encoder) => encoder.failure(message, out),
         }
     }
 
@@ -375,7 +408,13 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
             Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Mcp(encoder) => encoder.body(raw, frame, fates, insertions, out),
         }
+    }
+
+    /// Whether documents stand for themselves: a block is in one of them alone, and what takes its place is put there.
+    pub const fn edits_in_place(&self) -> bool {
+        matches!(self, Self::Mcp(_))
     }
 
     /// Whether tool calls of this dialect leave only when all of them are decided, because text may not follow them.

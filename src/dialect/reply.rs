@@ -1,5 +1,6 @@
 //! Answers and errors that Weir gives itself, in the words of each dialect.
 
+use super::mcp::{self, Asked};
 use super::{Dialect, Encoder, Ending, chat, messages};
 use crate::block::build_text_chunk;
 
@@ -61,8 +62,23 @@ pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
             };
             messages::output::message(&messages_identity(answer), answer.text, stop_reason, &mut body);
         }
+        (Dialect::McpTool, streamed) => mcp::output::answer_all(&Asked::default(), answer.text, streamed, &mut body),
     }
     Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+}
+
+/// What MCP answers in place of a server: every call with a result that says `text`, all else with an error.
+pub(crate) fn answer_to(asked: &Asked, text: &str, streamed: bool) -> Reply {
+    let mut body = Vec::new();
+    mcp::output::answer_all(asked, text, streamed, &mut body);
+    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+}
+
+/// An error of MCP, addressed to what was asked.
+pub(crate) fn error_to(asked: &Asked, status: u16, code: &str, message: &str) -> Reply {
+    let mut body = Vec::new();
+    mcp::output::error(asked, status, code, message, &mut body);
+    Reply { status, content_type: JSON, body }
 }
 
 fn stream(mut encoder: Encoder, answer: &Answer<'_>, out: &mut Vec<u8>) {
@@ -88,6 +104,7 @@ fn messages_identity(answer: &Answer<'_>) -> messages::output::Identity {
 pub fn error(dialect: Option<Dialect>, status: u16, code: &str, message: &str) -> Reply {
     let mut body = Vec::new();
     match dialect {
+        Some(Dialect::McpTool) => mcp::output::error(&Asked::default(), status, code, message, &mut body),
         Some(Dialect::Messages) => messages::output::failure(messages_error_type(status), message, &mut body),
         Some(Dialect::ChatCompletions) | None => {
             chat::output::failure(chat_error_type(status), Some(code), message, &mut body);

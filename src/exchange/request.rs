@@ -7,8 +7,10 @@ use super::effect::{Effect, Observation};
 use super::head::{Request, RequestHead};
 use super::pipeline::Pipeline;
 use crate::decision::Decision;
+use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::reply::{self, Answer, Reply};
-use crate::dialect::{Dialect, Ending, request};
+use crate::dialect::request::{self, parts};
+use crate::dialect::{DecodeError, Dialect, Ending};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
@@ -26,6 +28,9 @@ const MAX_USER_BYTES: usize = 256;
 const MAX_METHOD_CHARS: usize = 16;
 const MAX_PATH_CHARS: usize = 256;
 
+/// The endpoint whose requests have calls in them.
+const MCP: Endpoint = Endpoint::Dialect(Dialect::McpTool);
+
 /// What became of the request so far.
 pub(super) enum Step {
     /// It is no concern of the chain.
@@ -34,6 +39,8 @@ pub(super) enum Step {
     Reading(Reading),
     /// A hook waits.
     Asking(Asking),
+    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it.
+    Calls { is_rewritten: bool },
     /// Nothing more is to be done about it.
     Decided(RequestProgress),
 }
@@ -42,6 +49,8 @@ pub(super) enum Step {
 pub(super) struct Reading {
     endpoint: Endpoint,
     body: Vec<u8>,
+    /// What the head says about the body, of MCP; `None` where no body may come.
+    mcp: Option<Box<mcp::Headers>>,
 }
 
 impl Reading {
@@ -92,8 +101,21 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
     if head.content_length.is_some_and(|length| length > longest) {
         return too_large(shared, endpoint);
     }
-    let reading = Reading { endpoint, body: Vec::new() };
+    let has_messages = endpoint == MCP && head.method == b"POST";
+    if endpoint == MCP && head.method == b"DELETE" {
+        return Step::Ungoverned;
+    }
+    let reading = Reading { endpoint, body: Vec::new(), mcp: has_messages.then(|| Box::new(mcp_headers(head))) };
     if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
+}
+
+fn mcp_headers(head: &RequestHead<'_>) -> mcp::Headers {
+    mcp::Headers {
+        accept: head.accept.to_vec(),
+        protocol_version: head.mcp_protocol_version.to_vec(),
+        method: head.mcp_method.to_vec(),
+        name: head.mcp_name.to_vec(),
+    }
 }
 
 /// Tells of a request that passes ungoverned.
@@ -149,7 +171,13 @@ pub(super) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: boo
 
 fn finish_reading(shared: &Shared, reading: Reading) -> Step {
     let endpoint = reading.endpoint;
-    let facts = match request::read(endpoint, &reading.body) {
+    if endpoint == MCP {
+        return finish_messages(shared, reading);
+    }
+    let reads_parts = shared.chain.policies.iter().any(|policy| policy.interests().request_parts);
+    let facts = request::read(endpoint, &reading.body)
+        .and_then(|facts| if reads_parts { parts::read(&reading.body).map(|_| facts) } else { Ok(facts) });
+    let facts = match facts {
         Ok(facts) => facts,
         Err(error) => {
             let message = format!("The request body cannot be read as a {endpoint} request: {error}.");
@@ -174,6 +202,32 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
     let metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, summary, metadata);
     Step::Asking(Asking { endpoint, stage: 0, hook: None, changed: false })
+}
+
+/// Reads the messages of an MCP client; `GET` has none.
+fn finish_messages(shared: &Shared, reading: Reading) -> Step {
+    let mut asked = Asked::default();
+    let read = match &reading.mcp {
+        Some(headers) => mcp::read(&reading.body, headers, &mut asked),
+        None if reading.body.is_empty() => Ok(()),
+        None => Err(Fault::Unreadable(DecodeError::OutOfOrder { what: "a body where there is none" })),
+    };
+    let (bytes, subject) = (reading.body.len(), asked.subject());
+    let stream = reading.mcp.is_none() || asked.streams_only();
+    shared.asked.with(|known| *known = Rc::new(asked));
+    match read {
+        Ok(()) => {}
+        Err(Fault::Unreadable(error)) => {
+            let message = format!("The request body cannot be read as messages of MCP: {error}.");
+            return unreadable(shared, MCP, 400, "request_malformed", &message);
+        }
+        Err(Fault::Mismatch(message)) => return refuse(shared, MCP, 400, "header_mismatch", &message, Map::new()),
+    }
+    shared.request.with(|request| *request = Rc::new(Request { stream, body: reading.body, ..without_body(request) }));
+    let request = shared.request();
+    let metadata = json!({"route": MCP.name(), "asked": subject, "stream": stream, "request_bytes": bytes, "policy_user": request.policy_user});
+    shared.emit_value(EventKind::Request, "request.received", Severity::Info, format!("{MCP} request for {subject}"), metadata);
+    Step::Asking(Asking { endpoint: MCP, stage: 0, hook: None, changed: false })
 }
 
 /// Runs the request hooks as far as they go.
@@ -208,7 +262,7 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
             HookOutput::Request(RequestAction::Refuse { status, message }) => {
                 shared.conclude(Decision::Refuse, None);
-                let reply = reply::error(asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
+                let reply = error(shared, asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
                 return Step::Decided(RequestProgress::Answer(reply));
             }
             _ => {
@@ -217,12 +271,40 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
         }
     }
+    if asking.endpoint == MCP {
+        return Step::Calls { is_rewritten: asking.changed };
+    }
+    Step::Decided(leave(shared, asking.changed))
+}
+
+/// The messages of a request that a policy has rewritten.
+pub(super) fn read_again(shared: &Shared) -> Option<Step> {
+    let mut asked = Asked::default();
+    let read = mcp::read(&shared.request().body, &mcp::Headers::default(), &mut asked);
+    shared.asked.with(|known| *known = Rc::new(asked));
+    let message = "The request could not be checked by policy.";
+    read.err().map(|_| refuse(shared, MCP, 500, "policy_failed", message, Map::new()))
+}
+
+/// A request whose calls cannot be read.
+pub(super) fn unreadable_calls(shared: &Shared, error: DecodeError) -> Step {
+    let message = format!("The request body cannot be read as messages of MCP: {error}.");
+    unreadable(shared, MCP, 400, "request_malformed", &message)
+}
+
+/// The request leaves; what is kept of it is what policies ask for.
+fn leave(shared: &Shared, is_changed: bool) -> RequestProgress {
+    let body = if is_changed { Some(shared.request().body.clone()) } else { None };
+    forget_body(shared);
+    body.map_or(RequestProgress::Send, RequestProgress::SendBody)
+}
+
+/// Drops the body unless a policy wants to see it later.
+pub(super) fn forget_body(shared: &Shared) {
     let keeps_body = shared.chain.policies.iter().any(|policy| policy.interests().request_body);
-    let body = if asking.changed { Some(shared.request().body.clone()) } else { None };
     if !keeps_body {
         shared.request.with(|request| *request = Rc::new(without_body(request)));
     }
-    Step::Decided(body.map_or(RequestProgress::Send, RequestProgress::SendBody))
 }
 
 /// Whether the policy said beforehand that it rewrites requests; the proxy may have let a fixed length go otherwise.
@@ -233,11 +315,22 @@ fn rewrites(shared: &Shared, stage: usize) -> bool {
 /// A normal answer in the words of the request's dialect.
 pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {
     let request = shared.request();
+    if dialect == Dialect::McpTool {
+        return reply::answer_to(&shared.asked(), text, streamed);
+    }
     let call_id = shared.call_id.to_string();
     let created = shared.now.get().as_unix_secs();
     let text = if text.is_empty() { "This was withheld by policy." } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)
+}
+
+/// An error in the words of the dialect.
+pub(super) fn error(shared: &Shared, dialect: Option<Dialect>, status: u16, word: &str, message: &str) -> Reply {
+    match dialect {
+        Some(Dialect::McpTool) => reply::error_to(&shared.asked(), status, word, message),
+        dialect => reply::error(dialect, status, word, message),
+    }
 }
 
 fn without_body(request: &Request) -> Request {
@@ -288,5 +381,5 @@ fn refuse(
 ) -> Step {
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Warning, message.to_owned(), metadata);
-    Step::Decided(RequestProgress::Answer(reply::error(endpoint.error_dialect(), status, word, message)))
+    Step::Decided(RequestProgress::Answer(error(shared, endpoint.error_dialect(), status, word, message)))
 }

@@ -5,14 +5,15 @@ use core::time::Duration;
 use serde_json::Map;
 use std::rc::Rc;
 
+use super::calls::Wire;
 use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{is_identity, local_answer};
+use super::request::{error, is_identity, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
-use crate::dialect::reply::{self, Reply};
+use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::event::Severity;
 use crate::limits::FailureMode;
@@ -64,12 +65,25 @@ enum Opened {
 }
 
 impl Governed {
-    pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
+    pub(super) fn begin(
+        shared: &Shared,
+        head: &ResponseHead<'_>,
+        end: bool,
+        max_held_bytes: usize,
+        wire: Option<Box<Wire>>,
+    ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
         if (300..400).contains(&head.status) {
             // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
+        }
+        let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
+        if (200..300).contains(&head.status)
+            && end
+            && let Some(reply) = wire.refusals(shared)
+        {
+            return Opening::Refused(reply);
         }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
         if !(200..300).contains(&head.status) || end {
@@ -83,7 +97,7 @@ impl Governed {
                 "the provider's response has a content-encoding that cannot be read",
             );
         }
-        let Some(shape) = shape_of(head.content_type, request.stream) else {
+        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
             return unreadable_head(
                 shared,
                 dialect,
@@ -95,8 +109,8 @@ impl Governed {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape),
-            decoder: Decoder::new(dialect),
+            outbox: Outbox::new(dialect, shape, wire.encoder),
+            decoder: wire.decoder,
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             backlog: Vec::new(),
@@ -389,7 +403,8 @@ impl Governed {
                 _ => {
                     shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
-                    return Opened::Answer(reply::error(
+                    return Opened::Answer(error(
+                        shared,
                         Some(self.dialect),
                         500,
                         "policy_failed",
@@ -440,7 +455,7 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
         }
         self.outbox.fail(WITHHELD, out);
         None
@@ -486,11 +501,15 @@ fn read_event(
     Ok(())
 }
 
-fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
+pub(super) fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
     match part {
         Part::Piece(piece) => {
             let slot = sink.outbox.open_slot();
             pipeline.piece(piece, slot, sink);
+        }
+        Part::Tool { name } => {
+            let slot = sink.outbox.open_slot();
+            pipeline.tool_offered(name, slot, sink);
         }
         Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
         Part::Finish { choice, reason } => {
@@ -527,5 +546,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(reply::error(Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
 }

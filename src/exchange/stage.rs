@@ -200,6 +200,10 @@ impl Stage {
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
             Aggregate::Concluded => DeltaFate::Drop,
         };
+        let fate = match fate {
+            DeltaFate::Replace(_) if item.kind == BlockKind::Unknown => DeltaFate::Drop,
+            fate => fate,
+        };
         block.compare(&item.text, &fate);
         match fate {
             DeltaFate::Forward => Passage::On(item),
@@ -223,6 +227,15 @@ impl Stage {
                 item.changed = true;
                 Passage::Changed(item, held)
             }
+        }
+    }
+
+    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
+    /// bound to how many of those may come.
+    pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
+        let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
+        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+            self.blocks.remove(position);
         }
     }
 

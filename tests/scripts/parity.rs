@@ -114,8 +114,9 @@ fn hooks_see_the_same_blocks() {
                     let mut metadata = event.metadata.clone();
                     metadata.remove("block");
                     if let Some(arguments) = metadata.get("arguments").and_then(Value::as_str) {
-                        let arguments: Value = serde_json::from_str(arguments).unwrap();
-                        metadata.insert("arguments".to_owned(), arguments);
+                        // Free text stays as it is.
+                        let read: Value = serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into());
+                        metadata.insert("arguments".to_owned(), read);
                     }
                     Value::Object(metadata)
                 })

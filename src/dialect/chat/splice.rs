@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::output::ToolCall;
+use super::output::{Function, ToolCall};
 use crate::block::Chunk;
 use crate::dialect::SlotFate;
 use crate::json::{self, Edits, Member};
@@ -97,9 +97,10 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         self.content(&fields, change, &mut set);
         self.text(&fields, "refusal");
         let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
+        let (legacy, added): (Vec<&Chunk>, Vec<&Chunk>) = added.iter().partition(|chunk| legacy_function(chunk).is_some());
         match json::member(&fields, "tool_calls") {
             Some(calls) => {
-                if !self.tool_calls(calls, added) {
+                if !self.tool_calls(calls, &added) {
                     removed.push("tool_calls");
                 }
             }
@@ -109,10 +110,12 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                 set.push(("tool_calls", format!("[{}]", calls.join(","))));
             }
         }
-        if let Some(function) = json::member(&fields, "function_call")
-            && !self.function_call(function)
-        {
-            removed.push("function_call");
+        let function_call = json::member(&fields, "function_call");
+        let is_removed = function_call.is_some_and(|function| !self.function_call(function));
+        match legacy.first().and_then(|chunk| legacy_function(chunk)) {
+            Some(added) => set.push(("function_call", json::to_text(&added))),
+            None if is_removed => removed.push("function_call"),
+            None => {}
         }
         self.spliced.edits.edit_object(self.document, message, &fields, &removed, &set);
     }
@@ -282,6 +285,16 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             self.spliced.edits.edit_object(self.document, function, &fields, &[], &[("arguments", arguments)]);
         }
         true
+    }
+}
+
+/// The legacy function call that a call is which has no id.
+fn legacy_function(chunk: &Chunk) -> Option<Function<'_>> {
+    match chunk {
+        Chunk::ToolCall { call_id, name, arguments, free_form: false, .. } if call_id.is_empty() => {
+            Some(Function { name, arguments })
+        }
+        _ => None,
     }
 }
 

@@ -31,6 +31,9 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
             "chat",
             ".sse",
             [
+                "audio",
+                "azure",
+                "bare_chunks",
                 "call_cut_by_length",
                 "calls_in_one_chunk",
                 "calls_without_index",
@@ -57,9 +60,14 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
             [
                 "call_cut_by_max_tokens",
                 "citations",
+                "code_execution",
+                "compaction",
                 "error",
+                "fallback",
                 "mcp_tool_use",
                 "parallel_tool_use",
+                "pause_turn",
+                "refusal",
                 "server_tool_use",
                 "several_message_deltas",
                 "stop_sequence",
@@ -80,13 +88,36 @@ pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
             Dialect::ChatCompletions,
             "chat",
             ".json",
-            ["parallel_tool_calls", "refusal", "text", "tool_call", "two_choices"]
+            [
+                "audio",
+                "azure",
+                "custom_tool",
+                "legacy_function_call",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "text",
+                "tool_call",
+                "two_choices"
+            ]
         ),
         Dialect::Messages => fixtures!(
             Dialect::Messages,
             "messages",
             ".json",
-            ["parallel_tool_use", "server_tool_use", "text", "thinking", "tool_use"]
+            [
+                "code_execution",
+                "compaction",
+                "fallback",
+                "mcp_tool_use",
+                "parallel_tool_use",
+                "pause_turn",
+                "refusal",
+                "server_tool_use",
+                "text",
+                "thinking",
+                "tool_use"
+            ]
         ),
         _ => &[],
     }

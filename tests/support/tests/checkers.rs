@@ -17,7 +17,8 @@ use weir_test_support::{corpus, fixtures, legality};
 const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
 
 /// Fixtures that are meant to break rules, as providers do, with the rules.
-const ILLEGAL_FIXTURES: [(&str, &[&str]); 2] = [
+const ILLEGAL_FIXTURES: [(&str, &[&str]); 3] = [
+    ("bare_chunks", &["a choice has an index", "a tool call delta has an index", "every choice has a finish_reason"]),
     (
         "calls_without_index",
         &["a tool call delta has an index", "finish_reason tool_calls says that there is a call", "the message is not empty"],

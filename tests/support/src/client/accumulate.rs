@@ -194,6 +194,11 @@ fn messages_delta(block: &mut Value, delta: &Value) {
             block[field] = json!(so_far + fragment);
         }
     }
+    if delta["type"] == "compaction_delta" {
+        for field in ["content", "encrypted_content"] {
+            block[field] = delta[field].clone();
+        }
+    }
     if delta["citation"].is_object() {
         match block["citations"].as_array_mut() {
             Some(citations) => citations.push(delta["citation"].clone()),
