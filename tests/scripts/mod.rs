@@ -4,6 +4,7 @@
 mod bounds;
 mod hostile_provider;
 mod judging;
+mod mcp;
 mod parity;
 mod requests;
 mod stream_rules;

@@ -1,23 +1,11 @@
 //! MCP: calls are decided before a server sees them, and what comes back is governed.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
-use weir_test_support::native::{self, Outcome, RequestOutcome};
-use weir_test_support::policies;
+use weir_test_support::native::RequestOutcome;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document, mcp_call};
 
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
+use crate::{play, test};
 
 /// A POST of `body` that a judge decides about: calls of `delete_files` are refused.
 fn judged(body: &Value) -> Script {
