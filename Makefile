@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run wasm test e2e check bench fuzz clean
 
+# Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
+export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
+
 HARNESS := PYTHONPATH=$(CURDIR)/envoy python3 -m harness
 
 help: ## Lists the targets

@@ -33,7 +33,7 @@ def lint() -> int:
     """Checks the form of the Python files."""
     tools.ensure_venv(tools.E2E_REQUIREMENTS)
     ruff = [str(tools.VENV / "bin" / "ruff")]
-    folders = [str(tools.ROOT / "envoy"), str(tools.ROOT / "tests")]
+    folders = [str(tools.ROOT / folder) for folder in ("benches", "envoy", "tests")]
     checks = ([*ruff, "check", "--quiet"], [*ruff, "format", "--check", "--quiet"])
     return max(subprocess.run([*check, *folders], check=False).returncode for check in checks)
 

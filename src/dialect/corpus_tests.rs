@@ -1,6 +1,8 @@
 //! The recorded streams of providers.
 
-use super::testing::{corpus, run};
+use weir_test_support::corpus::files;
+
+use super::testing::run;
 use super::*;
 
 const FOLDERS: [(Dialect, &str); 2] = [(Dialect::ChatCompletions, "openai-chat"), (Dialect::Messages, "anthropic-messages")];
@@ -8,7 +10,7 @@ const FOLDERS: [(Dialect, &str); 2] = [(Dialect::ChatCompletions, "openai-chat")
 #[test]
 fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
     for (dialect, folder) in FOLDERS {
-        for (name, body) in corpus(folder) {
+        for (name, body) in files(folder) {
             let whole = run(dialect, [body.as_slice()], |_| SlotFate::Keep);
             assert_eq!(whole.error, None, "{name}");
             assert!(whole.output == body, "{name} leaves as it came");
@@ -34,7 +36,7 @@ fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
 #[test]
 fn replacing_every_text_by_itself_changes_no_part() {
     for (dialect, folder) in FOLDERS {
-        for (name, body) in corpus(folder) {
+        for (name, body) in files(folder) {
             let is_plain = |kind: BlockKind| kind.is_content() || kind == BlockKind::ToolCall;
             let edited = run(dialect, [body.as_slice()], |piece| {
                 if is_plain(piece.kind) && !piece.text.is_empty() {
