@@ -196,6 +196,8 @@ enum RawTarget {
     ChatCompletions,
     #[serde(rename = "messages")]
     Messages,
+    #[serde(rename = "responses")]
+    Responses,
     #[serde(rename = "mcp_tool")]
     McpTool,
 }
@@ -261,13 +263,14 @@ impl Document {
         check_limits(&raw.limits)?;
         raw.routes.check()?;
         let targets = raw.targets.map_or_else(
-            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::McpTool],
+            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
             |targets| {
                 targets
                     .into_iter()
                     .map(|target| match target {
                         RawTarget::ChatCompletions => Dialect::ChatCompletions,
                         RawTarget::Messages => Dialect::Messages,
+                        RawTarget::Responses => Dialect::Responses,
                         RawTarget::McpTool => Dialect::McpTool,
                     })
                     .collect()

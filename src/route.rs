@@ -100,6 +100,7 @@ impl Methods {
 const ENDPOINTS: &[(Methods, &str, Endpoint)] = &[
     (Methods::Post, "/v1/chat/completions", Endpoint::Dialect(Dialect::ChatCompletions)),
     (Methods::Post, "/v1/messages", Endpoint::Dialect(Dialect::Messages)),
+    (Methods::Post, "/v1/responses", Endpoint::Dialect(Dialect::Responses)),
     (Methods::Mcp, "/mcp", Endpoint::Dialect(Dialect::McpTool)),
     (Methods::Post, "/v1/messages/count_tokens", Endpoint::CountTokens),
     (Methods::Any, "/v1/messages/batches", Endpoint::MessageBatches),

@@ -83,6 +83,29 @@ impl Strings {
         Ok(Text::Unescaped { start, end: self.unescaped.len() })
     }
 
+    /// Where a text begins that is put together with [`Self::push`] and [`Self::push_read`], for [`Self::since`].
+    pub(super) fn begin(&self) -> usize {
+        self.unescaped.len()
+    }
+
+    /// Adds `text` to a text that is put together.
+    pub(super) fn push(&mut self, text: &str) {
+        self.unescaped.push_str(text);
+    }
+
+    /// Adds the string `value` of `document`.
+    pub(super) fn push_read(&mut self, document: &str, value: Option<Value>) -> Result<(), DecodeError> {
+        if let Text::Verbatim { start, end } = self.read(document, value)? {
+            self.unescaped.push_str(document.get(start..end).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// What was put together since `start`.
+    pub(super) fn since(&self, start: usize) -> Text {
+        Text::Unescaped { start, end: self.unescaped.len() }
+    }
+
     fn unescape(&mut self, inner: &str, value: Value) -> Result<Text, DecodeError> {
         let start = self.unescaped.len();
         match json::unescape_into(inner, &mut self.unescaped) {

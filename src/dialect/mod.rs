@@ -12,6 +12,7 @@ pub(crate) mod mcp;
 mod messages;
 pub mod reply;
 pub mod request;
+mod responses;
 mod template;
 
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub enum Dialect {
     ChatCompletions,
     /// Anthropic messages, `POST /v1/messages`.
     Messages,
+    /// OpenAI responses, `POST /v1/responses`.
+    Responses,
     /// MCP over streamable HTTP, `/mcp`: calls of tools and what comes of them.
     McpTool,
 }
@@ -46,6 +49,7 @@ impl Dialect {
         match self {
             Self::ChatCompletions => "chat.completions",
             Self::Messages => "messages",
+            Self::Responses => "responses",
             Self::McpTool => "mcp_tool",
         }
     }
@@ -152,6 +156,8 @@ pub struct Frame {
     pub finishes: SmallVec<[u32; 1]>,
     /// Where it stands in the stream.
     pub role: FrameRole,
+    /// What only `responses` has to know of it.
+    responses: Option<Box<responses::Reading>>,
 }
 
 impl Frame {
@@ -159,6 +165,9 @@ impl Frame {
         self.slots.clear();
         self.finishes.clear();
         self.role = FrameRole::Content;
+        if let Some(reading) = &mut self.responses {
+            reading.clear();
+        }
     }
 }
 
@@ -244,6 +253,8 @@ pub enum Decoder {
     Chat(chat::Decoder),
     /// messages
     Messages(messages::Decoder),
+    /// responses
+    Responses(responses::Decoder),
     /// mcp_tool
     Mcp(mcp::Decoder),
 }
@@ -254,6 +265,7 @@ impl Decoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Decoder::default()),
             Dialect::Messages => Self::Messages(messages::Decoder::default()),
+            Dialect::Responses => Self::Responses(responses::Decoder::default()),
             Dialect::McpTool => Self::Mcp(mcp::Decoder::default()),
         }
     }
@@ -271,6 +283,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event, frame, each),
             Self::Messages(decoder) => decoder.event(event, frame, each),
+            Self::Responses(decoder) => decoder.event(event, frame, each),
             Self::Mcp(decoder) => decoder.event(event, frame, each),
         }
     }
@@ -283,6 +296,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.body(body, frame, each),
             Self::Messages(decoder) => decoder.body(body, frame, each),
+            Self::Responses(decoder) => decoder.body(body, frame, each),
             Self::Mcp(decoder) => decoder.body(body, frame, each),
         }
     }
@@ -292,6 +306,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.finish(each),
             Self::Messages(decoder) => decoder.finish(each),
+            Self::Responses(decoder) => decoder.finish(each),
             // No block goes beyond its document.
             Self::Mcp(_) => {}
         }
@@ -320,6 +335,8 @@ pub enum Encoder {
     Chat(chat::Encoder),
     /// messages
     Messages(messages::Encoder),
+    /// responses
+    Responses(responses::Encoder),
     /// mcp_tool
     Mcp(mcp::Encoder),
 }
@@ -330,6 +347,7 @@ impl Encoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Encoder::default()),
             Dialect::Messages => Self::Messages(messages::Encoder::default()),
+            Dialect::Responses => Self::Responses(responses::Encoder::default()),
             Dialect::McpTool => Self::Mcp(mcp::Encoder::default()),
         }
     }
@@ -341,6 +359,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.number_by_place(),
             Self::Messages(encoder) => encoder.number_by_place(),
+            Self::Responses(encoder) => encoder.number_by_place(),
             Self::Mcp(_) => {}
         }
     }
@@ -351,6 +370,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
             Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Responses(encoder) => encoder.event(raw, frame, fates, out),
             Self::Mcp(encoder) => encoder.event(raw, frame, fates, out),
         }
     }
@@ -359,8 +379,8 @@ impl Encoder {
     pub fn notice(&mut self, raw: &[u8]) {
         match self {
             Self::Chat(encoder) => encoder.notice(raw),
-            // `message_start` bears the identity, and is never held; of MCP no message is like another.
-            Self::Messages(_) | Self::Mcp(_) => {}
+            // `message_start` and `response.created` bear the identity, and are never held; of MCP no message is like another.
+            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => {}
         }
     }
 
@@ -372,6 +392,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+            Self::Responses(encoder) => encoder.chunk(chunk, out),
             Self::Mcp(encoder) => encoder.chunk(chunk),
         }
     }
@@ -379,7 +400,7 @@ impl Encoder {
     /// The upstream has ended: writes what was kept back until more came.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
-            Self::Chat(_) => {}
+            Self::Chat(_) | Self::Responses(_) => {}
             Self::Messages(encoder) => encoder.flush(out),
             Self::Mcp(encoder) => encoder.flush(out),
         }
@@ -390,6 +411,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.end(ending, out),
             Self::Messages(encoder) => encoder.end(ending, out),
+            Self::Responses(encoder) => encoder.end(ending, out),
             Self::Mcp(encoder) => encoder.end(ending, out),
         }
     }
@@ -399,6 +421,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.failure(message, out),
             Self::Messages(encoder) => encoder.failure(message, out),
+            Self::Responses(encoder) => encoder.failure(message, out),
             Self::Mcp(encoder) => encoder.failure(message, out),
         }
     }
@@ -408,6 +431,7 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
             Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Responses(encoder) => encoder.body(raw, frame, fates, insertions, out),
             Self::Mcp(encoder) => encoder.body(raw, frame, fates, insertions, out),
         }
     }

@@ -336,7 +336,7 @@ impl Outbox {
         let position = first_tool_call.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number < before.document));
         let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.document);
         let lane = match (self.dialect, is_text) {
-            (Dialect::Messages | Dialect::McpTool, _) => Lane::Everything,
+            (Dialect::Messages | Dialect::Responses | Dialect::McpTool, _) => Lane::Everything,
             (Dialect::ChatCompletions, true) => Lane::Content(choice),
             (Dialect::ChatCompletions, false) => Lane::ToolCalls(choice),
         };

@@ -10,7 +10,7 @@ use weir_test_support::{chunking, fixtures, legality};
 
 use crate::{play, test};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 /// The same answer, streamed and whole.
 fn pairs() -> Vec<(&'static Fixture, &'static Fixture)> {

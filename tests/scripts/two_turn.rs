@@ -8,7 +8,7 @@ use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 
 use crate::{play, test};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 fn chains() -> [Value; 7] {
     [

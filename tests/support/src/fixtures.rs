@@ -77,6 +77,37 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
                 "whole_input"
             ]
         ),
+        Dialect::Responses => fixtures!(
+            Dialect::Responses,
+            "responses",
+            ".sse",
+            [
+                "apply_patch",
+                "call_cut_by_max_output_tokens",
+                "code_interpreter",
+                "computer",
+                "custom_tool",
+                "error",
+                "hosted_shell",
+                "local_shell",
+                "logprobs",
+                "mcp_approval",
+                "mcp_call",
+                "open_reasoning",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "repeated_only",
+                "sealed_reasoning",
+                "text",
+                "text_after_call",
+                "text_cut_by_max_output_tokens",
+                "tool_call",
+                "two_parts",
+                "unknown_call",
+                "web_search"
+            ]
+        ),
         _ => &[],
     }
 }
@@ -117,6 +148,32 @@ pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
                 "text",
                 "thinking",
                 "tool_use"
+            ]
+        ),
+        Dialect::Responses => fixtures!(
+            Dialect::Responses,
+            "responses",
+            ".json",
+            [
+                "apply_patch",
+                "code_interpreter",
+                "computer",
+                "custom_tool",
+                "hosted_shell",
+                "local_shell",
+                "logprobs",
+                "mcp_approval",
+                "mcp_call",
+                "open_reasoning",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "sealed_reasoning",
+                "text",
+                "tool_call",
+                "two_parts",
+                "unknown_call",
+                "web_search"
             ]
         ),
         _ => &[],

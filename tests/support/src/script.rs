@@ -224,6 +224,7 @@ impl Script {
 pub fn path(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Messages => "/v1/messages",
+        Dialect::Responses => "/v1/responses",
         Dialect::McpTool => "/mcp",
         _ => "/v1/chat/completions",
     }
@@ -237,6 +238,7 @@ pub fn request_body(dialect: Dialect, streamed: bool) -> Value {
         Dialect::Messages => {
             json!({"model": "claude-sonnet-4-20250514", "max_tokens": 1024, "stream": streamed, "messages": messages})
         }
+        Dialect::Responses => json!({"model": "gpt-4.1-mini", "stream": streamed, "input": messages}),
         _ => json!({"model": "gpt-4.1-mini", "stream": streamed, "messages": messages}),
     }
 }

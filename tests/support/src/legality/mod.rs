@@ -5,6 +5,7 @@
 
 mod chat;
 mod messages;
+mod responses;
 
 use core::fmt;
 
@@ -54,6 +55,7 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::stream(body),
         Dialect::Messages => messages::stream(body),
+        Dialect::Responses => responses::stream(body),
         other => panic!("there is no checker for {other}"),
     }
 }
@@ -63,6 +65,7 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::whole(body),
         Dialect::Messages => messages::whole(body),
+        Dialect::Responses => responses::whole(body),
         other => panic!("there is no checker for {other}"),
     }
 }
