@@ -25,6 +25,7 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
@@ -92,13 +93,13 @@ pub enum EndReason {
 /// drain [`Self::poll_effect`] after each.
 ///
 /// ```text
-///  Start ──request head──► Reading ──last byte──► Asking ──hooks done──► Sent ──response head──► Governed ─┐
-///    │                        │                     │                      │                               │
-///    │ path is no concern     │ too large,          │ a policy answers     │ an upstream error,            │
-///    ▼                        ▼ unreadable          ▼                      ▼ or nothing to read            ▼
-///  Passing                 Answered ◄───────────────┘                    Passing                  handle_end, from
-///                                                                                                 every state, once
+///  Start ──head──► Reading ──last byte──► Asking ──hooks──► Calls ──verdicts──► Sent ──response head──► Governed
+///    │                │                     │         (MCP)   │                   │
+///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
+///    │                      too large              refused                        │
+///    └──► no concern of the document ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
+/// `handle_end` comes from every state, once.
 pub struct Exchange {
     shared: Rc<Shared>,
     pipeline: Pipeline,
@@ -341,7 +342,7 @@ impl Exchange {
     /// words of a normal answer, because clients do not look for an error there.
     pub fn answer_after_head(&self) -> Vec<u8> {
         let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
-        request::local_answer(&self.shared, dialect, response::WITHHELD, Ending::Refusal, false).body
+        request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.

@@ -1,25 +1,14 @@
 //! MCP requests: a call is decided before a server sees it, and a request that can be read in two ways is refused.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir::exchange::{Observation, ResponseMode};
-use weir_test_support::native::{self, Outcome, RequestOutcome};
+use weir_test_support::native::{Outcome, RequestOutcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document, mcp_call};
-use weir_test_support::{legality, policies, sse};
+use weir_test_support::{legality, sse};
 
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
+use crate::{play, test};
 
 fn post(body: &[u8], document: Value) -> Script {
     Script::request_to("/mcp", document, vec![body.to_vec()])
