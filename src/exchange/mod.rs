@@ -99,6 +99,7 @@ pub enum EndReason {
 ///  Passing                 Answered ◄───────────────┘                    Passing                  handle_end, from
 ///                                                                                                 every state, once
 /// ```
+/// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`.
 pub struct Exchange {
     shared: Rc<Shared>,
     pipeline: Pipeline,
