@@ -25,12 +25,12 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::Ending;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
-use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
 use crate::judge::CalloutReply;
-use crate::policy::{Interests, Shared};
+use crate::policy::Shared;
 use crate::time::Timestamp;
 
 /// What is to happen to the request.
@@ -99,7 +99,8 @@ pub enum EndReason {
 ///    │                      too large              refused                        │
 ///    └──► no concern of the document ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
-/// `handle_end` comes from every state, once.
+/// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
+/// from every state, once.
 pub struct Exchange {
     shared: Rc<Shared>,
     pipeline: Pipeline,
@@ -179,10 +180,7 @@ impl Exchange {
 
     /// Whether the request's body may leave changed, and so with another length.
     pub fn may_rewrite_request(&self) -> bool {
-        let has_calls = self.shared.request().dialect == Some(Dialect::McpTool);
-        let rewrites = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
-        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_))
-            && self.shared.chain.policies.iter().any(|policy| rewrites(policy.interests()))
+        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_)) && request::may_change(&self.shared)
     }
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
