@@ -11,6 +11,7 @@ pub mod chain;
 pub mod decision;
 pub mod dialect;
 pub mod document;
+pub mod encoding;
 pub mod event;
 pub mod exchange;
 pub mod fingerprint;
