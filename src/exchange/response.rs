@@ -9,20 +9,19 @@ use super::calls::Wire;
 use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{error, is_identity, local_answer};
+use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
+use crate::encoding::{self, Encoding, EncodingError};
 use crate::event::Severity;
 use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
-
-/// What clients read where a response could not be checked.
-pub(super) const WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -37,6 +36,8 @@ pub(super) struct Governed {
     status: u16,
     max_held_bytes: usize,
     outbox: Outbox,
+    /// Where the body comes encoded.
+    encoding: Option<encoding::Decoder>,
     decoder: Decoder,
     parser: sse::Parser,
     opening: Gate,
@@ -89,14 +90,17 @@ impl Governed {
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
         }
-        if !is_identity(head.content_encoding) {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_encoding",
-                "the provider's response has a content-encoding that cannot be read",
-            );
-        }
+        let decoder = match Encoding::parse(head.content_encoding) {
+            Ok(encoding) if encoding.is_none_or(Encoding::streams) => encoding.map(encoding::Decoder::new),
+            _ => {
+                return unreadable_head(
+                    shared,
+                    dialect,
+                    "response_encoding",
+                    "the provider's response has a content-encoding that cannot be read",
+                );
+            }
+        };
         let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
             return unreadable_head(
                 shared,
@@ -109,6 +113,7 @@ impl Governed {
             dialect,
             status: head.status,
             max_held_bytes,
+            encoding: decoder,
             outbox: Outbox::new(dialect, shape, wire.encoder),
             decoder: wire.decoder,
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
@@ -157,12 +162,23 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> ResponseProgress {
         self.upstream_ended |= end;
+        if self.broken {
+            return ResponseProgress::Finished;
+        }
+        let mut decoded = Vec::new();
+        let mut chunk = chunk;
+        if let Some(encoding) = &mut self.encoding {
+            let limit = shared.chain.limits.max_response_bytes;
+            let result = encoding.feed(chunk, limit, &mut decoded);
+            if let Err(error) = result.and_then(|()| if end { encoding.finish(limit, &mut decoded) } else { Ok(()) }) {
+                let progress = self.undecodable(shared, error, out);
+                return self.after(shared, pipeline, progress, out);
+            }
+            chunk = &decoded;
+        }
         if self.let_through {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
-        }
-        if self.broken {
-            return ResponseProgress::Finished;
         }
         let progress = match self.outbox.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
@@ -417,6 +433,20 @@ impl Governed {
         Opened::Yes
     }
 
+    /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
+    fn undecodable(&mut self, shared: &Shared, error: EncodingError, out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        let (word, summary) = match error {
+            EncodingError::Corrupt => {
+                ("response_malformed", "the provider's response is not what its content-encoding says, or is not whole")
+            }
+            EncodingError::TooLong => {
+                ("response_too_large", "a part of the provider's response decodes to more than limits.max_response_bytes")
+            }
+        };
+        self.let_through = false;
+        self.beyond(shared, FailureMode::Block, word, summary, &[], out)
+    }
+
     fn malformed(&mut self, shared: &Shared, error: DecodeError, rest: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
         let summary = format!("the provider's response cannot be read: {error}");
         self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
@@ -455,9 +485,9 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
-        self.outbox.fail(WITHHELD, out);
+        self.outbox.fail(RESPONSE_WITHHELD, out);
         None
     }
 
@@ -546,5 +576,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))
 }

@@ -2,8 +2,11 @@
 //! played (`play`) and what a test is (`test`): the engine alone natively and in Node, the built module in an emulated host.
 
 mod bounds;
+mod dialects;
 mod hostile_provider;
 mod judging;
+mod mcp_calls;
+mod mcp_results;
 mod parity;
 mod requests;
 mod stream_rules;

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use weir::dialect::Dialect;
 use weir_test_support::{corpus, fixtures, legality};
 
-const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
 /// Fixtures that are meant to break rules, as providers do, with the rules.
 const ILLEGAL_FIXTURES: [(&str, &[&str]); 3] = [

@@ -107,6 +107,7 @@ impl EventReader<'_> {
         if let Some(number) = item {
             self.note(EventKind::Status, number, PartKey::Payload);
         }
+        self.frame.role = FrameRole::Unknown;
         let block = self.decoder.blocks.begin_unknown();
         let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
         self.piece(slot, Place { element: 0, part: None }, text);
@@ -152,12 +153,10 @@ impl EventReader<'_> {
     }
 }
 
-/// Whether an event of this type only tells how something is getting on, or brings a picture, a sound or a result.
+/// Whether an event of this type only tells how a call is getting on, or brings a picture, a sound or a result.
 fn is_progress(kind: &str) -> bool {
-    let state = kind.rsplit('.').next().unwrap_or_default();
-    matches!(
-        state,
-        "in_progress" | "searching" | "interpreting" | "generating" | "completed" | "failed" | "compacting" | "partial_image"
-    ) || matches!(kind, "response.audio.delta" | "response.audio.done")
+    kind.contains("_call.")
+        || kind.starts_with("response.mcp_list_tools.")
         || kind.starts_with("response.shell_call_output_content.")
+        || matches!(kind, "response.audio.delta" | "response.audio.done" | "response.compaction.compacting")
 }

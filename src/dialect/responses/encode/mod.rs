@@ -69,11 +69,11 @@ impl Encoder {
         let reading = Reading::of(frame);
         match (frame.role, reading.event) {
             (FrameRole::Free, _) => self.seam.verbatim(raw, out),
+            (FrameRole::Unknown, _) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),
             (FrameRole::Failure, _) => {
                 self.leave(raw, reading, None, Edits::default(), out);
                 self.terminated = true;
             }
-            (_, EventKind::Foreign) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),
             (_, EventKind::Foreign) => self.leave(raw, reading, None, Edits::default(), out),
             (_, EventKind::Created) => self.created(raw, reading, out),
             (_, EventKind::ItemAdded) => self.item_added(raw, frame, fates, out),
