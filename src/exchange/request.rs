@@ -191,7 +191,7 @@ fn rewrites(shared: &Shared, stage: usize) -> bool {
 pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {
     let request = shared.request();
     let call_id = shared.call_id.to_string();
-    let created = shared.now.get().as_unix_secs();
+    let created = shared.now().as_unix_secs();
     let text = if text.is_empty() { "This was withheld by policy." } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)
