@@ -14,6 +14,7 @@ wasm: ## Builds the filter: target/weir.wasm
 	@$(HARNESS) wasm
 
 test: wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, then all through a real Envoy
+	cargo build --profile wasm --package weir-test-plugin --target wasm32-wasip1
 	cargo test --workspace
 	tests/browser/run
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target

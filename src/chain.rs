@@ -4,8 +4,9 @@ use hashbrown::HashMap;
 
 use crate::dialect::Dialect;
 use crate::judge::Judge;
-use crate::limits::{Limits, Verdict};
+use crate::limits::Limits;
 use crate::policy::SharedPolicy;
+use crate::route::Routes;
 
 /// A policy document, made ready. Immutable: an exchange keeps the chain that it began with, whatever is loaded later.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Chain {
     pub judges: HashMap<String, Judge>,
     /// The bounds.
     pub limits: Limits,
-    /// Which requests are no concern of the chain.
+    /// What is done with requests of other endpoints, and where endpoints are.
     pub routes: Routes,
 }
 
@@ -52,20 +53,5 @@ impl Chain {
     /// The judge of that name.
     pub fn judge(&self, name: &str) -> Option<&Judge> {
         self.judges.get(name)
-    }
-}
-
-/// What happens to requests whose path is no endpoint of a governed dialect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routes {
-    /// Paths that pass ungoverned; one that ends in `*` stands for all longer ones that begin so.
-    pub allow: Vec<String>,
-    /// What happens to all others.
-    pub unknown: Verdict,
-}
-
-impl Default for Routes {
-    fn default() -> Self {
-        Self { allow: vec!["/v1/models".to_owned(), "/v1/models/*".to_owned()], unknown: Verdict::Block }
     }
 }

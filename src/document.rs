@@ -8,11 +8,12 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::chain::{Chain, Routes};
+use crate::chain::Chain;
 use crate::dialect::Dialect;
 use crate::judge::{Credential, Judge};
-use crate::limits::{Limits, Verdict};
+use crate::limits::Limits;
 use crate::policy::SharedPolicy;
+use crate::route::Routes;
 
 /// What is wrong with a policy document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +176,7 @@ struct RawDocument {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    routes: RawRoutes,
+    routes: Routes,
     envoy: Option<Box<RawValue>>,
 }
 
@@ -228,13 +229,6 @@ impl RawJudge {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawRoutes {
-    allow: Option<Vec<String>>,
-    unknown: Verdict,
-}
-
 /// Longest deadline that a judge may be given: well below the idle timers of proxies and clients.
 const MAX_JUDGE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -263,6 +257,7 @@ impl Document {
             check_sink(sink)?;
         }
         check_limits(&raw.limits)?;
+        raw.routes.check()?;
         let targets = raw.targets.map_or_else(
             || vec![Dialect::ChatCompletions, Dialect::Messages],
             |targets| {
@@ -275,7 +270,6 @@ impl Document {
                     .collect()
             },
         );
-        let routes = Routes { allow: raw.routes.allow.unwrap_or_else(|| Routes::default().allow), unknown: raw.routes.unknown };
         Ok(Self {
             chain: Chain {
                 id: raw.policy.id,
@@ -285,7 +279,7 @@ impl Document {
                 policies,
                 judges,
                 limits: raw.limits,
-                routes,
+                routes: raw.routes,
             },
             events: raw.events,
             proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),
@@ -316,6 +310,11 @@ fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Optio
     }
     if !judge.path.starts_with('/') {
         return Err(DocumentError::new(at("path"), "must begin with a slash"));
+    }
+    for (field, value) in [("cluster", &judge.cluster), ("model", &judge.model)] {
+        if value.is_empty() {
+            return Err(DocumentError::new(at(field), "must not be empty"));
+        }
     }
     let credential = match (judge.api_key, judge.api_key_env) {
         (Some(_), Some(_)) => return Err(DocumentError::new(at("api_key"), "give api_key or api_key_env, not both")),
@@ -430,6 +429,11 @@ mod tests {
                 "judges.main.api_key_env",
             ),
             (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","path":"v1"}}}"#, "judges.main.path"),
+            (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"","model":"m"}}}"#, "judges.main.cluster"),
+            (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":""}}}"#, "judges.main.model"),
+            (r#"{"policy":{"id":"p"},"routes":{"allow":["GET /v1/files","GET v1"]}}"#, "routes.allow[1]"),
+            (r#"{"policy":{"id":"p"},"routes":{"map":[{"path":"/x","to":"chat"}]}}"#, "routes.map[0].to"),
+            (r#"{"policy":{"id":"p"},"routes":{"unknown":"govern"}}"#, "routes.unknown"),
             (r#"{"policy":{"id":"p"},"events":{"cluster":"c","queue":0}}"#, "events.queue"),
             (r#"{"policy":{"id":"p"},"limits":{"max_held_bytes":1}}"#, "limits.max_held_bytes"),
             (r#"{"policy":{"id":"p"},"limits":{"on_exceeded":"maybe"}}"#, "limits.on_exceeded"),

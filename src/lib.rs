@@ -18,5 +18,6 @@ mod json;
 pub mod judge;
 pub mod limits;
 pub mod policy;
+pub mod route;
 pub mod sse;
 pub mod time;

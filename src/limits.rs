@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-/// What to do with what cannot be checked.
+/// What happens to that which cannot be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum FailureMode {
     /// Refuse it: the default.
     #[default]
     Block,
@@ -27,9 +27,9 @@ pub struct Limits {
     pub max_held_bytes: usize,
     /// What happens to a response, event or held span beyond its bound. A longer request is always refused: what cannot
     /// be kept cannot be sent on.
-    pub on_exceeded: Verdict,
+    pub on_exceeded: FailureMode,
     /// What happens to a request or response that cannot be read: broken JSON, unknown encoding or content type.
-    pub on_unreadable: Verdict,
+    pub on_unreadable: FailureMode,
 }
 
 impl Default for Limits {
@@ -39,8 +39,8 @@ impl Default for Limits {
             max_response_bytes: 10 * 1024 * 1024,
             max_event_bytes: 8 * 1024 * 1024,
             max_held_bytes: 1024 * 1024,
-            on_exceeded: Verdict::Block,
-            on_unreadable: Verdict::Block,
+            on_exceeded: FailureMode::Block,
+            on_unreadable: FailureMode::Block,
         }
     }
 }

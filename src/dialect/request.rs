@@ -1,8 +1,9 @@
 //! What the engine reads of a request body.
 
+use super::DecodeError;
 use super::document::{self, Strings};
-use super::{DecodeError, Dialect};
 use crate::json::{Field, Reader};
+use crate::route::Endpoint;
 
 /// The facts of a request that the engine and the policies need at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,11 +17,11 @@ pub struct RequestFacts {
 /// Reads the facts of a request body.
 ///
 /// # Errors
-/// When the body is not a request of `dialect`, or one that readers could understand differently.
-pub fn read(dialect: Dialect, body: &[u8]) -> Result<RequestFacts, DecodeError> {
-    match dialect {
-        // What is read so far has the same names in both.
-        Dialect::ChatCompletions | Dialect::Messages => {}
+/// When the body is not a request of `endpoint`, or one that readers could understand differently.
+pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError> {
+    if endpoint == Endpoint::MessageBatches && body.is_empty() {
+        // They are listed and fetched, too.
+        return Ok(RequestFacts::default());
     }
     let text = document::utf8(body)?;
     let (mut model, mut stream) = (Field::default(), Field::default());

@@ -9,6 +9,7 @@ use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::event::{EventKind, Severity};
 use crate::policy::Shared;
+use crate::route::Endpoint;
 
 /// What the exchange knows at its end.
 pub(super) struct Facts {
@@ -38,7 +39,7 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
     let decision = shared.decision.get();
     let reason_code = shared.reason_code.with(|code| code.clone()).unwrap_or_else(|| decision.reason_code().to_owned());
     let (questions, waited) = shared.judgings.with(|judgings| (judgings.asked(), judgings.waited));
-    let target = request.dialect.map_or("an unknown path", Dialect::name);
+    let route = request.endpoint.unwrap_or(Endpoint::Unknown);
     let metadata = json!({
         "decision": decision.name(),
         // Rollout modes other than this are not there: what is decided is done.
@@ -49,6 +50,7 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "allowlist_hits": shared.allowlist_hits.take(),
         "denylist_hits": shared.denylist_hits.take(),
         "policy_target": request.dialect.map(Dialect::name),
+        "route": route.name(),
         "policy_user": request.policy_user,
         "policy_id": shared.chain.id,
         "policy_name": shared.chain.name,
@@ -65,7 +67,7 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "judge_latency_ms": millis(waited),
     });
     let severity = if decision >= Decision::Escalate { Severity::Warning } else { Severity::Info };
-    let summary = format!("{} on {target}: {reason_code}, status {}, {}", decision.name(), facts.status, facts.reason.name());
+    let summary = format!("{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.status, facts.reason.name());
     shared.emit_value(EventKind::Response, "enforcement", severity, summary, metadata);
 }
 

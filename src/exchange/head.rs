@@ -2,6 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::id::TraceContext;
+use crate::route::Endpoint;
 
 /// The request head, as far as the engine needs it. Values are bytes: a client may send any.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +37,9 @@ pub struct ResponseHead<'a> {
 /// A request, as policies see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The wire format; `None` when the request is not governed.
+    /// The endpoint that it is for; `None` when the request is not governed.
+    pub endpoint: Option<Endpoint>,
+    /// The wire format of request and response; `None` when the response is not governed.
     pub dialect: Option<Dialect>,
     /// The model that was asked for; empty when the request names none.
     pub model: String,
@@ -46,7 +49,7 @@ pub struct Request {
     pub policy_user: Option<String>,
     /// The caller's trace.
     pub trace: Option<TraceContext>,
-    /// The JSON body. Empty once `on_request` is over, unless a policy of the chain asks for it.
+    /// The body: JSON, except where the endpoint takes requests without one. Empty once `on_request` is over, unless a policy of the chain asks for it.
     pub body: Vec<u8>,
 }
 

@@ -7,7 +7,6 @@ mod outbox;
 mod pipeline;
 mod request;
 mod response;
-mod route;
 mod stage;
 
 pub use effect::{Callout, CalloutId, Effect, Observation};
@@ -336,7 +335,7 @@ impl Exchange {
     pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
         self.shared.set_now(now);
         let request = self.shared.request();
-        let is_ours = request.dialect.is_some() || matches!(self.phase, Phase::Answered);
+        let is_ours = request.endpoint.is_some() || matches!(self.phase, Phase::Answered);
         if mem::replace(&mut self.ended, true) || !is_ours {
             return;
         }

@@ -1,25 +1,30 @@
 //! The request's half of an exchange.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::rc::Rc;
 
+use super::effect::{Effect, Observation};
 use super::head::{Request, RequestHead};
 use super::pipeline::Pipeline;
-use super::route::{Route, route};
 use crate::decision::Decision;
 use crate::dialect::reply::{self, Answer, Reply};
 use crate::dialect::{Dialect, Ending, request};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
-use crate::limits::Verdict;
+use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, RequestAction, Shared};
+use crate::route::{Endpoint, Route, RouteAction};
 
 /// Longest name of a model that is kept, in characters.
 const MAX_MODEL_CHARS: usize = 256;
 
 /// Longest `x-policy-user` that is kept, in bytes.
 const MAX_USER_BYTES: usize = 256;
+
+/// Longest method and path that events name, in characters.
+const MAX_METHOD_CHARS: usize = 16;
+const MAX_PATH_CHARS: usize = 256;
 
 /// What became of the request so far.
 pub(super) enum Step {
@@ -35,7 +40,7 @@ pub(super) enum Step {
 
 /// A request whose body is on its way.
 pub(super) struct Reading {
-    dialect: Dialect,
+    endpoint: Endpoint,
     body: Vec<u8>,
 }
 
@@ -47,7 +52,7 @@ impl Reading {
 
 /// A request whose hooks run.
 pub(super) struct Asking {
-    dialect: Dialect,
+    endpoint: Endpoint,
     stage: usize,
     hook: Option<Hook>,
     changed: bool,
@@ -56,68 +61,107 @@ pub(super) struct Asking {
 /// Looks at the head.
 pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step {
     let chain = &shared.chain;
-    let known = |dialect| Request {
-        dialect,
-        trace: TraceContext::parse(head.traceparent),
-        policy_user: read_user(head.policy_user),
-        ..Request::default()
-    };
-    let dialect = match route(chain, head.method, head.path) {
-        Route::Governed(dialect) => dialect,
-        Route::Ungoverned => return Step::Ungoverned,
-        Route::Unknown(Verdict::Allow) => {
-            shared.request.with(|request| *request = Rc::new(known(None)));
-            shared.fail_open("unknown_path", "a request for a path that is no endpoint of a governed API");
+    let route = chain.routes.find(&chain.targets, head.method, head.path);
+    shared.request.with(|request| {
+        *request = Rc::new(Request {
+            endpoint: (route.action != RouteAction::Allow).then_some(route.endpoint),
+            dialect: match route {
+                Route { endpoint: Endpoint::Dialect(dialect), action: RouteAction::Govern } => Some(dialect),
+                _ => None,
+            },
+            trace: TraceContext::parse(head.traceparent),
+            policy_user: read_user(head.policy_user),
+            ..Request::default()
+        });
+    });
+    let endpoint = route.endpoint;
+    match route.action {
+        RouteAction::Allow => {
+            pass(shared, head, endpoint);
             return Step::Ungoverned;
         }
-        Route::Unknown(Verdict::Block) => {
-            shared.request.with(|request| *request = Rc::new(known(None)));
-            return refuse(
-                shared,
-                None,
-                404,
-                "unknown_path",
-                "This path is not served here: the policy lets only known API endpoints pass.",
-            );
-        }
-    };
-    shared.request.with(|request| *request = Rc::new(known(Some(dialect))));
+        RouteAction::Block => return block(shared, head, endpoint),
+        RouteAction::Govern => {}
+    }
     let limits = chain.limits;
     if !is_identity(head.content_encoding) {
         let message = "The request body has a content-encoding that cannot be read here; send it unencoded.";
-        return unreadable(shared, dialect, 415, "request_encoding", message);
+        return unreadable(shared, endpoint, 415, "request_encoding", message);
     }
     let longest = u64::try_from(limits.max_request_bytes).unwrap_or(u64::MAX);
     if head.content_length.is_some_and(|length| length > longest) {
-        return too_large(shared, dialect);
+        return too_large(shared, endpoint);
     }
-    let reading = Reading { dialect, body: Vec::new() };
+    let reading = Reading { endpoint, body: Vec::new() };
     if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
+}
+
+/// Tells of a request that passes ungoverned.
+fn pass(shared: &Shared, head: &RequestHead<'_>, endpoint: Endpoint) {
+    let (word, severity) = match endpoint {
+        // A list of models has nothing to be checked, and that a dialect is no target is plain to see.
+        Endpoint::Models | Endpoint::Dialect(_) => ("route_allowed", Severity::Info),
+        Endpoint::Unknown => ("unknown_path", Severity::Warning),
+        _ => ("route_allowed", Severity::Warning),
+    };
+    if severity == Severity::Warning {
+        shared.push_effect(Effect::Observe(Observation::FailedOpen(word)));
+    }
+    let summary = format!("a request to {} passes ungoverned, as configured", shown_path(head));
+    shared.emit(EventKind::Request, None, word, severity, summary, describe(head, endpoint));
+}
+
+fn block(shared: &Shared, head: &RequestHead<'_>, endpoint: Endpoint) -> Step {
+    let (status, word, message) = match endpoint {
+        Endpoint::Unknown => {
+            let message = "This path is not served here: the policy lets only known API endpoints pass.";
+            (404, "unknown_path", message.to_owned())
+        }
+        endpoint => (403, "route_blocked", format!("This endpoint is blocked by policy (routes.{endpoint}).")),
+    };
+    refuse(shared, endpoint, status, word, &message, describe(head, endpoint))
+}
+
+/// The route of a request, for events.
+fn describe(head: &RequestHead<'_>, endpoint: Endpoint) -> Map<String, Value> {
+    let method = String::from_utf8_lossy(head.method).into_owned();
+    Map::from_iter([
+        ("route".to_owned(), endpoint.name().into()),
+        ("method".to_owned(), shortened(&method, MAX_METHOD_CHARS).into()),
+        ("path".to_owned(), shown_path(head).into()),
+    ])
+}
+
+/// The path without its query, which may hold secrets.
+fn shown_path(head: &RequestHead<'_>) -> String {
+    let path = head.path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    shortened(&String::from_utf8_lossy(path), MAX_PATH_CHARS).to_owned()
 }
 
 /// Takes bytes of the body in.
 pub(super) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
     if reading.body.len().saturating_add(chunk.len()) > shared.chain.limits.max_request_bytes {
-        return too_large(shared, reading.dialect);
+        return too_large(shared, reading.endpoint);
     }
     reading.body.extend_from_slice(chunk);
     if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
 }
 
 fn finish_reading(shared: &Shared, reading: Reading) -> Step {
-    let dialect = reading.dialect;
-    let facts = match request::read(dialect, &reading.body) {
+    let endpoint = reading.endpoint;
+    let facts = match request::read(endpoint, &reading.body) {
         Ok(facts) => facts,
         Err(error) => {
-            let message = format!("The request body cannot be read as a {dialect} request: {error}.");
-            return unreadable(shared, dialect, 400, "request_malformed", &message);
+            let message = format!("The request body cannot be read as a {endpoint} request: {error}.");
+            return unreadable(shared, endpoint, 400, "request_malformed", &message);
         }
     };
     let bytes = reading.body.len();
     shared.request.with(|request| {
         let known = request.as_ref();
         *request = Rc::new(Request {
-            dialect: Some(dialect),
+            endpoint: known.endpoint,
+            dialect: known.dialect,
             model: shortened(&facts.model, MAX_MODEL_CHARS).to_owned(),
             stream: facts.stream,
             policy_user: known.policy_user.clone(),
@@ -126,11 +170,10 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
         });
     });
     let request = shared.request();
-    let summary = format!("{dialect} request for {}", if request.model.is_empty() { "no model" } else { &request.model });
-    let metadata =
-        json!({"model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
+    let summary = format!("{endpoint} request for {}", if request.model.is_empty() { "no model" } else { &request.model });
+    let metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, summary, metadata);
-    Step::Asking(Asking { dialect, stage: 0, hook: None, changed: false })
+    Step::Asking(Asking { endpoint, stage: 0, hook: None, changed: false })
 }
 
 /// Runs the request hooks as far as they go.
@@ -156,21 +199,21 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
             HookOutput::Request(RequestAction::SendResponse(text)) => {
                 shared.conclude(Decision::Refuse, None);
-                return Step::Decided(RequestProgress::Answer(local_answer(
-                    shared,
-                    asking.dialect,
-                    &text,
-                    Ending::Stop,
-                    shared.request().stream,
-                )));
+                let request = shared.request();
+                return Step::Decided(RequestProgress::Answer(match request.dialect {
+                    Some(dialect) => local_answer(shared, dialect, &text, Ending::Stop, request.stream),
+                    // What it asks for is no text: the answer can only be an error that says it.
+                    None => reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &text),
+                }));
             }
             HookOutput::Request(RequestAction::Refuse { status, message }) => {
                 shared.conclude(Decision::Refuse, None);
-                let reply = reply::error(Some(asking.dialect), status.clamp(400, 599), "policy_refused", &message);
+                let reply = reply::error(asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
                 return Step::Decided(RequestProgress::Answer(reply));
             }
             _ => {
-                return refuse(shared, Some(asking.dialect), 500, "policy_failed", "The request could not be checked by policy.");
+                let message = "The request could not be checked by policy.";
+                return refuse(shared, asking.endpoint, 500, "policy_failed", message, Map::new());
             }
         }
     }
@@ -199,6 +242,7 @@ pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending
 
 fn without_body(request: &Request) -> Request {
     Request {
+        endpoint: request.endpoint,
         dialect: request.dialect,
         model: request.model.clone(),
         stream: request.stream,
@@ -219,28 +263,30 @@ fn read_user(value: &[u8]) -> Option<String> {
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
 }
 
-fn too_large(shared: &Shared, dialect: Dialect) -> Step {
+fn too_large(shared: &Shared, endpoint: Endpoint) -> Step {
     let limit = shared.chain.limits.max_request_bytes;
-    // A body beyond the bound cannot be let through: it is not there to be sent on. Both verdicts refuse it.
-    refuse(
-        shared,
-        Some(dialect),
-        413,
-        "request_too_large",
-        &format!("The request body is longer than {limit} bytes (limits.max_request_bytes)."),
-    )
+    // A body beyond the bound cannot be let through: it is not there to be sent on. Both modes refuse it.
+    let message = format!("The request body is longer than {limit} bytes (limits.max_request_bytes).");
+    refuse(shared, endpoint, 413, "request_too_large", &message, Map::new())
 }
 
-fn unreadable(shared: &Shared, dialect: Dialect, status: u16, word: &'static str, message: &str) -> Step {
-    if shared.chain.limits.on_unreadable == Verdict::Allow {
+fn unreadable(shared: &Shared, endpoint: Endpoint, status: u16, word: &'static str, message: &str) -> Step {
+    if shared.chain.limits.on_unreadable == FailureMode::Allow {
         shared.fail_open(word, message);
         return Step::Ungoverned;
     }
-    refuse(shared, Some(dialect), status, word, message)
+    refuse(shared, endpoint, status, word, message, Map::new())
 }
 
-fn refuse(shared: &Shared, dialect: Option<Dialect>, status: u16, word: &'static str, message: &str) -> Step {
+fn refuse(
+    shared: &Shared,
+    endpoint: Endpoint,
+    status: u16,
+    word: &'static str,
+    message: &str,
+    metadata: Map<String, Value>,
+) -> Step {
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
-    shared.fail(word, Severity::Warning, message.to_owned(), serde_json::Map::new());
-    Step::Decided(RequestProgress::Answer(reply::error(dialect, status, word, message)))
+    shared.fail(word, Severity::Warning, message.to_owned(), metadata);
+    Step::Decided(RequestProgress::Answer(reply::error(endpoint.error_dialect(), status, word, message)))
 }

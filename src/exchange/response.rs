@@ -15,7 +15,7 @@ use crate::decision::Decision;
 use crate::dialect::reply::{self, Reply};
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::event::Severity;
-use crate::limits::Verdict;
+use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
@@ -386,7 +386,7 @@ impl Governed {
                 _ if self.outbox.shape() == Shape::Stream => {
                     self.opening = Gate::Open;
                     let summary = "a policy failed as the stream began";
-                    let _ = self.beyond(shared, Verdict::Block, "policy_failed", summary, &[], out);
+                    let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
                     return Opened::Yes;
                 }
                 _ => {
@@ -425,13 +425,13 @@ impl Governed {
     fn beyond(
         &mut self,
         shared: &Shared,
-        verdict: Verdict,
+        verdict: FailureMode,
         word: &'static str,
         summary: &str,
         rest: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
-        if verdict == Verdict::Allow {
+        if verdict == FailureMode::Allow {
             shared.fail_open(word, summary);
             self.let_through = true;
             self.outbox.let_go(out);
@@ -454,7 +454,7 @@ impl Governed {
         let word = "held_too_large";
         let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
         pipeline.abandon();
-        if shared.chain.limits.on_exceeded == Verdict::Allow {
+        if shared.chain.limits.on_exceeded == FailureMode::Allow {
             shared.fail_open(word, &summary);
             self.let_through = true;
             self.outbox.let_go(out);
@@ -523,7 +523,7 @@ fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
 }
 
 fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summary: &str) -> Opening {
-    if shared.chain.limits.on_unreadable == Verdict::Allow {
+    if shared.chain.limits.on_unreadable == FailureMode::Allow {
         shared.fail_open(word, summary);
         return Opening::Pass;
     }

@@ -95,16 +95,16 @@ impl<'a> Reader<'a> {
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.expect(b'{')?;
+        self.require(b'{')?;
         if self.take(b'}') {
             return Ok(());
         }
         loop {
-            self.expect(b'"')?;
+            self.require(b'"')?;
             let start = self.position();
             let form = self.skip_string()?;
             let key = self.document.get(start..self.position().saturating_sub(1)).unwrap_or_default();
-            self.expect(b':')?;
+            self.require(b':')?;
             if form == Form::PlainString {
                 member(self, key)?;
             } else {
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
                 member(self, &key)?;
             }
             if !self.take(b',') {
-                return Ok(self.expect(b'}')?);
+                return Ok(self.require(b'}')?);
             }
         }
     }
@@ -127,14 +127,14 @@ impl<'a> Reader<'a> {
 
     /// Reads an array: calls `element` before each element, to read or skip it.
     pub(crate) fn array<E: From<Malformed>>(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
-        self.expect(b'[')?;
+        self.require(b'[')?;
         if self.take(b']') {
             return Ok(());
         }
         loop {
             element(self)?;
             if !self.take(b',') {
-                return Ok(self.expect(b']')?);
+                return Ok(self.require(b']')?);
             }
         }
     }
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn require(&mut self, byte: u8) -> Result<(), Malformed> {
         if self.take(byte) { Ok(()) } else { Err(self.malformed()) }
     }
 
@@ -354,7 +354,7 @@ impl<'a> Reader<'a> {
                     }
                     break;
                 }
-                self.expect(if is_object { b'}' } else { b']' })?;
+                self.require(if is_object { b'}' } else { b']' })?;
                 open.pop();
             }
         }
@@ -362,9 +362,9 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn skip_key(&mut self) -> Result<(), Malformed> {
-        self.expect(b'"')?;
+        self.require(b'"')?;
         self.skip_string()?;
-        self.expect(b':')
+        self.require(b':')
     }
 
     #[cold]

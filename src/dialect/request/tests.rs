@@ -1,4 +1,8 @@
 use super::*;
+use crate::dialect::Dialect;
+
+const CHAT: Endpoint = Endpoint::Dialect(Dialect::ChatCompletions);
+const MESSAGES: Endpoint = Endpoint::Dialect(Dialect::Messages);
 
 #[test]
 fn model_and_stream_are_read() {
@@ -9,9 +13,9 @@ fn model_and_stream_are_read() {
         (r#"{"str\u0065am":true}"#, "", true),
     ];
     for (body, model, stream) in cases {
-        for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
+        for endpoint in [CHAT, MESSAGES] {
             let facts = RequestFacts { model: model.to_owned(), stream };
-            assert_eq!(read(dialect, body.as_bytes()), Ok(facts), "{body}");
+            assert_eq!(read(endpoint, body.as_bytes()), Ok(facts), "{body}");
         }
     }
 }
@@ -29,9 +33,10 @@ fn requests_that_readers_could_take_differently_are_refused() {
         (br#"{"model":3}"#, 9),
     ];
     for (body, at) in cases {
-        let error = read(Dialect::ChatCompletions, body).unwrap_err();
+        let error = read(CHAT, body).unwrap_err();
         let DecodeError::Malformed { at: found } = error else { panic!("{error}") };
         assert_eq!(found, at, "{}", String::from_utf8_lossy(body));
     }
-    assert_eq!(read(Dialect::Messages, b"{\"a\":\"\xff\"}"), Err(DecodeError::Utf8 { at: 6 }));
+    assert_eq!(read(Endpoint::MessageBatches, b""), Ok(RequestFacts::default()));
+    assert_eq!(read(MESSAGES, b"{\"a\":\"\xff\"}"), Err(DecodeError::Utf8 { at: 6 }));
 }

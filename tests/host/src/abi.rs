@@ -172,12 +172,14 @@ fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
             let headers = read_map(&read(&caller, headers_at, headers_length));
             let body = read(&caller, body_at, body_length);
             let proxy = caller.data_mut();
-            if proxy.unreachable.contains(&cluster) {
-                return status::INTERNAL_FAILURE;
-            }
             proxy.next_token += 1;
             let token = proxy.next_token;
-            proxy.callouts.push_back(Callout { token, cluster, headers, body, timeout: timeout as u32 });
+            let callout = Callout { token, cluster, headers, body, timeout: timeout as u32 };
+            if proxy.unreachable.contains(&callout.cluster) || (proxy.refused.0)(&callout) {
+                proxy.refused_callouts.push(callout);
+                return status::INTERNAL_FAILURE;
+            }
+            proxy.callouts.push_back(callout);
             write(&mut caller, token_at, &token.to_le_bytes());
             status::OK
         },

@@ -2,27 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wasmi::{CompilationMode, Config, Engine, Instance, Linker, Store, Val};
+use wasmi::{Instance, Linker, Store, Val};
 
 use crate::abi;
-use crate::module::module;
-use crate::proxy::{Callout, Client, Deferred, Half, Proxy, Reply, Stream, Upstream, find};
+use crate::module::Plugin;
+use crate::proxy::{Callout, Client, Deferred, Half, Proxy, Refused, Reply, Stream, Upstream, find};
 use crate::{Headers, abi::export};
 
 /// Envoy's default for `per_connection_buffer_limit_bytes`.
 const DEFAULT_BUFFER_LIMIT: usize = 1024 * 1024;
 
 /// How a host is to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct HostBuilder {
     document: String,
+    plugin: Plugin,
     knob: bool,
     buffer_limit: usize,
     environment: Vec<(String, String)>,
     unreachable: BTreeSet<String>,
+    refused: Refused,
 }
 
 impl HostBuilder {
+    /// The module; if this is not called, weir.wasm.
+    #[must_use]
+    pub fn plugin(mut self, plugin: Plugin) -> Self {
+        self.plugin = plugin;
+        self
+    }
+
     /// Whether the plugin has `allow_on_headers_stop_iteration: true`.
     #[must_use]
     pub fn knob(mut self, on: bool) -> Self {
@@ -51,6 +60,13 @@ impl HostBuilder {
         self
     }
 
+    /// Callouts that are refused at once.
+    #[must_use]
+    pub fn refuse(mut self, which: impl Fn(&Callout) -> bool + 'static) -> Self {
+        self.refused = Refused(Box::new(which));
+        self
+    }
+
     /// Starts the module.
     ///
     /// # Panics
@@ -66,23 +82,20 @@ impl HostBuilder {
     /// # Panics
     /// When the module does not run at all.
     pub fn try_start(self) -> (Host, bool) {
-        let module_bytes = module().bytes;
-        let mut config = Config::default();
-        // Each test runs a small part of the module.
-        config.compilation_mode(CompilationMode::Lazy);
-        let engine = Engine::new(&config);
-        let module = wasmi::Module::new(&engine, &module_bytes).expect("weir.wasm is a module");
+        let module = &self.plugin.module().parsed;
         let proxy = Proxy {
             now_ns: 1_760_000_000_000_000_000,
             configuration: Vec::new(),
             environment: self.environment,
             buffer_limit: self.buffer_limit,
             unreachable: self.unreachable,
+            refused: self.refused,
             tick_period: 0,
             effective: 0,
             streams: BTreeMap::new(),
             roots: BTreeSet::new(),
             callouts: VecDeque::new(),
+            refused_callouts: Vec::new(),
             next_token: 0,
             reply: None,
             deferred: Vec::new(),
@@ -92,11 +105,11 @@ impl HostBuilder {
             crash: None,
             random: 0x9e37_79b9_7f4a_7c15,
         };
-        let mut store = Store::new(&engine, proxy);
-        let mut linker = Linker::new(&engine);
-        abi::define(&mut linker, &module).expect("the host's functions have names of their own");
-        let instance = linker.instantiate_and_start(&mut store, &module).expect("the host has all that the module imports");
-        let mut host = Host { store, instance, knob: self.knob, root: 0, next_context: 1 };
+        let mut store = Store::new(module.engine(), proxy);
+        let mut linker = Linker::new(module.engine());
+        abi::define(&mut linker, module).expect("the host's functions have names of their own");
+        let instance = linker.instantiate_and_start(&mut store, module).expect("the host has all that the module imports");
+        let mut host = Host { store, instance, knob: self.knob, root: 0, next_context: 1, since_tick: 0 };
         host.call("_initialize", &[]);
         let accepted = host.configure(&self.document);
         (host, accepted)
@@ -117,6 +130,8 @@ pub struct Host {
     knob: bool,
     root: u32,
     next_context: u32,
+    /// Milliseconds since the last tick.
+    since_tick: u64,
 }
 
 impl Host {
@@ -125,10 +140,12 @@ impl Host {
     pub fn new(document: &str) -> HostBuilder {
         HostBuilder {
             document: document.to_owned(),
+            plugin: Plugin::Weir,
             knob: false,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             environment: Vec::new(),
             unreachable: BTreeSet::new(),
+            refused: Refused(Box::new(|_| false)),
         }
     }
 
@@ -233,12 +250,17 @@ impl Host {
 
     /// Bytes of the provider's response.
     pub fn provider_sends(&mut self, id: u32, bytes: impl AsRef<[u8]>) {
-        self.deliver_body(id, Way::Response, bytes.as_ref(), false);
+        self.provider_body(id, bytes.as_ref(), false);
     }
 
     /// The end of the provider's response.
     pub fn provider_ends(&mut self, id: u32) {
-        self.deliver_body(id, Way::Response, b"", true);
+        self.provider_body(id, b"", true);
+    }
+
+    /// Bytes of the provider's response, which may be the last.
+    pub fn provider_body(&mut self, id: u32, bytes: &[u8], end: bool) {
+        self.deliver_body(id, Way::Response, bytes, end);
     }
 
     /// The end of the provider's response, as trailers.
@@ -263,10 +285,20 @@ impl Host {
         callouts.remove(position)
     }
 
+    /// The oldest callout that was not taken yet.
+    pub fn next_callout(&mut self) -> Option<Callout> {
+        self.store.data_mut().callouts.pop_front()
+    }
+
+    /// The callouts that were refused since this was last called.
+    pub fn take_refused(&mut self) -> Vec<Callout> {
+        std::mem::take(&mut self.store.data_mut().refused_callouts)
+    }
+
     /// Answers a callout.
-    pub fn answer(&mut self, callout: &Callout, status: u16, body: &str) {
+    pub fn answer(&mut self, callout: &Callout, status: u16, body: impl AsRef<[u8]>) {
         let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
-        self.reply(callout, Reply { headers, body: body.as_bytes().to_vec() });
+        self.reply(callout, Reply { headers, body: body.as_ref().to_vec() });
     }
 
     /// Breaks a callout's response off.
@@ -279,10 +311,11 @@ impl Host {
         let period = u64::from(self.store.data().tick_period.max(1));
         let mut left = milliseconds;
         while left > 0 {
-            let step = left.min(period);
+            let step = left.min(period - self.since_tick);
             self.store.data_mut().now_ns += step * 1_000_000;
             left -= step;
-            if step == period {
+            self.since_tick = (self.since_tick + step) % period;
+            if self.since_tick == 0 {
                 self.act(self.root, "proxy_on_tick", &[self.root]);
             }
         }
@@ -305,6 +338,11 @@ impl Host {
         self.stream(id).filter_state.get(name).map(String::as_str)
     }
 
+    /// Whether the stream has come to its end.
+    pub fn is_over(&self, id: u32) -> bool {
+        self.stream(id).gone
+    }
+
     // ---- the proxy's workings
 
     fn stream(&self, id: u32) -> &Stream {
@@ -321,10 +359,6 @@ impl Host {
             Way::Request => &mut stream.request,
             Way::Response => &mut stream.response,
         }
-    }
-
-    fn is_gone(&self, id: u32) -> bool {
-        self.stream(id).gone
     }
 
     fn take_context(&mut self) -> u32 {
@@ -365,12 +399,12 @@ impl Host {
 
     fn do_deferred(&mut self, deferred: Deferred) {
         match deferred {
-            Deferred::ResumeRequest(id) if !self.is_gone(id) => self.resume(id, Way::Request),
-            Deferred::ResumeResponse(id) if !self.is_gone(id) => self.resume(id, Way::Response),
-            Deferred::Reply { stream, status, headers, body } if !self.is_gone(stream) => {
+            Deferred::ResumeRequest(id) if !self.is_over(id) => self.resume(id, Way::Request),
+            Deferred::ResumeResponse(id) if !self.is_over(id) => self.resume(id, Way::Response),
+            Deferred::Reply { stream, status, headers, body } if !self.is_over(stream) => {
                 self.reply_locally(stream, status, headers, body);
             }
-            Deferred::Reset(id) if !self.is_gone(id) => {
+            Deferred::Reset(id) if !self.is_over(id) => {
                 let stream = self.stream_mut(id);
                 stream.client.reset = true;
                 stream.upstream.cancelled = true;
@@ -381,7 +415,7 @@ impl Host {
     }
 
     fn deliver_head(&mut self, id: u32, way: Way, headers: Headers, end: bool) {
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         let count = headers.len() as u32;
@@ -391,7 +425,7 @@ impl Host {
         half.ended = end;
         let hook = if way == Way::Request { "proxy_on_request_headers" } else { "proxy_on_response_headers" };
         let pauses = self.act(id, hook, &[id, count, u32::from(end)]) != 0;
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         if !pauses {
@@ -403,7 +437,7 @@ impl Host {
     }
 
     fn deliver_body(&mut self, id: u32, way: Way, chunk: &[u8], end: bool) {
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         let limit = self.store.data().buffer_limit;
@@ -429,7 +463,7 @@ impl Host {
         let pauses = self.act(id, hook, &[id, size, u32::from(end)]) != 0;
         let half = self.half(id, way);
         half.in_body_callback = false;
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         if !pauses {
@@ -444,7 +478,7 @@ impl Host {
     }
 
     fn deliver_trailers(&mut self, id: u32, way: Way) {
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         let hook = if way == Way::Request { "proxy_on_request_trailers" } else { "proxy_on_response_trailers" };
@@ -452,7 +486,7 @@ impl Host {
         half.ended = true;
         half.trailers = true;
         let pauses = self.act(id, hook, &[id, 1]) != 0;
-        if self.is_gone(id) {
+        if self.is_over(id) {
             return;
         }
         if pauses {

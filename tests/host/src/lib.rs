@@ -14,11 +14,12 @@
 mod abi;
 mod host;
 mod module;
+pub mod player;
 mod proxy;
 pub mod scene;
 
 pub use host::{Host, HostBuilder};
-pub use module::{Module, module};
+pub use module::{Module, Plugin};
 pub use proxy::{Callout, Client, Upstream};
 
 /// Headers as the proxy keeps them.

@@ -83,6 +83,15 @@ impl Callout {
     }
 }
 
+/// Which callouts are refused at once.
+pub(crate) struct Refused(pub(crate) Box<dyn Fn(&Callout) -> bool>);
+
+impl std::fmt::Debug for Refused {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Refused")
+    }
+}
+
 /// One direction of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Half {
@@ -154,11 +163,13 @@ pub(crate) struct Proxy {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) buffer_limit: usize,
     pub(crate) unreachable: BTreeSet<String>,
+    pub(crate) refused: Refused,
     pub(crate) tick_period: u32,
     pub(crate) effective: u32,
     pub(crate) streams: BTreeMap<u32, Stream>,
     pub(crate) roots: BTreeSet<u32>,
     pub(crate) callouts: VecDeque<Callout>,
+    pub(crate) refused_callouts: Vec<Callout>,
     pub(crate) next_token: u32,
     pub(crate) reply: Option<Reply>,
     pub(crate) deferred: Vec<Deferred>,

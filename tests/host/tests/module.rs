@@ -9,11 +9,11 @@
     reason = "a panic fails the test, as it should"
 )]
 
-use weir_host_tests::module;
+use weir_host_tests::Plugin;
 
 #[test]
 fn it_imports_only_what_envoy_provides() {
-    let module = module();
+    let module = Plugin::Weir.module();
     assert!(module.imports.iter().any(|(from, name)| from == "env" && name == "proxy_log"));
     for (from, name) in &module.imports {
         let is_provided = match from.as_str() {
@@ -30,6 +30,6 @@ fn it_imports_only_what_envoy_provides() {
 
 #[test]
 fn it_has_at_most_a_mebibyte() {
-    let size = module().bytes.len();
+    let size = Plugin::Weir.module().bytes.len();
     assert!(size <= 1024 * 1024, "weir.wasm has {size} bytes");
 }

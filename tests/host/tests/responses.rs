@@ -72,7 +72,7 @@ fn a_tool_call_waits_for_the_judge_and_leaves_as_soon_as_it_has_spoken() {
     assert_eq!(question.header(":path"), Some("/v1/chat/completions"));
     assert_eq!(question.header(":method"), Some("POST"));
     assert_eq!(host.client(exchange).text(), text("hello"));
-    host.answer(&question, 200, &verdict(0.1));
+    host.answer(&question, 200, verdict(0.1));
     assert!(host.client(exchange).text().starts_with(&[text("hello"), call].concat()), "{}", host.client(exchange).text());
     host.provider_sends(exchange, DONE);
     host.provider_ends(exchange);
@@ -87,7 +87,7 @@ fn a_blocked_tool_call_never_reaches_the_client() {
     host.provider_sends(exchange, tool_call(0, "rm", r#"{"path":"/secret"}"#));
     host.provider_sends(exchange, finish("tool_calls"));
     let question = host.callout("judge").unwrap();
-    host.answer(&question, 200, &verdict(0.9));
+    host.answer(&question, 200, verdict(0.9));
     host.provider_sends(exchange, DONE);
     host.provider_ends(exchange);
     let client = host.client(exchange);
@@ -104,9 +104,9 @@ fn two_calls_are_judged_at_the_same_time_and_leave_in_their_order() {
     host.provider_sends(exchange, calls.concat());
     host.provider_sends(exchange, finish("tool_calls"));
     let (first, second) = (host.callout("judge").unwrap(), host.callout("judge").unwrap());
-    host.answer(&second, 200, &verdict(0.0));
+    host.answer(&second, 200, verdict(0.0));
     assert!(!host.client(exchange).text().contains("second"));
-    host.answer(&first, 200, &verdict(0.0));
+    host.answer(&first, 200, verdict(0.0));
     assert!(host.client(exchange).text().starts_with(&calls.concat()));
 }
 
@@ -117,7 +117,7 @@ fn text_flows_while_the_judge_is_out() {
     assert_eq!(host.client(exchange).text(), text("before"));
     let question = host.callout("judge").unwrap();
     // The response is not paused, so that the verdict cannot let anything out by itself: the next bytes take it along.
-    host.answer(&question, 200, &verdict(0.0));
+    host.answer(&question, 200, verdict(0.0));
     assert_eq!(host.client(exchange).text(), text("before"));
     host.provider_sends(exchange, DONE);
     host.provider_ends(exchange);
@@ -140,7 +140,7 @@ fn a_stream_that_ends_while_the_judge_is_out_ends_after_the_verdict() {
         }
         assert!(!host.client(exchange).ended);
         let question = host.callout("judge").unwrap();
-        host.answer(&question, 200, &verdict(0.0));
+        host.answer(&question, 200, verdict(0.0));
         assert_eq!(host.client(exchange).text(), stream);
         assert!(host.client(exchange).ended);
         assert_eq!(host.client(exchange).trailers, trailers);
@@ -161,7 +161,7 @@ fn what_trailers_would_cut_off_is_broken_off_once_and_kept_from_then_on() {
     host.provider_sends(second, &stream);
     host.provider_ends_with_trailers(second);
     let question = host.callout("judge").unwrap();
-    host.answer(&question, 200, &verdict(0.0));
+    host.answer(&question, 200, verdict(0.0));
     assert_eq!(host.client(second).text(), stream);
     assert!(host.client(second).trailers);
 }
@@ -181,7 +181,7 @@ fn a_judge_that_fails_blocks() {
             (_, Some(question)) => {
                 host.pass(6000);
                 assert!(host.client(exchange).text().contains("finish_reason"), "the deadline ends the wait");
-                host.answer(&question, 200, &verdict(0.0));
+                host.answer(&question, 200, verdict(0.0));
             }
             (_, None) => panic!("the judge is asked"),
         }
@@ -198,7 +198,7 @@ fn a_client_that_leaves_while_the_judge_is_out_is_no_trouble() {
     host.provider_sends(exchange, [tool_call(0, "ls", "{}"), finish("tool_calls")].concat());
     let question = host.callout("judge").unwrap();
     host.client_leaves(exchange);
-    host.answer(&question, 200, &verdict(0.0));
+    host.answer(&question, 200, verdict(0.0));
     host.pass(10_000);
     assert!(host.client(exchange).body.is_empty());
 }
@@ -245,7 +245,7 @@ fn a_whole_answer_is_judged_before_any_of_it_leaves() {
         }
         assert!(host.client(exchange).body.is_empty());
         let question = host.callout("judge").unwrap();
-        host.answer(&question, 200, &verdict(0.0));
+        host.answer(&question, 200, verdict(0.0));
         assert_eq!(host.client(exchange).text(), body);
         assert!(host.client(exchange).ended);
     }

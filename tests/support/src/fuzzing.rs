@@ -11,7 +11,7 @@ use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
 use weir::sse::Parser;
 
 use crate::script::{JudgeReply, JudgeRule, Script, Step, document};
-use crate::{chunking, fixtures, legality, native, policies};
+use crate::{chunking, fixtures, legality, native, policies, sse};
 
 /// Words that stand in denied calls of the exchange target, and nowhere else.
 pub const SECRET: &str = "/srv/data";
@@ -148,9 +148,7 @@ pub fn exchange(data: &[u8]) {
     if legal.is_empty() {
         let untouched = native::stream_through(empty_chain(), dialect, chunks.iter().map(Vec::as_slice));
         let (left, came) = (String::from_utf8_lossy(&untouched), String::from_utf8_lossy(&body));
-        // A call that goes on as one of another form (a custom tool, a function) is legal and cannot be read in one way.
-        let is_refused = left.contains("could not be checked by policy");
-        assert!(left == came || is_refused, "an empty chain leaves every byte alone: {left}\ncame: {came}");
+        assert!(untouched == body, "an empty chain leaves every byte alone: {left}\ncame: {came}");
     }
 
     let mut script = Script::streamed(dialect, chain, chunks.clone());
@@ -161,7 +159,7 @@ pub fn exchange(data: &[u8]) {
     assert!(outcome.max_release_bytes < 64 << 20, "what is held is bounded");
     assert_eq!(outcome.events_of("enforcement").len(), 1, "an exchange ends in one enforcement event");
     let judged = script.document.to_string().contains("ask_judge");
-    assert!(!judged || !outcome.text().contains(SECRET), "a denied call leaked: {}", outcome.text());
+    assert!(!judged || !tells_secret(&outcome.client), "a denied call leaked: {}", outcome.text());
     if ends && legal.is_empty() {
         legality::assert_stream(dialect, &outcome.client);
     }
@@ -187,6 +185,15 @@ pub fn exchange(data: &[u8]) {
         "the questions do not depend on the chunks: {}",
         shown()
     );
+}
+
+/// Whether a client finds the secret in what it got: of a stream it reads events alone.
+fn tells_secret(client: &[u8]) -> bool {
+    let events = sse::read(client);
+    if events.is_empty() {
+        return String::from_utf8_lossy(client).contains(SECRET);
+    }
+    events.iter().any(|event| event.data.contains(SECRET))
 }
 
 fn empty_chain() -> &'static Arc<Chain> {

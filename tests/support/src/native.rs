@@ -17,7 +17,6 @@ use weir::id::CallId;
 use weir::judge::CalloutReply;
 use weir::time::Timestamp;
 
-use crate::json;
 use crate::script::{self, JudgeReply, Script, Step};
 
 /// What came of a script.
@@ -113,8 +112,17 @@ impl Outcome {
 /// When the document is wrong, or the engine breaks the contract of its methods.
 #[track_caller]
 pub fn play(script: &Script, registry: &Registry) -> Outcome {
+    play_as(CallId::from_bytes(*b"a test's call id"), script, registry)
+}
+
+/// [`play`] with the exchange's id, which stands in what the engine writes itself.
+///
+/// # Panics
+/// As [`play`] does.
+#[track_caller]
+pub fn play_as(call_id: CallId, script: &Script, registry: &Registry) -> Outcome {
     let chain = load(&script.document, registry).unwrap_or_else(|error| panic!("the script's document is wrong: {error}"));
-    play_chain(script, Arc::new(chain))
+    play_chain(call_id, script, Arc::new(chain))
 }
 
 /// Reads a policy document.
@@ -125,10 +133,8 @@ pub fn load(document: &Value, registry: &Registry) -> Result<Chain, DocumentErro
     Document::parse(&document.to_string(), registry, &|_| None).map(|document| document.chain)
 }
 
-/// Plays `script` with a chain that was made before.
-pub fn play_chain(script: &Script, chain: Arc<Chain>) -> Outcome {
+fn play_chain(call_id: CallId, script: &Script, chain: Arc<Chain>) -> Outcome {
     let now = Timestamp::from_unix(Duration::from_secs(1_760_000_000));
-    let call_id = CallId::from_bytes(*b"a test's call id");
     let mut play = Play {
         script,
         exchange: Exchange::new(chain, call_id, now),
@@ -137,6 +143,7 @@ pub fn play_chain(script: &Script, chain: Arc<Chain>) -> Outcome {
         due: Vec::new(),
         phase: Phase::Request,
         waiting: false,
+        response_ended: false,
         ended: false,
         outcome: Outcome {
             request: RequestOutcome::Held,
@@ -182,6 +189,7 @@ struct Play<'s> {
     due: Vec<Due>,
     phase: Phase,
     waiting: bool,
+    response_ended: bool,
     ended: bool,
     outcome: Outcome,
 }
@@ -220,10 +228,7 @@ impl Play<'_> {
             Step::RequestBody { .. } => {}
             Step::ResponseHead { status, headers, end } => self.response_head(*status, headers, *end),
             Step::ResponseBody { chunk, end } => self.response_body(chunk, *end),
-            Step::Elapse(duration) => {
-                self.now = self.now.after(*duration);
-                self.tick();
-            }
+            Step::Elapse(duration) => self.elapse(*duration),
             Step::ClientGone => self.end(EndReason::ClientGone),
             Step::UpstreamReset => self.end(EndReason::UpstreamBroke),
         }
@@ -240,12 +245,17 @@ impl Play<'_> {
             content_encoding: header(headers, "content-encoding"),
         };
         let mode = self.exchange.handle_response_head(&head, end, self.now);
+        self.response_ended = end;
         self.outcome.mode = Some(mode);
         self.outcome.status = status;
         self.phase = if mode == ResponseMode::Pass { Phase::Pass } else { Phase::Response };
+        if mode == ResponseMode::Refuse {
+            self.response_body(&[], false);
+        }
     }
 
     fn response_body(&mut self, chunk: &[u8], end: bool) {
+        self.response_ended |= end;
         match self.phase {
             Phase::Pass => self.release(Cause::Step, chunk.to_vec()),
             Phase::Response | Phase::Finished => {
@@ -319,13 +329,10 @@ impl Play<'_> {
     }
 
     fn asked(&mut self, callout: Callout) {
-        let question: Value = serde_json::from_slice(&callout.body).expect("a question is JSON");
-        let matter =
-            json::array(&question, "/messages").last().map(|message| json::text(message, "/content")).unwrap_or_default();
-        let rule = self.script.judge.iter().find(|rule| matter.contains(&rule.when));
-        let rule = rule.unwrap_or_else(|| panic!("no rule of the script answers {matter:?}"));
+        let rule = self.script.rule_for(&callout.body);
         if rule.reply != JudgeReply::Silence {
-            let step = self.step.saturating_add(rule.delay);
+            let delay = if rule.reply == JudgeReply::NotSent { 0 } else { rule.delay };
+            let step = self.step.saturating_add(delay);
             self.due.push(Due { id: callout.id, step, reply: rule.reply.clone() });
         }
         self.outcome.callouts.push(callout);
@@ -353,6 +360,16 @@ impl Play<'_> {
         let resumed = self.exchange.handle_callout_reply(due.id, reply, self.now, &mut out);
         self.resumed(Cause::Answer(due.id.0), resumed, out);
         self.drain_effects();
+    }
+
+    /// Lets time pass, and stops at each deadline on the way as a proxy's timer would.
+    fn elapse(&mut self, duration: Duration) {
+        let until = self.now.after(duration);
+        while let Some(deadline) = self.exchange.next_deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.tick();
+        }
+        self.now = until;
     }
 
     fn tick(&mut self) {
@@ -387,7 +404,9 @@ impl Play<'_> {
             self.tick();
         }
         self.outcome.stuck = self.waiting && !self.ended;
-        self.end(EndReason::Completed);
+        // What a script leaves open the client does not wait for.
+        let is_complete = self.response_ended || self.phase == Phase::Answered;
+        self.end(if is_complete { EndReason::Completed } else { EndReason::ClientGone });
     }
 }
 
@@ -395,7 +414,7 @@ fn header<'h>(headers: &'h [(String, Vec<u8>)], name: &str) -> &'h [u8] {
     headers.iter().find(|(known, _)| known == name).map_or(&[], |(_, value)| value)
 }
 
-/// Streams `chunks` through an exchange with `chain` and gives back what left: [`play_chain`] without the bookkeeping, for
+/// Streams `chunks` through an exchange with `chain` and gives back what left: [`play`] without the bookkeeping, for
 /// tests that stream many thousand times. No judge answers.
 pub fn stream_through<'c>(chain: &Arc<Chain>, dialect: Dialect, chunks: impl IntoIterator<Item = &'c [u8]>) -> Vec<u8> {
     let now = Timestamp::default();

@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 
-use crate::chunking;
+use crate::{chunking, json};
 
 /// What happens to one exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,7 @@ pub struct JudgeRule {
     pub when: String,
     /// The answer.
     pub reply: JudgeReply,
-    /// How many further steps of the script pass before the answer comes.
+    /// How many further steps of the script pass before the answer comes. That a question cannot be sent is known at once.
     pub delay: usize,
 }
 
@@ -186,6 +186,18 @@ impl Script {
     pub fn judged(mut self, rule: JudgeRule) -> Self {
         self.judge.push(rule);
         self
+    }
+
+    /// The rule that answers a question with this body.
+    ///
+    /// # Panics
+    /// When the body is no question, or no rule answers it.
+    pub fn rule_for(&self, question: &[u8]) -> &JudgeRule {
+        let question: Value = serde_json::from_slice(question).expect("a question is JSON");
+        let matter =
+            json::array(&question, "/messages").last().map(|message| json::text(message, "/content")).unwrap_or_default();
+        let rule = self.judge.iter().find(|rule| matter.contains(&rule.when));
+        rule.unwrap_or_else(|| panic!("no rule of the script answers {matter:?}"))
     }
 
     /// Puts `step` in place of everything from the `chunks`-th chunk of the response body on.

@@ -111,7 +111,7 @@ const fn messages(fixture: &'static str, from: &'static str, to: &'static str, r
     Breakage { dialect: Dialect::Messages, fixture, from, to, rule }
 }
 
-const BREAKAGES: [Breakage; 24] = [
+const BREAKAGES: [Breakage; 26] = [
     chat("text", "data: [DONE]\n\n", "", "[DONE] comes last"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]\n\ndata: [DONE]\n\n", "nothing follows the end"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]", "a blank line ends every event"),
@@ -138,6 +138,18 @@ const BREAKAGES: [Breakage; 24] = [
     chat("parallel_tool_calls", "\"index\":1,\"id\"", "\"index\":2,\"id\"", "indices of tool calls are dense from 0"),
     chat("tool_call", "\"name\":\"get_weather\"", "\"name\":\"\"", "the first delta of a tool call has its id and name"),
     chat("tool_call", "\\\"celsius\\\"}", "", "the arguments of a tool call are a JSON object"),
+    chat(
+        "tool_call",
+        "\"index\":0,\"function\":{\"arguments\":\"\\\":\\\"Par\"}",
+        "\"index\":0,\"custom\":{\"input\":\"\\\":\\\"Par\"}",
+        "a tool call is a function or a custom tool from its beginning to its end",
+    ),
+    chat(
+        "tool_call",
+        "\"function\":{\"arguments\":\"\\\":\\\"Par\"}",
+        "\"function\":{\"name\":\"run_shell\",\"arguments\":\"\\\":\\\"Par\"}",
+        "id and name of a tool call stay",
+    ),
     chat("refusal", "\"object\"", "\"id\":\"\",\"object\"", "data is JSON"),
     messages("text", "event: message_start\n", "", "the event line equals the type"),
     messages("tool_use", "\"index\":1", "\"index\":2", "block indices are contiguous from 0"),

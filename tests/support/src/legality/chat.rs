@@ -103,7 +103,8 @@ struct Call {
     id: String,
     name: String,
     arguments: String,
-    free_form: bool,
+    /// What the deltas that say it say.
+    free_form: Option<bool>,
 }
 
 impl Answer {
@@ -176,7 +177,8 @@ impl Choice {
             report.broken("a tool call delta has an index", call.to_string());
             return;
         };
-        let kind = if call["custom"].is_object() { "custom" } else { "function" };
+        let (function, custom) = (call["function"].is_object(), call["custom"].is_object());
+        let kind = if custom { "custom" } else { "function" };
         let name = text(call, &format!("/{kind}/name"));
         if index > self.calls.len() {
             report.broken("indices of tool calls are dense from 0", call.to_string());
@@ -185,11 +187,20 @@ impl Choice {
         if index == self.calls.len() {
             let named = !text(call, "/id").is_empty() && !name.is_empty();
             report.require(named, "the first delta of a tool call has its id and name", || call.to_string());
-            self.calls.push(Call { free_form: kind == "custom", ..Call::default() });
+            self.calls.push(Call::default());
         }
         let known = &mut self.calls[index];
-        known.id.push_str(text(call, "/id"));
-        known.name.push_str(name);
+        let free_form = (function || custom).then_some(custom);
+        let stays = !(function && custom) && (known.free_form.is_none() || free_form.is_none() || known.free_form == free_form);
+        report.require(stays, "a tool call is a function or a custom tool from its beginning to its end", || call.to_string());
+        known.free_form = known.free_form.or(free_form);
+        for (known, value) in [(&mut known.id, text(call, "/id")), (&mut known.name, name)] {
+            let stays = known.is_empty() || value.is_empty() || known == value;
+            report.require(stays, "id and name of a tool call stay", || format!("{value} after {known}"));
+            if known.is_empty() {
+                known.push_str(value);
+            }
+        }
         known.arguments.push_str(text(call, if kind == "custom" { "/custom/input" } else { "/function/arguments" }));
     }
 
@@ -210,7 +221,7 @@ impl Choice {
         let ids = self.calls.iter().map(|call| &call.id).collect::<HashSet<_>>();
         report.require(ids.len() == self.calls.len(), "ids of tool calls differ", || at(&format!("{ids:?}")));
         for call in &self.calls {
-            let valid = call.free_form || json::read(&call.arguments).is_ok_and(|arguments| arguments.is_object());
+            let valid = call.free_form == Some(true) || json::read(&call.arguments).is_ok_and(|arguments| arguments.is_object());
             report.require(valid || reason == "length", "the arguments of a tool call are a JSON object", || at(&call.arguments));
         }
         let valid = !self.legacy_call || json::read(&self.legacy_arguments).is_ok();

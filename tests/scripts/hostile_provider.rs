@@ -1,20 +1,17 @@
 //! What a hostile provider may try: to show the client another tool call than the one that was judged. The official
 //! clients find blocks and calls by their place in a list, take `message_start` as it stands, and look for JSON whatever
 //! the content type says.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
-use weir_test_support::native::{self, Outcome};
+use weir_test_support::legality;
+use weir_test_support::native::Outcome;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{legality, policies};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 /// The events of a stream of messages, or of chat.completions, where the terminator is added.
 fn stream(dialect: Dialect, events: &[Value]) -> Vec<u8> {

@@ -1,30 +1,19 @@
 //! What requests get: each way in which a request can be odd has an explicit verdict.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir::exchange::{Observation, ResponseMode};
 use weir_test_support::client;
-use weir_test_support::native::{self, Outcome, RequestOutcome};
+use weir_test_support::native::{Outcome, RequestOutcome};
 use weir_test_support::script::{self, Script, Step, document};
-use weir_test_support::{fixtures, legality, policies};
+use weir_test_support::{fixtures, legality};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
 const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 /// A request to `path`, answered with a stream by a provider that reads the path leniently.
 fn request(path: &str, document: Value, dialect: Dialect) -> Outcome {
@@ -59,11 +48,7 @@ fn every_spelling_of_an_endpoint_is_governed() {
 #[test]
 fn an_unknown_path_gets_the_verdict_of_the_document() {
     for path in [
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/embeddings",
-        "/v1/messages/count_tokens",
-        "/v1/messages/batches",
+        "/v1/audio/speech",
         "/v1/chat/completions/x",
         "/v2/chat/completions",
         "/openai/deployments/x/chat/completions",
@@ -88,6 +73,95 @@ fn an_unknown_path_gets_the_verdict_of_the_document() {
             "{path}"
         );
         assert!(allowed.observations.contains(&Observation::FailedOpen("unknown_path")), "{path}: {:?}", allowed.observations);
+        for outcome in [blocked, allowed] {
+            assert_eq!(outcome.events_of("unknown_path")[0].metadata["route"], "unknown", "{path}");
+        }
+    }
+}
+
+/// The endpoints beside the dialects', with a body that is a request of each.
+fn other_endpoints() -> [(&'static str, &'static str, Value); 5] {
+    let messages = json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}]});
+    [
+        ("count_tokens", "/v1/messages/count_tokens?beta=true", messages.clone()),
+        ("message_batches", "/v1/messages/batches", json!({"requests": [{"custom_id": "1", "params": messages}]})),
+        ("batches", "/v1/batches", json!({"input_file_id": "file-1", "endpoint": "/v1/chat/completions"})),
+        ("embeddings", "/v1/embeddings", json!({"model": "m", "input": "Hello"})),
+        ("completions", "/v1/completions", json!({"model": "m", "prompt": "Hello"})),
+    ]
+}
+
+fn to_other_endpoint(path: &str, routes: Value, chain: Value, body: &Value) -> Outcome {
+    let mut document = document(chain);
+    document["routes"] = routes;
+    let script = Script::request_to(path, document, vec![body.to_string().into_bytes()])
+        .respond("application/json", vec![b"{\"total\":1}".to_vec()]);
+    play(&script)
+}
+
+#[test]
+fn another_endpoint_is_blocked_with_an_event_that_names_it() {
+    for (name, path, body) in other_endpoints() {
+        let outcome = to_other_endpoint(path, json!({name: "block"}), json!([{"use": "watch"}]), &body);
+        assert_eq!((outcome.request.clone(), outcome.status), (RequestOutcome::Answered, 403), "{name}");
+        assert_eq!(outcome.events_of("route_blocked")[0].metadata["route"], name);
+        assert_eq!(outcome.enforcement()["route"], name);
+        assert_eq!(outcome.enforcement()["reason_code"], "ROUTE_BLOCKED");
+        assert!(outcome.events_of("watch.request").is_empty(), "{name}");
+        let error: Value = serde_json::from_slice(&outcome.client).unwrap();
+        assert!(error["error"]["message"].as_str().unwrap().contains(&format!("routes.{name}")), "{error}");
+        let is_of_messages = ["count_tokens", "message_batches"].contains(&name);
+        assert_eq!(error["type"] == "error", is_of_messages, "the error is of its API: {error}");
+    }
+}
+
+#[test]
+fn another_endpoint_passes_with_an_event_that_names_it() {
+    for (name, path, body) in other_endpoints() {
+        let outcome = to_other_endpoint(path, json!({name: "allow"}), json!([{"use": "answer", "with": {"refuse": 451}}]), &body);
+        assert_eq!((outcome.request.clone(), outcome.text().as_str()), (RequestOutcome::Sent, "{\"total\":1}"), "{name}");
+        assert!(outcome.observations.contains(&Observation::FailedOpen("route_allowed")), "{name}: {:?}", outcome.observations);
+        assert_eq!(outcome.events.len(), 1, "{:#?}", outcome.events);
+        assert_eq!(outcome.events_of("route_allowed")[0].metadata["route"], name);
+    }
+}
+
+#[test]
+fn the_request_to_another_endpoint_goes_through_the_policies_and_its_answer_passes() {
+    for (name, path, body) in other_endpoints().into_iter().filter(|(name, ..)| *name != "batches") {
+        let watched = to_other_endpoint(path, json!({name: "govern"}), json!([{"use": "watch"}, {"use": "uppercase"}]), &body);
+        assert_eq!((watched.request.clone(), watched.text().as_str()), (RequestOutcome::Sent, "{\"total\":1}"), "{name}");
+        assert_eq!(watched.events_of("watch.request").len(), 1, "{name}");
+        assert_eq!(watched.events_of("request.received")[0].metadata["route"], name);
+        assert_eq!(watched.enforcement()["route"], name);
+        for (policy, status) in [(json!({"refuse": 451}), 451), (json!({"text": "Not today."}), 403)] {
+            let refused = to_other_endpoint(path, json!({name: "govern"}), json!([{"use": "answer", "with": policy}]), &body);
+            assert_eq!((refused.request.clone(), refused.status), (RequestOutcome::Answered, status), "{name}");
+        }
+        let malformed = to_other_endpoint(path, json!({name: "govern"}), json!([]), &json!("no object"));
+        assert_eq!((malformed.request.clone(), malformed.status), (RequestOutcome::Answered, 400), "{name}");
+    }
+}
+
+#[test]
+fn an_event_of_a_route_does_not_show_the_query() {
+    let outcome = request("/v1/x?key=secret", document(json!([])), CHAT);
+    assert_eq!(outcome.events_of("unknown_path")[0].metadata["path"], "/v1/x");
+    assert!(!format!("{:?}", outcome.events).contains("secret"));
+}
+
+#[test]
+fn mapped_and_prefixed_endpoints_are_governed() {
+    let mut document = document(json!([{"use": "uppercase"}]));
+    document["routes"] = json!({
+        "map": [{"path": "/openai/deployments/*/chat/completions", "to": "chat.completions"}],
+        "prefixes": ["/proxy/anthropic"],
+    });
+    for (path, dialect) in
+        [("/openai/deployments/mine/chat/completions?api-version=1", CHAT), ("/proxy/anthropic/v1/messages", MESSAGES)]
+    {
+        let outcome = request(path, document.clone(), dialect);
+        assert!(client::streamed(dialect, &outcome.client).only().text.contains("LOW DAM"), "{path}: {}", outcome.text());
     }
 }
 
@@ -99,7 +173,9 @@ fn the_list_of_models_passes() {
             .respond("application/json", vec![b"{\"object\":\"list\"}".to_vec()]);
         let outcome = play(&script);
         assert_eq!((outcome.request.clone(), outcome.text().as_str()), (RequestOutcome::Sent, "{\"object\":\"list\"}"), "{path}");
-        assert!(outcome.events.is_empty(), "what is not governed leaves no event: {:#?}", outcome.events);
+        assert_eq!(outcome.events.len(), 1, "{:#?}", outcome.events);
+        assert_eq!(outcome.events_of("route_allowed")[0].metadata["route"], "models");
+        assert!(outcome.observations.is_empty(), "the list has nothing to be checked: {:?}", outcome.observations);
     }
 }
 

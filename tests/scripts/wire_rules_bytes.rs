@@ -1,28 +1,16 @@
-//! What broke elsewhere in bytes, server-sent events and JSON: each test is one such fault.
+//! The rules of bytes, server-sent events and JSON: each test is one.
 //! Splits and line ends are in `identity.rs`, bounds in `bounds.rs`.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
-use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, client, fixtures, legality, policies, sse};
+use weir_test_support::{chunking, client, fixtures, legality, sse};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 fn judging(dialect: Dialect, body: &[u8]) -> Script {
     Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), vec![body.to_vec()])

@@ -1,30 +1,18 @@
-//! What broke elsewhere when rules met streams: each test is one such fault. The exact hold-back of terms is
+//! Rules on a stream. The exact hold-back of terms is
 //! tested with the policy that does it.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir_test_support::client;
-use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality, policies};
+use weir_test_support::{chunking, fixtures, legality};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
 const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 fn tool_call(dialect: Dialect) -> &'static [u8] {
     fixtures::stream(dialect, if dialect == CHAT { "tool_call" } else { "tool_use" })

@@ -1,13 +1,4 @@
 //! Every buffer has a bound, its error has a name, and past it comes the configured verdict: closed by default.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use std::sync::Arc;
 
@@ -22,13 +13,11 @@ use weir_test_support::native::{self, Outcome, RequestOutcome};
 use weir_test_support::script::{self, JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{client, fixtures, legality, policies};
 
+use crate::{play, test};
+
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
 const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 fn limited(chain: Value, limits: Value) -> Value {
     let mut document = document(chain);

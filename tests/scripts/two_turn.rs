@@ -1,20 +1,12 @@
 //! The assistant's message that came out is sent back in the next turn, and a strict provider accepts it.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 use weir_test_support::client;
-use weir_test_support::native;
+use weir_test_support::fixtures;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{fixtures, policies};
+
+use crate::{play, test};
 
 const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
 
@@ -33,7 +25,7 @@ fn chains() -> [Value; 7] {
 fn judged(script: Script, harmful: &str) -> Vec<u8> {
     let script =
         script.judged(JudgeRule::new(harmful, JudgeReply::Verdict(0.9))).judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
-    native::play(&script, &policies::registry()).client
+    play(&script).client
 }
 
 /// Fixtures that a client could never answer: broken off, several choices, or calls without names.

@@ -1,13 +1,4 @@
-//! What broke elsewhere when a judge was asked: each test is one such fault.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
+//! Asking a judge, and everything that can go wrong with it.
 
 use core::time::Duration;
 
@@ -15,9 +6,11 @@ use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir_test_support::client;
-use weir_test_support::native::{self, Cause, Outcome};
+use weir_test_support::native::{self, Cause};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document};
 use weir_test_support::{chunking, fixtures, legality, policies};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
@@ -25,10 +18,6 @@ const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
 
 /// Head and body of the request, and the head of the response, come before the first chunk of a stream.
 const STEPS_BEFORE_THE_BODY: usize = 3;
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 fn parallel(dialect: Dialect) -> &'static [u8] {
     fixtures::stream(dialect, if dialect == CHAT { "parallel_tool_calls" } else { "parallel_tool_use" })

@@ -1,21 +1,14 @@
 //! Streamed and whole answers get the same decision and the same content.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 use weir_test_support::client::{self, Call, Message};
 use weir_test_support::fixtures::Fixture;
-use weir_test_support::native::{self, Outcome};
+use weir_test_support::native::Outcome;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality, policies};
+use weir_test_support::{chunking, fixtures, legality};
+
+use crate::{play, test};
 
 const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
 
@@ -35,7 +28,7 @@ fn judged(script: Script) -> Outcome {
         .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
         .judged(JudgeRule::new("web_search", JudgeReply::Verdict(0.9)))
         .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
-    native::play(&script, &policies::registry())
+    play(&script)
 }
 
 /// What both must agree on: arguments as values, for the two forms space them differently.

@@ -1,26 +1,15 @@
-//! What broke elsewhere in the `chat.completions` dialect: each test is one such fault.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
+//! The wire rules of `chat.completions`: each test is one.
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 use weir_test_support::client::{self, Message};
-use weir_test_support::native::{self, Outcome};
+use weir_test_support::native::Outcome;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality, policies, sse};
+use weir_test_support::{chunking, fixtures, legality, sse};
+
+use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 /// Streams a fixture through the judge: `harmful` is the tool that it has something against.
 fn judged(fixture: &str, harmful: &str) -> (Outcome, Message) {

@@ -1,0 +1,137 @@
+//! Paths and what they are compared with.
+
+use core::fmt;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// Whether the case of letters counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Exact,
+    Ignored,
+}
+
+/// A path in which `*` stands for one segment and `/**`, at the end, for all that is below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern(String);
+
+impl PathPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`] when no path as servers understand it could match.
+    pub fn new(pattern: impl Into<String>) -> Result<Self, PatternError> {
+        let pattern = pattern.into();
+        let Some(segments) = pattern.strip_prefix('/') else { return Err(PatternError("must begin with a slash")) };
+        if !is_plain(&pattern) {
+            return Err(PatternError("must be a path as it is written plainly: no query, %, ;, \\, space, // or dot segment"));
+        }
+        let mut segments = segments.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            let is_last = segments.peek().is_none();
+            match segment {
+                "" => return Err(PatternError("must not end in a slash")),
+                "*" => {}
+                "**" if is_last => {}
+                segment if segment.contains('*') => {
+                    return Err(PatternError("* must be a whole segment, and ** the last one"));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(pattern))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for PathPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// What is wrong with a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatternError(&'static str);
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl core::error::Error for PatternError {}
+
+/// Whether `path` is one that `pattern` stands for.
+pub(super) fn matches(pattern: &str, path: &str, case: Case) -> bool {
+    strip(pattern, path, case) == Some("")
+}
+
+/// What is left of `path` behind that which `pattern` stands for; `None` if it does not begin so.
+pub(super) fn strip<'p>(pattern: &str, path: &'p str, case: Case) -> Option<&'p str> {
+    let mut rest = path;
+    for wanted in pattern.split('/').skip(1) {
+        let segments = rest.strip_prefix('/')?;
+        let (segment, after) = segments.split_at_checked(segments.find('/').unwrap_or(segments.len()))?;
+        let is_met = match (wanted, case) {
+            ("*" | "**", _) => !segment.is_empty(),
+            (_, Case::Exact) => wanted == segment,
+            (_, Case::Ignored) => wanted.eq_ignore_ascii_case(segment),
+        };
+        if !is_met {
+            return None;
+        }
+        rest = if wanted == "**" { "" } else { after };
+    }
+    Some(rest)
+}
+
+/// The path as it is written, without its query; `None` if servers differ in what they make of it.
+pub(super) fn written(path: &[u8]) -> Option<&str> {
+    let path = path.split(|byte| *byte == b'?').next()?;
+    core::str::from_utf8(path).ok().filter(|path| is_plain(path))
+}
+
+/// Some servers cut `;…` off a segment before they resolve `..`, others take `\` for `/`.
+fn is_plain(path: &str) -> bool {
+    let has_dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    let is_odd = |byte: u8| matches!(byte, b'%' | b';' | b'\\' | b'?' | b'#' | b' ') || byte.is_ascii_control();
+    !has_dots && !path.bytes().any(is_odd) && !path.contains("//")
+}
+
+/// The path without query, percent-decoded, without dot segments, with single slashes and none at its end.
+pub(super) fn normalize(path: &[u8]) -> String {
+    let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    let mut normal = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = take_byte(rest) {
+        rest = after;
+        normal.push(byte);
+    }
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in normal.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", String::from_utf8_lossy(&segments.join(&b'/')))
+}
+
+/// The first byte, percent-decoded, and what follows it.
+fn take_byte(path: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', high, low, after @ ..] = path
+        && let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low))
+    {
+        return Some(((high << 4) | low, after));
+    }
+    path.split_first().map(|(byte, after)| (*byte, after))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}

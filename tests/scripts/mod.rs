@@ -1,0 +1,13 @@
+//! Behaviour that holds wherever the engine runs. Each runner that takes this module in says at its root how a script is
+//! played (`play`) and what a test is (`test`): the engine alone natively and in Node, the built module in an emulated host.
+
+mod bounds;
+mod hostile_provider;
+mod judging;
+mod parity;
+mod requests;
+mod stream_rules;
+mod two_turn;
+mod wire_rules_bytes;
+mod wire_rules_chat;
+mod wire_rules_messages;
