@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -95,7 +94,7 @@ pub(crate) enum StringError {
 /// escapes, else appended to `unescaped` and `None`.
 pub(crate) fn unescape<'a>(literal: &'a str, unescaped: &mut String) -> Result<Option<&'a str>, StringError> {
     let inner = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(StringError::NotAString)?;
-    if memchr(b'\\', inner.as_bytes()).is_none() {
+    if !inner.contains('\\') {
         return Ok(Some(inner));
     }
     unescape_into(inner, unescaped)?;

@@ -19,5 +19,6 @@ pub mod judge;
 pub mod limits;
 pub mod policy;
 pub mod route;
+mod scan;
 pub mod sse;
 pub mod time;
