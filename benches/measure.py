@@ -74,6 +74,11 @@ class Text:
         return {"transit": paced["transit_us"], "first_delta": short["first_delta_us"]}
 
 
+def dialect_cost(load, proxy, dialect):
+    """What text costs in a dialect, in events of the same size for all."""
+    return _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=1, dialect=dialect)
+
+
 class ToolCalls:
     """Answers of text that end in a tool call."""
 
@@ -98,7 +103,7 @@ def memory(load, proxy, in_tool_call):
     process.stdout.readline()
     held = proxy.resident_mib()
     load.finish(proxy, "hold", process)
-    return {"idle_mib": idle, "held_mib": held, "per_1000_streams_mib": (held - idle) * 1000 / HELD_STREAMS}
+    return {"idle_mib": idle, "held_mib": held, "stream_kib": (held - idle) * 1024 / HELD_STREAMS}
 
 
 def _worker_cost(load, proxy, mode, **options):
