@@ -24,14 +24,17 @@ pub enum BlockKind {
     ServerToolCall,
     /// The result of a [`BlockKind::ServerToolCall`], tied to it by id.
     ToolResult,
-    /// Anything else: it passes as it came, and no hook sees it.
+    /// Content of a type that Weir does not know: a whole event, or a content block. Its text is its strings, one a line.
+    /// Hooks may let it pass or drop it, but not edit it: [`DeltaFate::Replace`](crate::policy::DeltaFate::Replace) drops it.
+    Unknown,
+    /// What may neither change nor be left out (`thinking`, `compaction`): it passes as it came, and no hook sees it.
     Other,
 }
 
 impl BlockKind {
     /// Whether deltas of this kind go to `on_content_delta`.
     pub const fn is_content(self) -> bool {
-        matches!(self, Self::Text | Self::Refusal | Self::Reasoning)
+        matches!(self, Self::Text | Self::Refusal | Self::Reasoning | Self::Unknown)
     }
 
     /// Whether deltas of this kind go to `on_tool_call_delta`.
@@ -62,7 +65,7 @@ impl ContentBlock {
         self.choice
     }
 
-    /// Text, refusal or reasoning.
+    /// Text, refusal, reasoning, or something unknown.
     pub const fn kind(&self) -> BlockKind {
         self.kind
     }
@@ -129,16 +132,14 @@ impl ToolCallBlock {
         &self.arguments
     }
 
-    /// The arguments as a client reads them: escapes resolved, keys sorted, no white space. As they came where they are
-    /// no JSON object.
+    /// The arguments as a client reads them: escapes resolved, keys sorted, no white space, numbers as they are written.
+    /// None at all are `{}`. As they came where they are no JSON object, or one that clients could read differently.
     pub fn canonical_arguments(&self) -> Cow<'_, str> {
-        if self.free_form {
-            return Cow::Borrowed(&self.arguments);
+        if !self.free_form && self.arguments.trim().is_empty() {
+            return Cow::Borrowed("{}");
         }
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.arguments)
-            .ok()
-            .and_then(|arguments| serde_json::to_string(&arguments).ok())
-            .map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
+        let canonical = if self.free_form { None } else { json::canonical(&self.arguments) };
+        canonical.map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
     }
 
     /// Whether the tool takes free text in place of JSON (custom tools).

@@ -36,7 +36,7 @@ impl Chain {
             id: String::new(),
             name: String::new(),
             revision: 0,
-            targets: vec![Dialect::ChatCompletions, Dialect::Messages],
+            targets: vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
             policies,
             judges: HashMap::new(),
             limits: Limits::default(),

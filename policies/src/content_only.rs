@@ -73,7 +73,7 @@ impl Policy<Choices> for ContentOnly {
     }
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Choices>) -> DeltaFate<'d> {
-        if block.kind() != BlockKind::Reasoning && !delta.is_empty() {
+        if matches!(block.kind(), BlockKind::Text | BlockKind::Refusal) && !delta.is_empty() {
             cx.scratchpad(|choices| choices.at(block.choice(), |choice| choice.has_text = true));
         }
         DeltaFate::Forward

@@ -11,9 +11,12 @@ use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 use weir::block::{BlockId, BlockKind, ContentBlock, build_text_chunk};
 use weir::decision::Decision;
+use weir::dialect::DecodeError;
+use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
-use weir::policy::{BlockFate, DeltaFate, Interests, Policy, PolicyContext, SharedPolicy, StreamingContext};
+use weir::exchange::Request;
+use weir::policy::{BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, SharedPolicy, StreamingContext};
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
 
@@ -33,12 +36,18 @@ const MAX_TOTAL_BYTES: usize = 64 * 1024;
 /// lower case of its upper case, each where that is a single character: `ς` is like `σ`, `ß` is not like `ss`. `case`
 /// maps character by character, so a final `Σ` becomes `σ`; replacements leave as they are written.
 ///
-/// Events: `content_transform.replaced` and `content_transform.case_mapped`, at the end of an exchange in which that
-/// happened. Reason code: `CONTENT_TRANSFORMED`.
+/// What is of a type that Weir does not know counts as text, but cannot be edited: where a rule finds something in it, it
+/// is dropped.
+///
+/// The texts of requests are transformed where `request` names their scopes; each text is searched on its own.
+///
+/// Events: `content_transform.request_transformed`; `content_transform.replaced` and `content_transform.case_mapped`, at
+/// the end of an exchange in which that happened. Reason code: `CONTENT_TRANSFORMED`.
 #[derive(Debug)]
 pub struct ContentTransform {
     rules: Rules,
     scope: Vec<Scope>,
+    request: Vec<InRequest>,
 }
 
 /// What kind of text is transformed.
@@ -54,10 +63,39 @@ impl Scope {
     const fn covers(self, kind: BlockKind) -> bool {
         matches!(
             (self, kind),
-            (Self::Text, BlockKind::Text) | (Self::Refusal, BlockKind::Refusal) | (Self::Reasoning, BlockKind::Reasoning)
+            (Self::Text, BlockKind::Text | BlockKind::Unknown)
+                | (Self::Refusal, BlockKind::Refusal)
+                | (Self::Reasoning, BlockKind::Reasoning)
         )
     }
 }
+
+/// What texts of requests are transformed. Names of tools are not: the client would not know the tool that is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum InRequest {
+    System,
+    User,
+    Assistant,
+    ToolDescription,
+    ToolResult,
+}
+
+impl InRequest {
+    const fn covers(self, scope: RequestScope) -> bool {
+        matches!(
+            (self, scope),
+            (Self::System, RequestScope::System)
+                | (Self::User, RequestScope::User)
+                | (Self::Assistant, RequestScope::Assistant)
+                | (Self::ToolDescription, RequestScope::ToolDescription)
+                | (Self::ToolResult, RequestScope::ToolResult)
+        )
+    }
+}
+
+/// What takes the place of a text of a request of which nothing is left: providers refuse empty texts.
+const NOTHING_LEFT: &str = "[removed]";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +106,8 @@ struct Config {
     case: Case,
     #[serde(default = "Config::default_scope")]
     scope: Vec<Scope>,
+    #[serde(default)]
+    request: Vec<InRequest>,
 }
 
 impl Config {
@@ -82,8 +122,11 @@ impl Config {
         if self.replace.len() > MAX_RULES {
             return Err(DocumentError::new("replace", format!("must have at most {MAX_RULES} rules")));
         }
-        if self.scope.is_empty() {
-            return Err(DocumentError::new("scope", "must name at least one of text, refusal, reasoning"));
+        if self.scope.is_empty() && self.request.is_empty() {
+            return Err(DocumentError::new(
+                "scope",
+                "must name at least one of text, refusal, reasoning where request names none",
+            ));
         }
         let (mut find_bytes, mut with_bytes) = (0_usize, 0_usize);
         for (index, rule) in self.replace.iter().enumerate() {
@@ -145,6 +188,30 @@ impl Texts {
         }
     }
 
+    /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would replace something of it.
+    fn watch_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaFate<'d> {
+        let fate = self.take_delta(rules, block, delta);
+        let is_idle = self.open.iter().all(|text| text.block != block || text.replacer.is_idle());
+        match (self.only_found(), fate) {
+            (true, _) => DeltaFate::Drop,
+            (false, _) if !is_idle => DeltaFate::Hold,
+            (false, _) => DeltaFate::Forward,
+        }
+    }
+
+    /// As [`Self::end`], for what cannot be edited.
+    fn end_watch(&mut self, rules: &Rules, block: BlockId) -> BlockFate {
+        self.end(rules, block, 0);
+        if self.only_found() { BlockFate::Drop } else { BlockFate::Forward }
+    }
+
+    /// Makes of what was transformed what was found; whether anything was.
+    fn only_found(&mut self) -> bool {
+        self.output.case_mapped = false;
+        self.output.changed = !self.output.applied.is_empty();
+        self.output.changed
+    }
+
     fn end(&mut self, rules: &Rules, block: BlockId, choice: u32) -> BlockFate {
         self.output.clear();
         let Some(position) = self.open.iter().position(|text| text.block == block) else { return BlockFate::Forward };
@@ -176,15 +243,67 @@ impl ContentTransform {
     fn covers(&self, block: &ContentBlock) -> bool {
         self.scope.iter().any(|scope| scope.covers(block.kind()))
     }
+
+    /// The request with its texts transformed, and what was done to them; `None` if that changes nothing.
+    fn transform(&self, request: &Request) -> Result<Option<(Vec<u8>, Transformed)>, DecodeError> {
+        let (mut rewrite, mut done) = (request.rewrite(), Transformed::default());
+        let mut output = Output::default();
+        for part in request.parts()? {
+            if !self.request.iter().any(|scope| scope.covers(part.scope)) {
+                continue;
+            }
+            output.clear();
+            let mut replacer = Replacer::default();
+            replacer.feed(&self.rules, &part.text, &mut output);
+            replacer.finish(&self.rules, &mut output);
+            if output.changed {
+                rewrite.replace(&part, if output.text.is_empty() { NOTHING_LEFT } else { &output.text });
+                done.texts = done.texts.saturating_add(1);
+                done.replaced = done.replaced.saturating_add(output.applied.len());
+            }
+        }
+        Ok(rewrite.into_body().map(|body| (body, done)))
+    }
+}
+
+/// What was done to a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Transformed {
+    texts: usize,
+    replaced: usize,
 }
 
 impl Policy<Texts> for ContentTransform {
     fn interests(&self) -> Interests {
-        Interests::CONTENT_DELTAS
+        let transforms_requests = !self.request.is_empty();
+        Interests {
+            content: !self.scope.is_empty(),
+            request_parts: transforms_requests,
+            rewrites_request: transforms_requests,
+            ..Interests::CONTENT_DELTAS
+        }
     }
 
     fn describe(&self) -> Value {
-        json!({ "rules": self.rules.rules().len(), "case": self.rules.case(), "scope": self.scope })
+        json!({ "rules": self.rules.rules().len(), "case": self.rules.case(), "scope": self.scope, "request": self.request })
+    }
+
+    async fn on_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {
+        if self.request.is_empty() {
+            return RequestAction::SendRequest;
+        }
+        match self.transform(request) {
+            Ok(None) => RequestAction::SendRequest,
+            Ok(Some((body, done))) => {
+                cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
+                let metadata = json!({ "texts": done.texts, "replaced": done.replaced });
+                let summary = format!("Transformed {} texts of the request", done.texts);
+                cx.emit("content_transform.request_transformed", summary, Severity::Info, metadata);
+                RequestAction::SendRequestBody(body)
+            }
+            // A policy before this one made it so.
+            Err(error) => RequestAction::Refuse { status: 400, message: format!("The request's texts cannot be read: {error}.") },
+        }
     }
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaFate<'d> {
@@ -192,7 +311,11 @@ impl Policy<Texts> for ContentTransform {
             return DeltaFate::Forward;
         }
         let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = texts.take_delta(&self.rules, block.id(), delta);
+            let fate = if block.kind() == BlockKind::Unknown {
+                texts.watch_delta(&self.rules, block.id(), delta)
+            } else {
+                texts.take_delta(&self.rules, block.id(), delta)
+            };
             (fate, texts.count())
         });
         if changed {
@@ -203,7 +326,11 @@ impl Policy<Texts> for ContentTransform {
 
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockFate {
         let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = texts.end(&self.rules, block.id(), block.choice());
+            let fate = if block.kind() == BlockKind::Unknown {
+                texts.end_watch(&self.rules, block.id())
+            } else {
+                texts.end(&self.rules, block.id(), block.choice())
+            };
             (fate, texts.count())
         });
         if changed {
@@ -235,7 +362,7 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
         let message = format!("is the same as replace[{}].find: keep one of the two", same.earlier);
         DocumentError::new(format!("replace[{}].find", same.later), message)
     })?;
-    Ok(SharedPolicy::new("ContentTransform", ContentTransform { rules, scope: config.scope }))
+    Ok(SharedPolicy::new("ContentTransform", ContentTransform { rules, scope: config.scope, request: config.request }))
 }
 
 #[cfg(test)]
@@ -343,6 +470,7 @@ mod tests {
             (r#"{"case":"title"}"#, "case"),
             (r#"{"case":"upper","scope":[]}"#, "scope"),
             (r#"{"case":"upper","scope":["text","tool_calls"]}"#, "scope[1]"),
+            (r#"{"case":"upper","request":["user","tool_name"]}"#, "request[1]"),
         ] {
             assert_eq!(error(with).path, path, "{with}");
         }

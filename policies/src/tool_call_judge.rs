@@ -11,7 +11,7 @@ use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
-use weir::policy::{BlockFate, DeltaFate, Interests, Policy, PolicyContext, SharedPolicy, StreamingContext};
+use weir::policy::{BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, SharedPolicy, StreamingContext};
 
 use crate::text::one_line;
 use question::Call;
@@ -36,7 +36,9 @@ const ARGUMENT_BYTES: core::ops::RangeInclusive<usize> = 64..=1024 * 1024;
 /// The judge is shown a bounded excerpt of the arguments, delimited so that they cannot pass for instructions. Events
 /// never contain the arguments; they carry their length and a hash (FNV-1a, for telling calls apart, not a seal).
 ///
-/// Events: `judge.passed`, `judge.blocked`, `judge.skipped`, `judge.failed`, and `judge.summary` at the end of an
+/// Where a server lists its tools (MCP), those on the deny list are left out.
+///
+/// Events: `judge.passed`, `judge.blocked`, `judge.skipped`, `judge.failed`, `judge.hidden`, and `judge.summary` at the end of an
 /// exchange that had calls. Reason codes: `TOOL_CALL_REFUSED` (by the judge), `TOOL_CALL_DENIED` (by the deny list),
 /// `TOOL_CALL_INVALID`, `TOOL_CALL_UNCHECKED` (the judge failed).
 #[derive(Debug)]
@@ -339,6 +341,15 @@ impl Policy<Tally> for ToolCallJudge {
         } else {
             self.put_to_judge(block, cx).await
         }
+    }
+
+    /// A tool that would be blocked by its name alone need not be known.
+    fn on_tool_offered(&self, name: &str, cx: &Context) -> OfferFate {
+        let Some(entry) = self.deny.find(name) else { return OfferFate::Keep };
+        cx.note_denylist_hit(name);
+        let tool = one_line(name, MAX_NAME_CHARS);
+        cx.emit("judge.hidden", format!("Hid {tool}"), Severity::Info, json!({ "tool": tool, "entry": entry }));
+        OfferFate::Remove
     }
 
     fn on_stream_complete(&self, cx: &PolicyContext<Tally>) {

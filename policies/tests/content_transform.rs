@@ -206,3 +206,48 @@ fn what_is_held_of_a_stream_that_breaks_off_is_not_lost() {
         assert!(violations.iter().all(|violation| violation.event + 1 >= sse::read(&outcome.out).len()), "{violations:?}");
     }
 }
+
+#[test]
+fn what_is_of_an_unknown_type_is_dropped_where_a_rule_finds_something_and_passes_otherwise() {
+    let with = json!({"replace": [{"find": "nightingale", "with": "*"}], "case": "upper"});
+    for dialect in [ChatCompletions, Messages] {
+        let unknown = |text: &str| {
+            let event = json!({"type": "vendor.note", "notes": [{"text": text}]});
+            format!("event: vendor.note\ndata: {event}\n\n").into_bytes()
+        };
+        let mut chunks = text_stream(dialect, &["abc"]);
+        let end = chunks.len() - 2;
+        let innocent = unknown("night, and in gale\u{e9}s: night");
+        chunks.insert(end, innocent.clone());
+        chunks.insert(end, unknown("the nightingale"));
+        let outcome = run_chunks(&with, dialect, &chunks);
+        let out = String::from_utf8_lossy(&outcome.out).into_owned();
+        assert_eq!(outcome.message.only().text, "ABC");
+        assert!(!out.contains("nightingale"), "{out}");
+        assert!(out.contains(core::str::from_utf8(&innocent).unwrap()), "{out}");
+        assert_eq!(outcome.event("content_transform.replaced").metadata["replaced"], json!(1));
+    }
+}
+
+#[test]
+fn a_term_cut_in_an_unknown_block_is_found_there_too() {
+    let with = json!({"replace": [{"find": "nightingale", "with": "*"}]});
+    let mut chunks = text_stream(Messages, &["abc"]);
+    let end = chunks.len() - 2;
+    let event = |value: Value| format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap()).into_bytes();
+    let delta =
+        |text: &str| event(json!({"type": "content_block_delta", "index": 1, "delta": {"type": "new_delta", "text": text}}));
+    let block = [
+        event(json!({"type": "content_block_start", "index": 1, "content_block": {"type": "new"}})),
+        delta("a "),
+        delta("nightin"),
+        delta("gale"),
+        delta(" b"),
+        event(json!({"type": "content_block_stop", "index": 1})),
+    ];
+    let kept = [&block[..2], &block[4..]].concat();
+    let expected: Vec<u8> = [&chunks[..end], &kept, &chunks[end..]].concat().concat();
+    chunks.splice(end..end, block);
+    let outcome = run_chunks(&with, Messages, &chunks);
+    assert_eq!(String::from_utf8_lossy(&outcome.out), String::from_utf8_lossy(&expected));
+}

@@ -1,14 +1,34 @@
 //! The recorded streams of providers.
 
-use super::testing::{corpus, run};
+use super::testing::{corpus, data_of, run};
 use super::*;
 
-const FOLDERS: [(Dialect, &str); 2] = [(Dialect::ChatCompletions, "openai-chat"), (Dialect::Messages, "anthropic-messages")];
+const FOLDERS: [(Dialect, &str); 3] = [
+    (Dialect::ChatCompletions, "openai-chat"),
+    (Dialect::Messages, "anthropic-messages"),
+    (Dialect::Responses, "openai-responses"),
+];
+
+/// The deltas of these were thinned out by who recorded them: what they repeat is not what they stream.
+const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
+
+#[test]
+fn a_recorded_stream_that_repeats_something_else_than_it_streamed_repeats_what_it_streamed() {
+    let streams = corpus("openai-responses");
+    for (name, body) in streams.iter().filter(|(name, _)| THINNED_OUT.contains(&name.as_str())) {
+        let repeats_more = |stream: &[u8]| {
+            let data = data_of(stream).iter().map(ToString::to_string).collect::<String>();
+            data.contains("quickly check") || data.contains("Here's the output")
+        };
+        let output = run(Dialect::Responses, [body.as_slice()], |_| SlotFate::Keep).output;
+        assert!(repeats_more(body) && !repeats_more(&output), "{name}: what never came in deltas does not leave");
+    }
+}
 
 #[test]
 fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
     for (dialect, folder) in FOLDERS {
-        for (name, body) in corpus(folder) {
+        for (name, body) in corpus(folder).into_iter().filter(|(name, _)| !THINNED_OUT.contains(&name.as_str())) {
             let whole = run(dialect, [body.as_slice()], |_| SlotFate::Keep);
             assert_eq!(whole.error, None, "{name}");
             assert!(whole.output == body, "{name} leaves as it came");

@@ -1,6 +1,9 @@
-//! Reading documents: what both dialects share.
+//! Reading documents: what the dialects share.
 
-use super::{DecodeError, MAX_NAME_BYTES};
+use core::ops::Range;
+
+use super::{DecodeError, MAX_BLOCKS, MAX_NAME_BYTES};
+use crate::block::BlockId;
 use crate::json::{self, Form, Malformed, StringError, Value};
 
 /// Capacity that the buffer for unescaped strings keeps between documents.
@@ -64,6 +67,45 @@ impl Strings {
         }
     }
 
+    /// The strings in `part` of `document` but for keys and `kind`, which says what it is; one a line.
+    pub(super) fn leaves(&mut self, document: &str, part: Range<usize>, kind: Option<Value>) -> Result<Text, DecodeError> {
+        let start = self.unescaped.len();
+        json::string_leaves(document, part, |value| {
+            if Some(value) == kind {
+                return Ok(());
+            }
+            if self.unescaped.len() > start {
+                self.unescaped.push('\n');
+            }
+            let (start, end) = (value.start.saturating_add(1), value.end.saturating_sub(1));
+            self.unescape(document.get(start..end).unwrap_or_default(), value).map(|_| ())
+        })?;
+        Ok(Text::Unescaped { start, end: self.unescaped.len() })
+    }
+
+    /// Where a text begins that is put together with [`Self::push`] and [`Self::push_read`], for [`Self::since`].
+    pub(super) fn begin(&self) -> usize {
+        self.unescaped.len()
+    }
+
+    /// Adds `text` to a text that is put together.
+    pub(super) fn push(&mut self, text: &str) {
+        self.unescaped.push_str(text);
+    }
+
+    /// Adds the string `value` of `document`.
+    pub(super) fn push_read(&mut self, document: &str, value: Option<Value>) -> Result<(), DecodeError> {
+        if let Text::Verbatim { start, end } = self.read(document, value)? {
+            self.unescaped.push_str(document.get(start..end).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// What was put together since `start`.
+    pub(super) fn since(&self, start: usize) -> Text {
+        Text::Unescaped { start, end: self.unescaped.len() }
+    }
+
     fn unescape(&mut self, inner: &str, value: Value) -> Result<Text, DecodeError> {
         let start = self.unescaped.len();
         match json::unescape_into(inner, &mut self.unescaped) {
@@ -80,6 +122,32 @@ impl Strings {
             Text::Unescaped { start, end } => self.unescaped.get(start..end),
         }
         .unwrap_or_default()
+    }
+}
+
+/// Numbers the blocks of a response.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct BlockNumbers {
+    next: u32,
+    /// How many of them count against the bound.
+    counted: usize,
+}
+
+impl BlockNumbers {
+    /// The number of a block that begins.
+    pub(super) fn begin(&mut self) -> Result<BlockId, DecodeError> {
+        if self.counted >= MAX_BLOCKS {
+            return Err(DecodeError::TooManyBlocks);
+        }
+        self.counted = self.counted.saturating_add(1);
+        Ok(self.begin_unknown())
+    }
+
+    /// The number of an event of unknown type. There may be any number of them: nothing is kept of one that has passed.
+    pub(super) const fn begin_unknown(&mut self) -> BlockId {
+        let block = BlockId(self.next);
+        self.next = self.next.saturating_add(1);
+        block
     }
 }
 

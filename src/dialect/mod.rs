@@ -8,9 +8,11 @@
 mod chat;
 mod document;
 mod framing;
+pub(crate) mod mcp;
 mod messages;
 pub mod reply;
 pub mod request;
+mod responses;
 mod template;
 
 #[cfg(test)]
@@ -35,6 +37,10 @@ pub enum Dialect {
     ChatCompletions,
     /// Anthropic messages, `POST /v1/messages`.
     Messages,
+    /// OpenAI responses, `POST /v1/responses`.
+    Responses,
+    /// MCP over streamable HTTP, `/mcp`: calls of tools and what comes of them.
+    McpTool,
 }
 
 impl Dialect {
@@ -43,6 +49,8 @@ impl Dialect {
         match self {
             Self::ChatCompletions => "chat.completions",
             Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::McpTool => "mcp_tool",
         }
     }
 }
@@ -58,6 +66,11 @@ impl fmt::Display for Dialect {
 pub enum Part<'a> {
     /// The next slot of the document: the n-th piece that a decoder reports is the n-th entry of [`Frame::slots`].
     Piece(Piece<'a>),
+    /// The next slot of the document is a tool that is offered to the client.
+    Tool {
+        /// Its name.
+        name: &'a str,
+    },
     /// A block ended without a slot of its own (chat.completions, or a broken-off upstream).
     Stop {
         /// The block.
@@ -122,6 +135,8 @@ pub enum FrameRole {
     Content,
     /// The beginning of a message (`message_start`) that brings blocks with it: they are its slots.
     Opening,
+    /// Something of a type that Weir does not know, with one slot: it leaves as it came or not at all.
+    Unknown,
     /// It may leave at any time and overtake what is held: comments, `ping`.
     Free,
     /// All blocks of the message have come (`message_delta`): nothing that is held will be joined by more tool calls.
@@ -137,10 +152,12 @@ pub enum FrameRole {
 pub struct Frame {
     /// Its slots.
     pub slots: SmallVec<[Slot; 2]>,
-    /// The choices whose finish reason stands here.
+    /// The choices whose finish reason stands here; of MCP the requests that are answered here.
     pub finishes: SmallVec<[u32; 1]>,
     /// Where it stands in the stream.
     pub role: FrameRole,
+    /// What only `responses` has to know of it.
+    responses: Option<Box<responses::Reading>>,
 }
 
 impl Frame {
@@ -148,6 +165,9 @@ impl Frame {
         self.slots.clear();
         self.finishes.clear();
         self.role = FrameRole::Content;
+        if let Some(reading) = &mut self.responses {
+            reading.clear();
+        }
     }
 }
 
@@ -197,6 +217,10 @@ pub enum DecodeError {
     TooManyBlocks,
     /// More than [`MAX_NAME_BYTES`] of ids and names.
     NamesTooLong,
+    /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
+    TooManyParts,
+    /// A request whose text is given as numbers of tokens.
+    Tokens,
 }
 
 impl fmt::Display for DecodeError {
@@ -207,6 +231,8 @@ impl fmt::Display for DecodeError {
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+            Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
+            Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
@@ -227,6 +253,10 @@ pub enum Decoder {
     Chat(chat::Decoder),
     /// messages
     Messages(messages::Decoder),
+    /// responses
+    Responses(responses::Decoder),
+    /// mcp_tool
+    Mcp(mcp::Decoder),
 }
 
 impl Decoder {
@@ -235,6 +265,8 @@ impl Decoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Decoder::default()),
             Dialect::Messages => Self::Messages(messages::Decoder::default()),
+            Dialect::Responses => Self::Responses(responses::Decoder::default()),
+            Dialect::McpTool => Self::Mcp(mcp::Decoder::default()),
         }
     }
 
@@ -251,6 +283,8 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event, frame, each),
             Self::Messages(decoder) => decoder.event(event, frame, each),
+            Self::Responses(decoder) => decoder.event(event, frame, each),
+            Self::Mcp(decoder) => decoder.event(event, frame, each),
         }
     }
 
@@ -262,6 +296,8 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.body(body, frame, each),
             Self::Messages(decoder) => decoder.body(body, frame, each),
+            Self::Responses(decoder) => decoder.body(body, frame, each),
+            Self::Mcp(decoder) => decoder.body(body, frame, each),
         }
     }
 
@@ -270,6 +306,9 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.finish(each),
             Self::Messages(decoder) => decoder.finish(each),
+            Self::Responses(decoder) => decoder.finish(each),
+            // No block goes beyond its document.
+            Self::Mcp(_) => {}
         }
     }
 }
@@ -296,6 +335,10 @@ pub enum Encoder {
     Chat(chat::Encoder),
     /// messages
     Messages(messages::Encoder),
+    /// responses
+    Responses(responses::Encoder),
+    /// mcp_tool
+    Mcp(mcp::Encoder),
 }
 
 impl Encoder {
@@ -304,6 +347,8 @@ impl Encoder {
         match dialect {
             Dialect::ChatCompletions => Self::Chat(chat::Encoder::default()),
             Dialect::Messages => Self::Messages(messages::Encoder::default()),
+            Dialect::Responses => Self::Responses(responses::Encoder::default()),
+            Dialect::McpTool => Self::Mcp(mcp::Encoder::default()),
         }
     }
 
@@ -314,6 +359,8 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.number_by_place(),
             Self::Messages(encoder) => encoder.number_by_place(),
+            Self::Responses(encoder) => encoder.number_by_place(),
+            Self::Mcp(_) => {}
         }
     }
 
@@ -323,6 +370,8 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
             Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Responses(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Mcp(encoder) => encoder.event(raw, frame, fates, out),
         }
     }
 
@@ -330,8 +379,8 @@ impl Encoder {
     pub fn notice(&mut self, raw: &[u8]) {
         match self {
             Self::Chat(encoder) => encoder.notice(raw),
-            // `message_start` bears the identity, and is never held.
-            Self::Messages(_) => {}
+            // `message_start` and `response.created` bear the identity, and are never held; of MCP no message is like another.
+            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => {}
         }
     }
 
@@ -343,14 +392,17 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.chunk(chunk, out),
             Self::Messages(encoder) => encoder.chunk(chunk, out),
+            Self::Responses(encoder) => encoder.chunk(chunk, out),
+            Self::Mcp(encoder) => encoder.chunk(chunk),
         }
     }
 
     /// The upstream has ended: writes what was kept back until more came.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
-            Self::Chat(_) => {}
+            Self::Chat(_) | Self::Responses(_) => {}
             Self::Messages(encoder) => encoder.flush(out),
+            Self::Mcp(encoder) => encoder.flush(out),
         }
     }
 
@@ -359,6 +411,8 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.end(ending, out),
             Self::Messages(encoder) => encoder.end(ending, out),
+            Self::Responses(encoder) => encoder.end(ending, out),
+            Self::Mcp(encoder) => encoder.end(ending, out),
         }
     }
 
@@ -367,6 +421,8 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.failure(message, out),
             Self::Messages(encoder) => encoder.failure(message, out),
+            Self::Responses(encoder) => encoder.failure(message, out),
+            Self::Mcp(encoder) => encoder.failure(message, out),
         }
     }
 
@@ -375,7 +431,14 @@ impl Encoder {
         match self {
             Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
             Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Responses(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Mcp(encoder) => encoder.body(raw, frame, fates, insertions, out),
         }
+    }
+
+    /// Whether documents stand for themselves: a block is in one of them alone, and what takes its place is put there.
+    pub const fn edits_in_place(&self) -> bool {
+        matches!(self, Self::Mcp(_))
     }
 
     /// Whether tool calls of this dialect leave only when all of them are decided, because text may not follow them.

@@ -1,6 +1,7 @@
 //! Answers and errors that Weir gives itself, in the words of each dialect.
 
-use super::{Dialect, Encoder, Ending, chat, messages};
+use super::mcp::{self, Asked};
+use super::{Dialect, Encoder, Ending, chat, messages, responses};
 use crate::block::build_text_chunk;
 
 const JSON: &str = "application/json";
@@ -61,8 +62,30 @@ pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
             };
             messages::output::message(&messages_identity(answer), answer.text, stop_reason, &mut body);
         }
+        (Dialect::Responses, true) => {
+            let encoder = responses::Encoder::with_identity(responses_identity(answer));
+            stream(Encoder::Responses(encoder), answer, &mut body);
+        }
+        (Dialect::Responses, false) => {
+            responses::output::text_response(&responses_identity(answer), answer.text, answer.ending, &mut body);
+        }
+        (Dialect::McpTool, streamed) => mcp::output::answer_all(&Asked::default(), answer.text, streamed, &mut body),
     }
     Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+}
+
+/// What MCP answers in place of a server: every call with a result that says `text`, all else with an error.
+pub(crate) fn answer_to(asked: &Asked, text: &str, streamed: bool) -> Reply {
+    let mut body = Vec::new();
+    mcp::output::answer_all(asked, text, streamed, &mut body);
+    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+}
+
+/// An error of MCP, addressed to what was asked.
+pub(crate) fn error_to(asked: &Asked, status: u16, code: &str, message: &str) -> Reply {
+    let mut body = Vec::new();
+    mcp::output::error(asked, status, code, message, &mut body);
+    Reply { status, content_type: JSON, body }
 }
 
 fn stream(mut encoder: Encoder, answer: &Answer<'_>, out: &mut Vec<u8>) {
@@ -84,12 +107,21 @@ fn messages_identity(answer: &Answer<'_>) -> messages::output::Identity {
     messages::output::Identity { id: format!("msg_{}", answer.call_id), model: answer.model.to_owned() }
 }
 
+fn responses_identity(answer: &Answer<'_>) -> responses::output::Identity {
+    responses::output::Identity {
+        id: format!("resp_{}", answer.call_id),
+        created: answer.created,
+        model: answer.model.to_owned(),
+    }
+}
+
 /// An error in the dialect's own shape (OpenAI's where no dialect is known). `code` is a machine-readable word such as `policy_refused`.
 pub fn error(dialect: Option<Dialect>, status: u16, code: &str, message: &str) -> Reply {
     let mut body = Vec::new();
     match dialect {
+        Some(Dialect::McpTool) => mcp::output::error(&Asked::default(), status, code, message, &mut body),
         Some(Dialect::Messages) => messages::output::failure(messages_error_type(status), message, &mut body),
-        Some(Dialect::ChatCompletions) | None => {
+        Some(Dialect::ChatCompletions | Dialect::Responses) | None => {
             chat::output::failure(chat_error_type(status), Some(code), message, &mut body);
         }
     }

@@ -1,9 +1,30 @@
 //! What the engine reads of a request body.
 
+pub(crate) mod parts;
+
 use super::DecodeError;
 use super::document::{self, Strings};
 use crate::json::{Field, Reader};
 use crate::route::Endpoint;
+
+pub use parts::{MAX_REQUEST_PARTS, RequestPart, RequestRewrite, RequestScope};
+
+/// What is asked and how it is to be answered: none of these may stand twice, because proxy and provider could each take
+/// another one.
+const ASKED: [&str; 12] = [
+    "messages",
+    "system",
+    "instructions",
+    "input",
+    "prompt",
+    "suffix",
+    "requests",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "n",
+];
 
 /// The facts of a request that the engine and the policies need at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,23 +46,15 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
     }
     let text = document::utf8(body)?;
     let (mut model, mut stream) = (Field::default(), Field::default());
-    let [mut messages, mut system, mut tools, mut tool_choice, mut functions, mut n] = [Field::default(); 6];
+    let mut asked = [Field::default(); ASKED.len()];
     let mut reader = Reader::new(text);
-    reader.object(|reader, key| {
-        let field = match key {
-            "model" => return model.fill(reader, Reader::optional_string),
-            "stream" => return stream.fill(reader, Reader::optional_bool),
-            // These decide what is asked and how it is answered: none of them may stand twice, because proxy and
-            // provider could each take another one.
-            "messages" => &mut messages,
-            "system" => &mut system,
-            "tools" => &mut tools,
-            "tool_choice" => &mut tool_choice,
-            "functions" => &mut functions,
-            "n" => &mut n,
-            _ => return reader.skip(),
-        };
-        field.fill(reader, Reader::optional_value)
+    reader.object(|reader, key| match key {
+        "model" => model.fill(reader, Reader::optional_string),
+        "stream" => stream.fill(reader, Reader::optional_bool),
+        key => match ASKED.iter().zip(&mut asked).find(|(known, _)| **known == key) {
+            Some((_, field)) => field.fill(reader, Reader::optional_value),
+            None => reader.skip(),
+        },
     })?;
     reader.end()?;
     let mut strings = Strings::default();

@@ -38,6 +38,7 @@ pub(super) fn notation(part: &Part<'_>) -> String {
             }
             text.push_str(if piece.free_form { " free" } else { "" });
         }
+        Part::Tool { name } => write!(text, "tool {name}").unwrap(),
         Part::Stop { block, complete } => {
             write!(text, "{}:{}", block.0, if *complete { "stop" } else { "cut" }).unwrap();
         }

@@ -1,6 +1,7 @@
 //! The heads of requests and responses, and what policies see of them.
 
-use crate::dialect::Dialect;
+use crate::dialect::request::{RequestPart, RequestRewrite, parts};
+use crate::dialect::{DecodeError, Dialect};
 use crate::id::TraceContext;
 use crate::route::Endpoint;
 
@@ -21,6 +22,14 @@ pub struct RequestHead<'a> {
     pub traceparent: &'a [u8],
     /// `x-policy-user`, empty if absent.
     pub policy_user: &'a [u8],
+    /// `accept`, empty if absent.
+    pub accept: &'a [u8],
+    /// `mcp-protocol-version`, empty if absent.
+    pub mcp_protocol_version: &'a [u8],
+    /// `mcp-method`, empty if absent.
+    pub mcp_method: &'a [u8],
+    /// `mcp-name`, empty if absent.
+    pub mcp_name: &'a [u8],
 }
 
 /// The response head, as far as the engine needs it.
@@ -51,6 +60,22 @@ pub struct Request {
     pub trace: Option<TraceContext>,
     /// The body: JSON, except where the endpoint takes requests without one. Empty once `on_request` is over, unless a policy of the chain asks for it.
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The texts of the body, in its order. Policies that read them say so ([`Interests`](crate::policy::Interests)):
+    /// then a request whose texts cannot be read is refused before any policy sees it.
+    ///
+    /// # Errors
+    /// When readers could take the texts differently, or there are too many.
+    pub fn parts(&self) -> Result<Vec<RequestPart<'_>>, DecodeError> {
+        parts::read(&self.body)
+    }
+
+    /// Begins a body in which some texts are others, for [`RequestAction::SendRequestBody`](crate::policy::RequestAction).
+    pub fn rewrite(&self) -> RequestRewrite<'_> {
+        RequestRewrite::new(&self.body)
+    }
 }
 
 /// A non-streamed response, as policies see it.

@@ -1,5 +1,6 @@
 //! An exchange: one request and its response.
 
+mod calls;
 mod effect;
 mod enforcement;
 mod head;
@@ -18,16 +19,17 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use self::calls::{Calls, Wire};
 use self::pipeline::Pipeline;
 use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
-use crate::dialect::Ending;
 use crate::dialect::reply::Reply;
+use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
 use crate::judge::CalloutReply;
-use crate::policy::Shared;
+use crate::policy::{Interests, Shared};
 use crate::time::{Now, Timestamp};
 
 /// What is to happen to the request.
@@ -38,7 +40,7 @@ pub enum RequestProgress {
     Hold,
     /// It leaves as it came.
     Send,
-    /// It leaves with this body; its length is to be corrected.
+    /// It leaves with this body, which is not encoded; its length is to be corrected.
     SendBody(Vec<u8>),
     /// It does not leave; the client gets this answer.
     Answer(Reply),
@@ -64,9 +66,9 @@ pub enum ResponseProgress {
 pub enum ResponseMode {
     /// It passes as it is: neither governed nor to be fed.
     Pass,
-    /// It is an event stream: remove `content-length`, feed the body, send what comes out at once.
+    /// It is an event stream: remove `content-length` and `content-encoding`, feed the body, send what comes out at once.
     Stream,
-    /// It is a whole JSON body: remove `content-length`, feed the body; all comes out at its end. Hold the head until
+    /// It is a whole JSON body: remove `content-length` and `content-encoding`, feed the body; all comes out at its end. Hold the head until
     /// then where that can be done, so that the status can still change.
     Whole,
     /// It cannot be read, and is blocked: answer, or treat as a [`Self::Stream`] that yields an error.
@@ -116,8 +118,10 @@ enum Phase {
     Passing,
     Reading(Reading),
     Asking(Asking),
-    /// The request is on its way to the provider.
-    Sent,
+    /// The calls in the request are being decided.
+    Calls(Box<Calls>),
+    /// The request is on its way to the provider. Of MCP, what the answer is read and written with.
+    Sent(Option<Box<Wire>>),
     /// The client has got an answer that was made here.
     Answered,
     /// The response was refused by its head; the answer waits to be fetched.
@@ -132,7 +136,8 @@ impl fmt::Debug for Exchange {
             Phase::Passing => "Passing",
             Phase::Reading(_) => "Reading",
             Phase::Asking(_) => "Asking",
-            Phase::Sent => "Sent",
+            Phase::Calls(_) => "Calls",
+            Phase::Sent(_) => "Sent",
             Phase::Answered => "Answered",
             Phase::Refused(_) => "Refused",
             Phase::Governed(_) => "Governed",
@@ -173,8 +178,20 @@ impl Exchange {
 
     /// Whether the request's body may leave changed, and so with another length.
     pub fn may_rewrite_request(&self) -> bool {
-        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_))
-            && self.shared.chain.policies.iter().any(|policy| policy.interests().rewrites_request)
+        let has_calls = self.shared.request().dialect == Some(Dialect::McpTool);
+        let rewrites = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
+        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_))
+            && self.shared.chain.policies.iter().any(|policy| rewrites(policy.interests()))
+    }
+
+    /// Whether the request is on its way and what comes back will be read: it must not be compressed.
+    pub const fn reads_response(&self) -> bool {
+        matches!(self.phase, Phase::Sent(_))
+    }
+
+    /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
+    pub fn is_request_encoded(&self) -> bool {
+        matches!(&self.phase, Phase::Reading(reading) if reading.is_encoded())
     }
 
     /// The request head came; `end` if no body follows.
@@ -194,7 +211,7 @@ impl Exchange {
                 self.take_step(step)
             }
             phase => {
-                let holds = matches!(phase, Phase::Asking(_));
+                let holds = matches!(phase, Phase::Asking(_) | Phase::Calls(_));
                 self.phase = phase;
                 if holds { RequestProgress::Hold } else { RequestProgress::Send }
             }
@@ -218,27 +235,55 @@ impl Exchange {
                 self.phase = Phase::Asking(asking);
                 RequestProgress::Hold
             }
+            request::Step::Calls { is_rewritten } => self.begin_calls(is_rewritten),
             request::Step::Decided(progress) => {
                 if let RequestProgress::Answer(reply) = &progress {
                     self.status = reply.status;
                     self.response_bytes = reply.body.len() as u64;
                     self.phase = Phase::Answered;
                 } else {
-                    self.phase = Phase::Sent;
+                    self.phase = Phase::Sent(None);
                 }
                 progress
             }
         }
     }
 
+    /// The hooks let the request pass: its calls are next.
+    fn begin_calls(&mut self, is_rewritten: bool) -> RequestProgress {
+        if is_rewritten && let Some(refused) = request::read_again(&self.shared) {
+            return self.take_step(refused);
+        }
+        match Calls::begin(&self.shared, &mut self.pipeline, is_rewritten) {
+            Ok(calls) => self.settle_calls(Box::new(calls)),
+            Err(error) => {
+                let refused = request::unreadable_calls(&self.shared, error);
+                self.take_step(refused)
+            }
+        }
+    }
+
+    fn settle_calls(&mut self, calls: Box<Calls>) -> RequestProgress {
+        self.renew_deadlines();
+        if self.pipeline.is_waiting() {
+            self.phase = Phase::Calls(calls);
+            return RequestProgress::Hold;
+        }
+        let (progress, wire) = calls.settle(&self.shared, &self.pipeline);
+        request::forget_body(&self.shared);
+        let progress = self.take_step(request::Step::Decided(progress));
+        if let Phase::Sent(known) = &mut self.phase {
+            *known = wire;
+        }
+        progress
+    }
+
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         self.shared.set_now(now);
-        if !matches!(self.phase, Phase::Sent) {
-            return ResponseMode::Pass;
-        }
+        let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
         self.status = head.status;
-        match Governed::begin(&self.shared, head, end, self.max_held_bytes) {
+        match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
             Opening::Pass => {
                 self.phase = Phase::Passing;
                 ResponseMode::Pass
@@ -318,6 +363,10 @@ impl Exchange {
         }
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Asking(asking) => Resumed::Request(self.take_step(request::Step::Asking(asking))),
+            Phase::Calls(mut calls) => {
+                calls.wake(&mut self.pipeline);
+                Resumed::Request(self.settle_calls(calls))
+            }
             phase => {
                 self.phase = phase;
                 Resumed::Nothing
@@ -382,6 +431,7 @@ impl Exchange {
         match &self.phase {
             Phase::Reading(reading) => reading.kept_bytes(),
             Phase::Asking(_) => self.shared.request().body.len(),
+            Phase::Calls(calls) => self.shared.request().body.len().saturating_add(calls.kept_bytes()),
             Phase::Governed(governed) => governed.kept_bytes(),
             _ => 0,
         }

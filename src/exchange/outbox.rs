@@ -59,6 +59,8 @@ struct Document {
     decided: SmallVec<[bool; 2]>,
     /// Slots and finish reasons that are undecided.
     undecided: usize,
+    /// Texts of slots that were kept, where something may be appended to them.
+    texts: Vec<(usize, String)>,
 }
 
 impl Document {
@@ -101,7 +103,7 @@ impl Entry {
     fn belongs_to_end(&self) -> bool {
         match &self.content {
             Content::Document { document, .. } => match document.frame.role {
-                FrameRole::Free | FrameRole::Opening => false,
+                FrameRole::Free | FrameRole::Opening | FrameRole::Unknown => false,
                 FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
                 FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
             },
@@ -153,17 +155,15 @@ pub(super) struct Outbox {
     closed: bool,
     finished: bool,
     insertions: Vec<Insertion>,
-    /// Text of the content slots of a whole body, kept because something may be appended to it.
-    whole_texts: Vec<(usize, String)>,
     late: u32,
 }
 
 impl Outbox {
-    pub(super) fn new(dialect: Dialect, shape: Shape) -> Self {
+    pub(super) fn new(dialect: Dialect, shape: Shape, encoder: Encoder) -> Self {
         Self {
             dialect,
             shape,
-            encoder: Encoder::new(dialect),
+            encoder,
             current: Document::default(),
             current_number: 0,
             queue: VecDeque::new(),
@@ -175,13 +175,22 @@ impl Outbox {
             closed: false,
             finished: false,
             insertions: Vec::new(),
-            whole_texts: Vec::new(),
             late: 0,
         }
     }
 
     pub(super) const fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Whether what takes the place of a block is put where the block stands, not beside it.
+    pub(super) const fn edits_in_place(&self) -> bool {
+        matches!(self.shape, Shape::Whole) || self.encoder.edits_in_place()
+    }
+
+    /// The encoder, for documents of another shape.
+    pub(super) fn into_encoder(self) -> Encoder {
+        self.encoder
     }
 
     pub(super) const fn current(&self) -> DocumentNumber {
@@ -224,6 +233,7 @@ impl Outbox {
         self.current.fates.clear();
         self.current.decided.clear();
         self.current.undecided = 0;
+        self.current.texts.clear();
     }
 
     /// Opens the next slot of the document: undecided.
@@ -247,17 +257,19 @@ impl Outbox {
         }
     }
 
-    /// Notes the text of a content slot of a whole body that was kept.
-    pub(super) fn note_whole_text(&mut self, slot: SlotRef, text: &str) {
-        if self.shape == Shape::Whole {
-            self.whole_texts.push((slot.slot, text.to_owned()));
+    /// Notes the text of a content slot that was kept.
+    pub(super) fn note_kept_text(&mut self, slot: SlotRef, text: &str) {
+        if self.edits_in_place()
+            && let Some(document) = self.document(slot.document)
+        {
+            document.texts.push((slot.slot, text.to_owned()));
         }
     }
 
-    /// Appends text to a content slot of a whole body.
+    /// Appends text to a content slot.
     pub(super) fn append_to_slot(&mut self, slot: SlotRef, text: &str) {
-        let kept = self.whole_texts.iter().find(|(known, _)| *known == slot.slot).map(|(_, kept)| kept.clone());
         let Some(document) = self.document(slot.document) else { return };
+        let kept = document.texts.iter().rev().find(|(known, _)| *known == slot.slot).map(|(_, kept)| kept.clone());
         let fate = match document.fates.get(slot.slot) {
             Some(SlotFate::Keep) => SlotFate::Replace(kept.unwrap_or_default() + text),
             Some(SlotFate::Replace(replacement)) => SlotFate::Replace(format!("{replacement}{text}")),
@@ -302,6 +314,11 @@ impl Outbox {
             self.insertions.push(Insertion { before: before.slot, chunk });
             return;
         }
+        if self.encoder.edits_in_place() {
+            // There is nothing between messages to put it into.
+            self.late = self.late.saturating_add(1);
+            return;
+        }
         let (choice, is_text) = match &chunk {
             Chunk::Text { choice, .. } => (*choice, true),
             Chunk::ToolCall { choice, .. } => (*choice, false),
@@ -311,7 +328,7 @@ impl Outbox {
         let position = first_tool_call.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number < before.document));
         let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.document);
         let lane = match (self.dialect, is_text) {
-            (Dialect::Messages, _) => Lane::Everything,
+            (Dialect::Messages | Dialect::Responses | Dialect::McpTool, _) => Lane::Everything,
             (Dialect::ChatCompletions, true) => Lane::Content(choice),
             (Dialect::ChatCompletions, false) => Lane::ToolCalls(choice),
         };
@@ -370,6 +387,12 @@ impl Outbox {
                 });
                 of_slots.chain(frame.finishes.iter().map(|choice| Lane::Choice(*choice))).collect()
             }
+            // Messages are independent of one another; those of one batch stay together.
+            (Dialect::McpTool, _) => {
+                let mut lanes: Lanes = frame.slots.iter().map(|slot| Lane::Content(slot.choice)).collect();
+                lanes.dedup();
+                lanes
+            }
             _ => SmallVec::from_slice(&[Lane::Everything]),
         }
     }
@@ -427,7 +450,7 @@ impl Outbox {
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         self.closed = true;
         self.release(out);
-        if self.queue.is_empty() && !self.finished {
+        if self.shape == Shape::Stream && self.queue.is_empty() && !self.finished {
             self.encoder.flush(out);
         }
     }

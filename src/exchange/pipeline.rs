@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use serde_json::{Map, json};
 
-use super::outbox::{Outbox, Shape, SlotRef};
+use super::outbox::{Outbox, SlotRef};
 use super::stage::{Finish, Item, Passage, Progress, Stage};
 use crate::block::{BlockId, BlockKind, Chunk, build_text_chunk};
 use crate::decision::Decision;
 use crate::dialect::{Ending, Piece, SlotFate};
 use crate::event::Severity;
-use crate::policy::{BlockFate, Hook, HookOutput, Outgoing, Shared};
+use crate::policy::{BlockFate, Hook, HookOutput, OfferFate, Outgoing, Shared};
 
 /// The outbox with the buffer that it writes to.
 pub(super) struct Sink<'a> {
@@ -32,6 +32,8 @@ pub(super) struct BlockEnd {
     slot: Option<SlotRef>,
     /// Where something that is made at the end goes.
     before: SlotRef,
+    /// The block began in the same piece: nothing else of it can come.
+    is_whole: bool,
 }
 
 /// What a waiting hook was asked about.
@@ -110,16 +112,27 @@ impl Pipeline {
         }
         if piece.stops {
             sink.outbox.end_call(piece.block);
-            let end = BlockEnd { block: piece.block, complete: true, slot: only_stops.then_some(slot), before: slot };
+            let slot_of_end = only_stops.then_some(slot);
+            let end = BlockEnd { block: piece.block, complete: true, slot: slot_of_end, before: slot, is_whole: piece.starts };
             self.end_block(0, end, sink);
         }
+    }
+
+    /// A tool is offered to the client.
+    pub(super) fn tool_offered(&self, name: &str, slot: SlotRef, sink: &mut Sink<'_>) {
+        let is_removed = self.stages.iter().any(|stage| stage.instance.on_tool_offered(name) == OfferFate::Remove);
+        self.drain_outgoing(slot, sink);
+        if is_removed {
+            self.shared.conclude(Decision::Rewrite, None);
+        }
+        sink.outbox.decide(slot, if is_removed { SlotFate::Remove } else { SlotFate::Keep });
     }
 
     /// A block ended without a slot of its own.
     pub(super) fn stop(&mut self, block: BlockId, complete: bool, sink: &mut Sink<'_>) {
         sink.outbox.end_call(block);
         let before = SlotRef { document: sink.outbox.current(), slot: usize::MAX };
-        self.end_block(0, BlockEnd { block, complete, slot: None, before }, sink);
+        self.end_block(0, BlockEnd { block, complete, slot: None, before, is_whole: false }, sink);
     }
 
     /// The finish reason of a choice came.
@@ -166,8 +179,7 @@ impl Pipeline {
         let next = stage.saturating_add(1);
         match matter {
             Matter::Block(end) => {
-                let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-                if self.settle(stage, end, fate, sink) {
+                if self.settle(stage, end, output, sink) {
                     self.end_block(next, end, sink);
                 }
                 self.resume_finishes(stage, sink);
@@ -236,7 +248,7 @@ impl Pipeline {
         let Some(slot) = item.slot else { return self.arrive_without_slot(item, sink) };
         if !item.changed {
             if item.kind.is_content() {
-                sink.outbox.note_whole_text(slot, &item.text);
+                sink.outbox.note_kept_text(slot, &item.text);
             }
             return sink.outbox.decide(slot, SlotFate::Keep);
         }
@@ -250,7 +262,7 @@ impl Pipeline {
 
     fn arrive_without_slot(&mut self, item: Item<'_>, sink: &mut Sink<'_>) {
         if item.kind.is_content() {
-            if sink.outbox.shape() == Shape::Whole {
+            if sink.outbox.edits_in_place() {
                 return sink.outbox.append_to_slot(item.before, &item.text);
             }
             if !item.text.is_empty() {
@@ -306,8 +318,7 @@ impl Pipeline {
                 self.running.push(running);
                 return;
             };
-            let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-            if !self.settle(index, end, fate, sink) {
+            if !self.settle(index, end, output, sink) {
                 return;
             }
         }
@@ -317,7 +328,16 @@ impl Pipeline {
     }
 
     /// Carries out what a policy decided about a block; whether the block's end goes on.
-    fn settle(&mut self, index: usize, end: BlockEnd, mut fate: BlockFate, sink: &mut Sink<'_>) -> bool {
+    fn settle(&mut self, index: usize, end: BlockEnd, output: HookOutput, sink: &mut Sink<'_>) -> bool {
+        let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
+        let goes_on = self.carry_out(index, end, fate, sink);
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.forget(end.block, end.is_whole);
+        }
+        goes_on
+    }
+
+    fn carry_out(&mut self, index: usize, end: BlockEnd, mut fate: BlockFate, sink: &mut Sink<'_>) -> bool {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
         let (kind, choice) = (block.kind, block.choice);
         if block.violated && fate == BlockFate::Forward {
@@ -390,7 +410,7 @@ impl Pipeline {
             changed: true,
         };
         match chunk {
-            Chunk::Text { choice, text, .. } if kind.is_content() => {
+            Chunk::Text { choice, text, .. } if kind.is_content() && kind != BlockKind::Unknown => {
                 self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
                 true
             }

@@ -7,8 +7,11 @@ use super::effect::{Effect, Observation};
 use super::head::{Request, RequestHead};
 use super::pipeline::Pipeline;
 use crate::decision::Decision;
+use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::reply::{self, Answer, Reply};
-use crate::dialect::{Dialect, Ending, request};
+use crate::dialect::request::{self, parts};
+use crate::dialect::{DecodeError, Dialect, Ending};
+use crate::encoding::{Decoder, Encoding, EncodingError, READABLE};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
@@ -26,6 +29,9 @@ const MAX_USER_BYTES: usize = 256;
 const MAX_METHOD_CHARS: usize = 16;
 const MAX_PATH_CHARS: usize = 256;
 
+/// The endpoint whose requests have calls in them.
+const MCP: Endpoint = Endpoint::Dialect(Dialect::McpTool);
+
 /// What became of the request so far.
 pub(super) enum Step {
     /// It is no concern of the chain.
@@ -34,6 +40,8 @@ pub(super) enum Step {
     Reading(Reading),
     /// A hook waits.
     Asking(Asking),
+    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it.
+    Calls { is_rewritten: bool },
     /// Nothing more is to be done about it.
     Decided(RequestProgress),
 }
@@ -41,10 +49,19 @@ pub(super) enum Step {
 /// A request whose body is on its way.
 pub(super) struct Reading {
     endpoint: Endpoint,
+    /// Where the body comes encoded.
+    decoder: Option<Decoder>,
+    /// As much of it as came, decoded.
     body: Vec<u8>,
+    /// What the head says about the body, of MCP; `None` where no body may come.
+    mcp: Option<Box<mcp::Headers>>,
 }
 
 impl Reading {
+    pub(super) const fn is_encoded(&self) -> bool {
+        self.decoder.is_some()
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.body.len()
     }
@@ -84,16 +101,36 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         RouteAction::Govern => {}
     }
     let limits = chain.limits;
-    if !is_identity(head.content_encoding) {
-        let message = "The request body has a content-encoding that cannot be read here; send it unencoded.";
-        return unreadable(shared, endpoint, 415, "request_encoding", message);
-    }
+    let Ok(encoding) = Encoding::parse(head.content_encoding) else {
+        let message = format!(
+            "The request body has a content-encoding that cannot be read here; send it unencoded, or as one of {READABLE}."
+        );
+        return unreadable(shared, endpoint, 415, "request_encoding", &message);
+    };
     let longest = u64::try_from(limits.max_request_bytes).unwrap_or(u64::MAX);
     if head.content_length.is_some_and(|length| length > longest) {
         return too_large(shared, endpoint);
     }
-    let reading = Reading { endpoint, body: Vec::new() };
+    let has_messages = endpoint == MCP && head.method == b"POST";
+    if endpoint == MCP && head.method == b"DELETE" {
+        return Step::Ungoverned;
+    }
+    let reading = Reading {
+        endpoint,
+        decoder: encoding.map(Decoder::new),
+        body: Vec::new(),
+        mcp: has_messages.then(|| Box::new(mcp_headers(head))),
+    };
     if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
+}
+
+fn mcp_headers(head: &RequestHead<'_>) -> mcp::Headers {
+    mcp::Headers {
+        accept: head.accept.to_vec(),
+        protocol_version: head.mcp_protocol_version.to_vec(),
+        method: head.mcp_method.to_vec(),
+        name: head.mcp_name.to_vec(),
+    }
 }
 
 /// Tells of a request that passes ungoverned.
@@ -140,16 +177,41 @@ fn shown_path(head: &RequestHead<'_>) -> String {
 
 /// Takes bytes of the body in.
 pub(super) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
-    if reading.body.len().saturating_add(chunk.len()) > shared.chain.limits.max_request_bytes {
-        return too_large(shared, reading.endpoint);
+    let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
+    let read = match &mut reading.decoder {
+        Some(decoder) => decoder.feed(chunk, room, &mut reading.body),
+        None if chunk.len() > room => Err(EncodingError::TooLong),
+        None => {
+            reading.body.extend_from_slice(chunk);
+            Ok(())
+        }
+    };
+    match read {
+        Err(error) => unreadable_encoding(shared, reading.endpoint, error),
+        Ok(()) if end => finish_reading(shared, reading),
+        Ok(()) => Step::Reading(reading),
     }
-    reading.body.extend_from_slice(chunk);
-    if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
 }
 
-fn finish_reading(shared: &Shared, reading: Reading) -> Step {
+fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
+    let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
+    let is_encoded = reading.decoder.is_some();
+    if let Some(mut decoder) = reading.decoder.take()
+        && let Err(error) = decoder.finish(room, &mut reading.body)
+    {
+        return unreadable_encoding(shared, reading.endpoint, error);
+    }
     let endpoint = reading.endpoint;
-    let facts = match request::read(endpoint, &reading.body) {
+    let may_change = shared.chain.policies.iter().any(|policy| policy.interests().rewrites_request);
+    // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
+    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change };
+    if endpoint == MCP {
+        return finish_messages(shared, reading, asking);
+    }
+    let reads_parts = shared.chain.policies.iter().any(|policy| policy.interests().request_parts);
+    let facts = request::read(endpoint, &reading.body)
+        .and_then(|facts| if reads_parts { parts::read(&reading.body).map(|_| facts) } else { Ok(facts) });
+    let facts = match facts {
         Ok(facts) => facts,
         Err(error) => {
             let message = format!("The request body cannot be read as a {endpoint} request: {error}.");
@@ -173,7 +235,33 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
     let summary = format!("{endpoint} request for {}", if request.model.is_empty() { "no model" } else { &request.model });
     let metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, summary, metadata);
-    Step::Asking(Asking { endpoint, stage: 0, hook: None, changed: false })
+    Step::Asking(asking)
+}
+
+/// Reads the messages of an MCP client; `GET` has none.
+fn finish_messages(shared: &Shared, reading: Reading, asking: Asking) -> Step {
+    let mut asked = Asked::default();
+    let read = match &reading.mcp {
+        Some(headers) => mcp::read(&reading.body, headers, &mut asked),
+        None if reading.body.is_empty() => Ok(()),
+        None => Err(Fault::Unreadable(DecodeError::OutOfOrder { what: "a body where there is none" })),
+    };
+    let (bytes, subject) = (reading.body.len(), asked.subject());
+    let stream = reading.mcp.is_none() || asked.streams_only();
+    shared.asked.with(|known| *known = Rc::new(asked));
+    match read {
+        Ok(()) => {}
+        Err(Fault::Unreadable(error)) => {
+            let message = format!("The request body cannot be read as messages of MCP: {error}.");
+            return unreadable(shared, MCP, 400, "request_malformed", &message);
+        }
+        Err(Fault::Mismatch(message)) => return refuse(shared, MCP, 400, "header_mismatch", &message, Map::new()),
+    }
+    shared.request.with(|request| *request = Rc::new(Request { stream, body: reading.body, ..without_body(request) }));
+    let request = shared.request();
+    let metadata = json!({"route": MCP.name(), "asked": subject, "stream": stream, "request_bytes": bytes, "policy_user": request.policy_user});
+    shared.emit_value(EventKind::Request, "request.received", Severity::Info, format!("{MCP} request for {subject}"), metadata);
+    Step::Asking(asking)
 }
 
 /// Runs the request hooks as far as they go.
@@ -208,7 +296,7 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
             HookOutput::Request(RequestAction::Refuse { status, message }) => {
                 shared.conclude(Decision::Refuse, None);
-                let reply = reply::error(asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
+                let reply = error(shared, asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
                 return Step::Decided(RequestProgress::Answer(reply));
             }
             _ => {
@@ -217,12 +305,40 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
         }
     }
+    if asking.endpoint == MCP && shared.asked().is_known() {
+        return Step::Calls { is_rewritten: asking.changed };
+    }
+    Step::Decided(leave(shared, asking.changed))
+}
+
+/// The messages of a request that a policy has rewritten.
+pub(super) fn read_again(shared: &Shared) -> Option<Step> {
+    let mut asked = Asked::default();
+    let read = mcp::read(&shared.request().body, &mcp::Headers::default(), &mut asked);
+    shared.asked.with(|known| *known = Rc::new(asked));
+    let message = "The request could not be checked by policy.";
+    read.err().map(|_| refuse(shared, MCP, 500, "policy_failed", message, Map::new()))
+}
+
+/// A request whose calls cannot be read.
+pub(super) fn unreadable_calls(shared: &Shared, error: DecodeError) -> Step {
+    let message = format!("The request body cannot be read as messages of MCP: {error}.");
+    unreadable(shared, MCP, 400, "request_malformed", &message)
+}
+
+/// The request leaves; what is kept of it is what policies ask for.
+fn leave(shared: &Shared, is_changed: bool) -> RequestProgress {
+    let body = if is_changed { Some(shared.request().body.clone()) } else { None };
+    forget_body(shared);
+    body.map_or(RequestProgress::Send, RequestProgress::SendBody)
+}
+
+/// Drops the body unless a policy wants to see it later.
+pub(super) fn forget_body(shared: &Shared) {
     let keeps_body = shared.chain.policies.iter().any(|policy| policy.interests().request_body);
-    let body = if asking.changed { Some(shared.request().body.clone()) } else { None };
     if !keeps_body {
         shared.request.with(|request| *request = Rc::new(without_body(request)));
     }
-    Step::Decided(body.map_or(RequestProgress::Send, RequestProgress::SendBody))
 }
 
 /// Whether the policy said beforehand that it rewrites requests; the proxy may have let a fixed length go otherwise.
@@ -233,11 +349,22 @@ fn rewrites(shared: &Shared, stage: usize) -> bool {
 /// A normal answer in the words of the request's dialect.
 pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {
     let request = shared.request();
+    if dialect == Dialect::McpTool {
+        return reply::answer_to(&shared.asked(), text, streamed);
+    }
     let call_id = shared.call_id.to_string();
     let created = shared.now().as_unix_secs();
     let text = if text.is_empty() { "This was withheld by policy." } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)
+}
+
+/// An error in the words of the dialect.
+pub(super) fn error(shared: &Shared, dialect: Option<Dialect>, status: u16, word: &str, message: &str) -> Reply {
+    match dialect {
+        Some(Dialect::McpTool) => reply::error_to(&shared.asked(), status, word, message),
+        dialect => reply::error(dialect, status, word, message),
+    }
 }
 
 fn without_body(request: &Request) -> Request {
@@ -252,12 +379,6 @@ fn without_body(request: &Request) -> Request {
     }
 }
 
-/// Whether a `content-encoding` leaves the body as it is.
-pub(super) fn is_identity(encoding: &[u8]) -> bool {
-    let encoding = encoding.trim_ascii();
-    encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity")
-}
-
 fn read_user(value: &[u8]) -> Option<String> {
     let value = value.get(..MAX_USER_BYTES.min(value.len()))?;
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
@@ -268,6 +389,16 @@ fn too_large(shared: &Shared, endpoint: Endpoint) -> Step {
     // A body beyond the bound cannot be let through: it is not there to be sent on. Both modes refuse it.
     let message = format!("The request body is longer than {limit} bytes (limits.max_request_bytes).");
     refuse(shared, endpoint, 413, "request_too_large", &message, Map::new())
+}
+
+fn unreadable_encoding(shared: &Shared, endpoint: Endpoint, error: EncodingError) -> Step {
+    match error {
+        EncodingError::TooLong => too_large(shared, endpoint),
+        EncodingError::Corrupt => {
+            let message = "The request body is not what its content-encoding says, or is not whole.";
+            unreadable(shared, endpoint, 400, "request_malformed", message)
+        }
+    }
 }
 
 fn unreadable(shared: &Shared, endpoint: Endpoint, status: u16, word: &'static str, message: &str) -> Step {
@@ -288,5 +419,5 @@ fn refuse(
 ) -> Step {
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Warning, message.to_owned(), metadata);
-    Step::Decided(RequestProgress::Answer(reply::error(endpoint.error_dialect(), status, word, message)))
+    Step::Decided(RequestProgress::Answer(error(shared, endpoint.error_dialect(), status, word, message)))
 }

@@ -5,15 +5,17 @@ use core::time::Duration;
 use serde_json::Map;
 use std::rc::Rc;
 
+use super::calls::Wire;
 use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{is_identity, local_answer};
+use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
-use crate::dialect::reply::{self, Reply};
+use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
+use crate::encoding::{self, Encoding, EncodingError};
 use crate::event::Severity;
 use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
@@ -36,6 +38,8 @@ pub(super) struct Governed {
     status: u16,
     max_held_bytes: usize,
     outbox: Outbox,
+    /// Where the body comes encoded.
+    encoding: Option<encoding::Decoder>,
     decoder: Decoder,
     /// What the latest document holds; its buffers are used again for the next.
     frame: Frame,
@@ -66,26 +70,42 @@ enum Opened {
 }
 
 impl Governed {
-    pub(super) fn begin(shared: &Shared, head: &ResponseHead<'_>, end: bool, max_held_bytes: usize) -> Opening {
+    pub(super) fn begin(
+        shared: &Shared,
+        head: &ResponseHead<'_>,
+        end: bool,
+        max_held_bytes: usize,
+        wire: Option<Box<Wire>>,
+    ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
         if (300..400).contains(&head.status) {
             // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
         }
+        let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
+        if (200..300).contains(&head.status)
+            && end
+            && let Some(reply) = wire.refusals(shared)
+        {
+            return Opening::Refused(reply);
+        }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
         }
-        if !is_identity(head.content_encoding) {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_encoding",
-                "the provider's response has a content-encoding that cannot be read",
-            );
-        }
-        let Some(shape) = shape_of(head.content_type, request.stream) else {
+        let decoder = match Encoding::parse(head.content_encoding) {
+            Ok(encoding) if encoding.is_none_or(Encoding::streams) => encoding.map(encoding::Decoder::new),
+            _ => {
+                return unreadable_head(
+                    shared,
+                    dialect,
+                    "response_encoding",
+                    "the provider's response has a content-encoding that cannot be read",
+                );
+            }
+        };
+        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
             return unreadable_head(
                 shared,
                 dialect,
@@ -97,8 +117,9 @@ impl Governed {
             dialect,
             status: head.status,
             max_held_bytes,
-            outbox: Outbox::new(dialect, shape),
-            decoder: Decoder::new(dialect),
+            encoding: decoder,
+            outbox: Outbox::new(dialect, shape, wire.encoder),
+            decoder: wire.decoder,
             frame: Frame::default(),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
@@ -146,12 +167,23 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> ResponseProgress {
         self.upstream_ended |= end;
+        if self.broken {
+            return ResponseProgress::Finished;
+        }
+        let mut decoded = Vec::new();
+        let mut chunk = chunk;
+        if let Some(encoding) = &mut self.encoding {
+            let limit = shared.chain.limits.max_response_bytes;
+            let result = encoding.feed(chunk, limit, &mut decoded);
+            if let Err(error) = result.and_then(|()| if end { encoding.finish(limit, &mut decoded) } else { Ok(()) }) {
+                let progress = self.undecodable(shared, error, out);
+                return self.after(shared, pipeline, progress, out);
+            }
+            chunk = &decoded;
+        }
         if self.let_through {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
-        }
-        if self.broken {
-            return ResponseProgress::Finished;
         }
         let progress = match self.outbox.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
@@ -392,7 +424,8 @@ impl Governed {
                 _ => {
                     shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
-                    return Opened::Answer(reply::error(
+                    return Opened::Answer(error(
+                        shared,
                         Some(self.dialect),
                         500,
                         "policy_failed",
@@ -403,6 +436,20 @@ impl Governed {
         }
         self.opening = Gate::Open;
         Opened::Yes
+    }
+
+    /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
+    fn undecodable(&mut self, shared: &Shared, error: EncodingError, out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        let (word, summary) = match error {
+            EncodingError::Corrupt => {
+                ("response_malformed", "the provider's response is not what its content-encoding says, or is not whole")
+            }
+            EncodingError::TooLong => {
+                ("response_too_large", "a part of the provider's response decodes to more than limits.max_response_bytes")
+            }
+        };
+        self.let_through = false;
+        self.beyond(shared, FailureMode::Block, word, summary, &[], out)
     }
 
     fn malformed(&mut self, shared: &Shared, error: DecodeError, rest: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
@@ -443,7 +490,7 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(reply::error(Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
         }
         self.outbox.fail(WITHHELD, out);
         None
@@ -489,11 +536,15 @@ fn read_event(
     Ok(())
 }
 
-fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
+pub(super) fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
     match part {
         Part::Piece(piece) => {
             let slot = sink.outbox.open_slot();
             pipeline.piece(piece, slot, sink);
+        }
+        Part::Tool { name } => {
+            let slot = sink.outbox.open_slot();
+            pipeline.tool_offered(name, slot, sink);
         }
         Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
         Part::Finish { choice, reason } => {
@@ -530,5 +581,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(reply::error(Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::outbox::{DocumentNumber, SlotRef};
 use crate::block::{BlockId, BlockKind, Chunk, ContentBlock, ToolCallBlock};
 use crate::dialect::Piece;
+use crate::fingerprint::Fingerprint;
 use crate::policy::{BlockFate, DeltaFate, Hook, Instance, Interests};
 
 /// A piece of a block on its way through the stages.
@@ -115,20 +116,6 @@ struct Comparison {
     left: Fingerprint,
 }
 
-/// FNV-1a, which is the same for a text however it is cut.
-#[derive(Debug, PartialEq, Eq)]
-struct Fingerprint(u64);
-
-impl Fingerprint {
-    const fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, text: &str) {
-        self.0 = text.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    }
-}
-
 /// What a stage says of a piece.
 pub(super) enum Passage {
     /// It goes on, after these, which were held before it.
@@ -197,6 +184,10 @@ impl Stage {
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
             Aggregate::Concluded => DeltaFate::Drop,
         };
+        let fate = match fate {
+            DeltaFate::Replace(_) if item.kind == BlockKind::Unknown => DeltaFate::Drop,
+            fate => fate,
+        };
         block.compare(&item.text, &fate);
         match fate {
             DeltaFate::Forward => Passage::On(core::mem::take(&mut block.held)),
@@ -226,6 +217,15 @@ impl Stage {
     pub(super) fn hold(&mut self, item: Item<'_>) {
         if let Some(block) = self.block(item.block) {
             block.held.push(item.into_held());
+        }
+    }
+
+    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
+    /// bound to how many of those may come.
+    pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
+        let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
+        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+            self.blocks.remove(position);
         }
     }
 

@@ -4,6 +4,10 @@
 //! reader against serde_json: both accept the same documents. Nothing here copies or allocates, except for keys that are
 //! written with escapes and for what is nested deeper than 64 levels.
 
+use core::ops::Range;
+
+use memchr::memchr;
+
 use crate::scan::skip_plain;
 
 /// What stands here is not JSON, or not what was asked for.
@@ -42,11 +46,6 @@ impl<T> Default for Field<T> {
 }
 
 impl<T: Copy> Field<T> {
-    /// A member that has been read.
-    pub(crate) const fn of(value: T) -> Self {
-        Self(Some(Some(value)))
-    }
-
     /// Reads the value of the member.
     pub(crate) fn fill<'a, E: From<Malformed>>(
         &mut self,
@@ -125,6 +124,23 @@ impl<'a> Reader<'a> {
         member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<Option<()>, E> {
         if self.take_null()? { Ok(None) } else { self.object(member).map(Some) }
+    }
+
+    /// Reads an object of which only the members of these names matter: their values, `None` for a missing one and for null.
+    pub(crate) fn members<const N: usize>(&mut self, names: [&str; N]) -> Result<[Option<Value>; N], Malformed> {
+        let mut fields = [Field::default(); N];
+        self.object(|reader, key| {
+            match names.iter().position(|name| *name == key).and_then(|position| fields.get_mut(position)) {
+                Some(field) => field.fill(reader, Reader::optional_value),
+                None => reader.skip(),
+            }
+        })?;
+        Ok(fields.map(Field::get))
+    }
+
+    /// As [`Self::members`], where null may stand in place of the object.
+    pub(crate) fn optional_members<const N: usize>(&mut self, names: [&str; N]) -> Result<Option<[Option<Value>; N]>, Malformed> {
+        if self.take_null()? { Ok(None) } else { self.members(names).map(Some) }
     }
 
     /// Reads an array: calls `element` before each element, to read or skip it.
@@ -227,14 +243,15 @@ impl<'a> Reader<'a> {
         Malformed { at: self.position() }
     }
 
+    /// Offset in bytes of what is read next.
     #[inline]
-    const fn position(&self) -> usize {
+    pub(crate) const fn position(&self) -> usize {
         self.document.len().saturating_sub(self.rest.len())
     }
 
     /// The next byte that is no white space.
     #[inline]
-    fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.rest {
                 [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => self.rest = rest,
@@ -415,6 +432,25 @@ pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
     let string = bytes.get(..bytes.len().saturating_sub(rest.len()))?;
     let string = core::str::from_utf8(string).ok()?;
     Some((string, Value { start: 0, end: string.len(), form }, rest))
+}
+
+/// Calls `each` with every string in `part` of a document that was found to be JSON, but for keys.
+pub(crate) fn string_leaves<E>(
+    document: &str,
+    part: Range<usize>,
+    mut each: impl FnMut(Value) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut unread = document.as_bytes().get(..part.end).and_then(|bytes| bytes.get(part.start..)).unwrap_or_default();
+    while let Some((_, from)) = memchr(b'"', unread).and_then(|quote| unread.split_at_checked(quote)) {
+        let start = part.end.saturating_sub(from.len());
+        let Some((string, value, rest)) = take_string(from) else { break };
+        unread = rest;
+        // Nothing but a key has a colon behind it.
+        if !rest.trim_ascii_start().starts_with(b":") {
+            each(Value { start, end: start.saturating_add(string.len()), form: value.form })?;
+        }
+    }
+    Ok(())
 }
 
 /// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.

@@ -56,6 +56,15 @@ pub enum DeltaFate<'d> {
     Replace(Cow<'d, str>),
 }
 
+/// What becomes of a tool that is offered to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferFate {
+    /// It is offered.
+    Keep,
+    /// The client does not hear of it.
+    Remove,
+}
+
 /// What becomes of that which a policy holds of a block, when the block has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -14,6 +14,7 @@ use crate::cell::TakeCell;
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
+use crate::dialect::mcp::Asked;
 use crate::event::{Event, EventKind, Severity, shortened};
 use crate::exchange::{Effect, Observation, Request};
 use crate::id::{CallId, TraceContext};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) call_id: CallId,
     now: Cell<Now>,
     pub(crate) request: TakeCell<Rc<Request>>,
+    /// What a request of MCP asks; empty for other dialects.
+    pub(crate) asked: TakeCell<Rc<Asked>>,
     pub(crate) judgings: TakeCell<Judgings>,
     pub(crate) effects: TakeCell<std::collections::VecDeque<Effect>>,
     pub(crate) outgoing: TakeCell<Vec<Outgoing>>,
@@ -67,6 +70,7 @@ impl Shared {
             call_id,
             now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
+            asked: TakeCell::default(),
             judgings: TakeCell::default(),
             effects: TakeCell::default(),
             outgoing: TakeCell::default(),
@@ -95,6 +99,10 @@ impl Shared {
 
     pub(crate) fn request(&self) -> Rc<Request> {
         self.request.with(|request| Rc::clone(request))
+    }
+
+    pub(crate) fn asked(&self) -> Rc<Asked> {
+        self.asked.with(|asked| Rc::clone(asked))
     }
 
     pub(crate) fn push_effect(&self, effect: Effect) {

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{
-    BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction, StreamingContext,
+    BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
+    StreamingContext,
 };
 use crate::block::{ContentBlock, ToolCallBlock};
 use crate::exchange::{Request, Response};
@@ -97,6 +98,7 @@ pub(crate) trait Instance {
     fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook;
     fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaFate<'d>;
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook;
+    fn on_tool_offered(&self, name: &str) -> OfferFate;
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
     fn on_stream_complete(&self);
 }
@@ -144,6 +146,10 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
 
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook {
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
+    }
+
+    fn on_tool_offered(&self, name: &str) -> OfferFate {
+        self.policy.0.on_tool_offered(name, &self.context)
     }
 
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook {

@@ -13,7 +13,7 @@ mod erased;
 
 use core::fmt::Debug;
 
-pub use action::{BlockFate, DeltaFate, RequestAction, ResponseAction, StreamAction};
+pub use action::{BlockFate, DeltaFate, OfferFate, RequestAction, ResponseAction, StreamAction};
 pub(crate) use context::{Outgoing, Shared};
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
@@ -33,20 +33,40 @@ pub struct Interests {
     pub tool_calls: bool,
     /// Keep the request's body for all hooks, not for `on_request` alone.
     pub request_body: bool,
+    /// The policy reads the texts of requests ([`Request::parts`]): those that cannot be read are refused beforehand.
+    pub request_parts: bool,
     /// The policy may answer `on_request` with [`RequestAction::SendRequestBody`]: the proxy has to know before the body came.
     pub rewrites_request: bool,
 }
 
 impl Interests {
     /// Everything about the response.
-    pub const ALL: Self =
-        Self { content: true, content_text: true, tool_calls: true, request_body: false, rewrites_request: false };
+    pub const ALL: Self = Self {
+        content: true,
+        content_text: true,
+        tool_calls: true,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
     /// Tool calls alone.
-    pub const TOOL_CALLS: Self =
-        Self { content: false, content_text: false, tool_calls: true, request_body: false, rewrites_request: false };
+    pub const TOOL_CALLS: Self = Self {
+        content: false,
+        content_text: false,
+        tool_calls: true,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
     /// Content deltas, without aggregation.
-    pub const CONTENT_DELTAS: Self =
-        Self { content: true, content_text: false, tool_calls: false, request_body: false, rewrites_request: false };
+    pub const CONTENT_DELTAS: Self = Self {
+        content: true,
+        content_text: false,
+        tool_calls: false,
+        request_body: false,
+        request_parts: false,
+        rewrites_request: false,
+    };
 }
 
 /// Behaviour that acts on exchanges. `Scratchpad` is the policy's own state of one exchange.
@@ -106,6 +126,13 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Scratchpad>) -> BlockFate {
         let _ = (block, cx);
         BlockFate::Forward
+    }
+
+    /// A server offers a tool to the client (an entry of MCP's `tools/list`). To remove it hides it; that nobody calls it
+    /// is up to the hooks of tool calls.
+    fn on_tool_offered(&self, name: &str, cx: &StreamingContext<Scratchpad>) -> OfferFate {
+        let _ = (name, cx);
+        OfferFate::Keep
     }
 
     /// The finish reason of a choice came, and all blocks of the choice are decided. `reason` is in the dialect's words,

@@ -8,7 +8,7 @@ use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 
 use crate::{play, test};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 fn chains() -> [Value; 7] {
     [
@@ -28,9 +28,11 @@ fn judged(script: Script, harmful: &str) -> Vec<u8> {
     play(&script).client
 }
 
-/// Fixtures that a client could never answer: broken off, several choices, or calls without names.
+/// Fixtures that this client can answer: not broken off, one choice, calls that have names, and text (audio goes back by
+/// its id).
 fn is_answerable(name: &str) -> bool {
-    !["error", "two_choices", "calls_without_index", "late_id_and_name", "legacy_function_call", "custom_tool"].contains(&name)
+    !["error", "two_choices", "calls_without_index", "late_id_and_name", "legacy_function_call", "custom_tool", "audio"]
+        .contains(&name)
 }
 
 #[test]

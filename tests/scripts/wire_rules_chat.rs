@@ -144,6 +144,59 @@ fn the_logprobs_of_replaced_text_do_not_tell_it() {
 }
 
 #[test]
+fn the_logprobs_of_replaced_text_in_a_whole_body_do_not_tell_it() {
+    let body = String::from_utf8(fixtures::whole(CHAT, "text").to_vec()).unwrap();
+    let logprobs = r#""logprobs": {"content":[{"token":"Gr","logprob":-0.1,"bytes":[71,114],"top_logprobs":[]}],"refusal":null}"#;
+    let with_logprobs = body.replacen("\"logprobs\": null", logprobs, 1);
+    assert_ne!(body, with_logprobs);
+    let outcome = play(&Script::whole(CHAT, document(json!([{"use": "uppercase"}])), vec![with_logprobs.clone().into_bytes()]));
+    assert!(!outcome.text().contains("\"Gr\"") && outcome.text().contains("\"logprobs\": null"), "{}", outcome.text());
+    let untouched = play(&Script::whole(CHAT, document(json!([{"use": "watch"}])), vec![with_logprobs.clone().into_bytes()]));
+    assert_eq!(untouched.text(), with_logprobs);
+}
+
+#[test]
+fn audio_is_left_alone() {
+    let policies = json!([{"use": "uppercase"}, {"use": "ask_judge"}]);
+    let (outcome, _) = chain(policies.clone(), "audio");
+    assert_eq!(outcome.client, fixtures::stream(CHAT, "audio"));
+    let whole = fixtures::whole(CHAT, "audio");
+    assert_eq!(play(&Script::whole(CHAT, document(policies), vec![whole.to_vec()])).client, whole);
+}
+
+#[test]
+fn azures_first_chunk_passes_and_lends_its_empty_identity_to_no_other() {
+    let (outcome, message) = chain(json!([{"use": "hold_text", "with": {"with": "Something else."}}]), "azure");
+    assert_eq!(message.only().text, "Something else.");
+    let events = sse::read(&outcome.client);
+    assert!(events[0].data.contains("\"prompt_filter_results\":[{\"prompt_index\":0"), "{}", outcome.text());
+    let ours = events.iter().find(|event| event.data.contains("Something else.")).unwrap();
+    assert!(ours.data.contains("\"id\":\"chatcmpl-C7hTq2wZbX0mJrV5LkYd3NsEa91Pu\""), "{}", ours.data);
+}
+
+#[test]
+fn a_server_that_leaves_out_indices_roles_and_the_finish_reason_is_governed_too() {
+    let body = fixtures::stream(CHAT, "bare_chunks");
+    for (probability, tools, text) in
+        [(0.9, vec![], "I will delete.A tool call was blocked."), (0.1, vec!["delete_files"], "I will delete.")]
+    {
+        let script = Script::events(CHAT, document(json!([{"use": "ask_judge"}])), body);
+        let outcome = play(&script.judged(JudgeRule::new("/srv/data", JudgeReply::Verdict(probability))));
+        let message = client::streamed(CHAT, &outcome.client);
+        assert_eq!((message.only().text.as_str(), message.only().tools()), (text, tools), "{}", outcome.text());
+        assert_eq!(outcome.client == body, probability < 0.5, "what passes leaves as it came");
+    }
+}
+
+#[test]
+fn an_event_of_another_api_is_refused() {
+    let body = String::from_utf8(fixtures::stream(CHAT, "text").to_vec()).unwrap();
+    let body = body.replacen("data: ", "event: thread.message.delta\ndata: ", 1);
+    let outcome = play(&Script::events(CHAT, document(json!([{"use": "no_op"}])), body.as_bytes()));
+    assert!(client::streamed(CHAT, &outcome.client).error.is_some(), "{}", outcome.text());
+}
+
+#[test]
 fn a_refusal_is_kept() {
     let (_, message) = chain(json!([{"use": "drop_text"}]), "refusal");
     assert_eq!(message.only().refusal, "I cannot help with that.");
@@ -163,10 +216,36 @@ fn a_legacy_function_call_is_judged() {
 }
 
 #[test]
+fn what_a_policy_puts_in_place_of_a_legacy_function_call_is_one() {
+    let policies = json!([{"use": "deny_tool", "with": {"name": "delete_files", "with_call": true}}]);
+    let (streamed, message) = chain(policies.clone(), "legacy_function_call");
+    assert_eq!(message.only().finish, "function_call");
+    let body = fixtures::whole(CHAT, "legacy_function_call").to_vec();
+    let whole = play(&Script::whole(CHAT, document(policies), vec![body]));
+    legality::assert_whole(CHAT, &whole.client);
+    for outcome in [streamed, whole] {
+        let text = outcome.text();
+        assert!(text.contains(r#""function_call":"#) && text.contains(r#""noop""#) && !text.contains("tool_calls"), "{text}");
+    }
+}
+
+#[test]
 fn a_custom_tool_is_judged() {
     let (outcome, message) = judged("custom_tool", "rm -rf /srv/data");
     assert_eq!(outcome.callouts.len(), 1, "free text counts as arguments");
     assert!(message.only().calls.is_empty() && !outcome.text().contains("rm -rf"), "{}", outcome.text());
+}
+
+#[test]
+fn calls_in_whole_bodies_are_judged_whatever_their_form() {
+    for fixture in ["custom_tool", "legacy_function_call", "two_choices", "parallel_tool_calls"] {
+        let script = Script::whole(CHAT, document(json!([{"use": "ask_judge"}])), vec![fixtures::whole(CHAT, fixture).to_vec()])
+            .judged(JudgeRule::new("/srv/data", JudgeReply::Verdict(0.9)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
+        let outcome = play(&script);
+        legality::assert_whole(CHAT, &outcome.client);
+        assert!(!outcome.text().contains("/srv/data"), "{fixture}: {}", outcome.text());
+    }
 }
 
 #[test]

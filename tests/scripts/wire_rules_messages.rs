@@ -182,6 +182,73 @@ fn mcp_tool_use_is_judged() {
 }
 
 #[test]
+fn code_that_the_provider_runs_is_judged_and_its_result_goes_with_it() {
+    let (outcome, message) = judged("code_execution", "ls -1");
+    assert_eq!(outcome.callouts.len(), 1);
+    assert!(!outcome.text().contains("srvtoolu_") && !outcome.text().contains("stdout"), "{}", outcome.text());
+    assert!(message.only().text.contains("Three files."), "{message:?}");
+    for kept in ["container_upload", "\"container\":{\"id\":\"container_011CU6pTr2hLT47seQ5Xs4yj\""] {
+        assert!(outcome.text().contains(kept), "{kept} is lost in {}", outcome.text());
+    }
+    let (outcome, _) = judged("code_execution", "nothing");
+    assert_eq!(outcome.client, fixtures::stream(MESSAGES, "code_execution"));
+}
+
+#[test]
+fn a_paused_turn_keeps_its_stop_reason_and_its_call() {
+    let (outcome, _) = judged("pause_turn", "nothing");
+    assert_eq!(outcome.client, fixtures::stream(MESSAGES, "pause_turn"));
+    let (outcome, _) = judged("pause_turn", "web_search");
+    assert!(!outcome.text().contains("srvtoolu_"), "{}", outcome.text());
+    assert_eq!(reason(&outcome), "pause_turn");
+}
+
+#[test]
+fn a_refusal_keeps_its_stop_reason_and_its_details() {
+    let (outcome, message) = chain(json!([{"use": "uppercase"}]), "refusal");
+    assert_eq!((message.only().text.as_str(), message.only().finish.as_str()), ("I CANNOT GO ON.", "refusal"));
+    assert!(outcome.text().contains("\"explanation\":\"The request was stopped.\""), "{}", outcome.text());
+}
+
+#[test]
+fn a_compaction_stays_as_it_came() {
+    let (outcome, message) = chain(json!([{"use": "uppercase"}]), "compaction");
+    assert!(outcome.text().contains(r#"{"type":"compaction_delta","content":"They spoke of weirs.""#), "{}", outcome.text());
+    assert_eq!(message.only().text, "LET US GO ON.");
+    let whole =
+        Script::whole(MESSAGES, document(json!([{"use": "uppercase"}])), vec![fixtures::whole(MESSAGES, "compaction").into()]);
+    assert!(play(&whole).text().contains("\"content\": \"They spoke of weirs.\""));
+}
+
+#[test]
+fn a_fallback_to_another_model_stays_as_it_came() {
+    let (outcome, message) = chain(json!([{"use": "uppercase"}, {"use": "watch"}]), "fallback");
+    assert!(outcome.text().contains(r#"{"type":"fallback","from":{"model":"claude-opus-4-6"}"#), "{}", outcome.text());
+    assert_eq!(message.only().text, "A WEIR IS A LOW DAM.");
+    let seen = outcome.events_of("watch.content").into_iter().find(|event| event.metadata["kind"] == "Unknown");
+    assert!(
+        seen.is_some_and(|event| event.metadata["text"].as_str().unwrap().starts_with("claude-opus-4-6\n")),
+        "{:?}",
+        outcome.events
+    );
+}
+
+#[test]
+fn redacted_thinking_stays_as_it_came() {
+    let stream = String::from_utf8(fixtures::stream(MESSAGES, "compaction").to_vec()).unwrap();
+    let block = |stream: &str| {
+        stream
+            .replace("\"type\":\"compaction\",\"content\":null", "\"type\":\"redacted_thinking\",\"data\":\"EqgfCioIARgBIiQ\"")
+            .lines()
+            .filter(|line| !line.contains("compaction_delta"))
+            .fold(String::new(), |stream, line| stream + line + "\n")
+    };
+    let body = block(&stream);
+    let script = Script::events(MESSAGES, document(json!([{"use": "uppercase"}, {"use": "drop_text"}])), body.as_bytes());
+    assert!(play(&script).text().contains("\"redacted_thinking\",\"data\":\"EqgfCioIARgBIiQ\""));
+}
+
+#[test]
 fn an_unknown_tool_like_block_is_judged() {
     let body = String::from_utf8(fixtures::stream(MESSAGES, "mcp_tool_use").to_vec()).unwrap();
     let body = body.replace("mcp_tool_use", "browser_tool_use").replace("mcp_tool_result", "browser_tool_result");

@@ -26,6 +26,18 @@ pub enum Shape {
     Whole,
 }
 
+/// An exchange at its beginning, and the time.
+pub fn exchange(chain: &Value) -> (Exchange, Timestamp) {
+    let document = json!({
+        "policy": {"id": "test"},
+        "chain": chain,
+        "judges": {"main": {"cluster": "judge", "model": "small-judge", "timeout": "5s"}},
+    });
+    let document = Document::parse(&document.to_string(), &weir_policies::registry(), &|_| None).unwrap();
+    let now = Timestamp::from_unix(Duration::from_secs(1_760_000_000));
+    (Exchange::new(Arc::new(document.chain), CallId::from_bytes([7; 16]), now), now)
+}
+
 /// An exchange under way, with what came of it so far.
 pub struct Run {
     exchange: Exchange,
@@ -42,14 +54,7 @@ pub struct Run {
 impl Run {
     /// An exchange whose response begins now.
     pub fn start(chain: &Value, dialect: Dialect, shape: Shape) -> Self {
-        let document = json!({
-            "policy": {"id": "test"},
-            "chain": chain,
-            "judges": {"main": {"cluster": "judge", "model": "small-judge", "timeout": "5s"}},
-        });
-        let document = Document::parse(&document.to_string(), &weir_policies::registry(), &|_| None).unwrap();
-        let now = Timestamp::from_unix(Duration::from_secs(1_760_000_000));
-        let mut exchange = Exchange::new(Arc::new(document.chain), CallId::from_bytes([7; 16]), now);
+        let (mut exchange, now) = exchange(chain);
         let path: &[u8] = match dialect {
             Dialect::ChatCompletions => b"/v1/chat/completions",
             _ => b"/v1/messages",

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::encode::{Choice, Encoder};
+use super::output;
 use super::splice::{self, ChoiceChange, SlotChange};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, Insertion, SlotFate};
+use crate::dialect::{Frame, FrameRole, Insertion, SlotFate};
 
 impl Encoder {
     pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
@@ -14,6 +15,9 @@ impl Encoder {
         let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
+        if frame.role == FrameRole::Unknown {
+            return output::failure("api_error", Some("content_withheld"), WITHHELD, out);
+        }
         let mut choices: BTreeMap<u32, Choice> = BTreeMap::new();
         let mut changes: BTreeMap<u32, ChoiceChange<'_>> = BTreeMap::new();
         let mut slots = Vec::new();
@@ -31,7 +35,7 @@ impl Encoder {
                     change.before.push_str(text);
                 }
                 Chunk::Text { text, .. } => change.after.push_str(text),
-                Chunk::ToolCall { .. } => change.calls.push(&insertion.chunk),
+                Chunk::ToolCall { .. } => change.calls.push((insertion.before, &insertion.chunk)),
             }
         }
         for (index, choice) in &choices {

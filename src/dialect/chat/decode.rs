@@ -7,11 +7,14 @@
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
 use crate::sse;
+
+/// What the events of another API begin with: OpenAI's client reads no chunk in them, whatever their data says.
+const ASSISTANTS_EVENT: &[u8] = b"thread.";
 
 /// One element of `choices`, of a chunk or of a whole body.
 #[derive(Default)]
@@ -36,32 +39,28 @@ impl ChoiceFields {
 }
 
 /// A message or the delta of one. What it has more than texts is read from its place once all of the choice was read.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct MessageFields {
-    reasoning_content: Field<Value>,
-    reasoning: Field<Value>,
-    content: Field<Value>,
-    refusal: Field<Value>,
-    tool_calls: Field<Value>,
-    function_call: Field<Value>,
+    reasoning_content: Option<Value>,
+    reasoning: Option<Value>,
+    content: Option<Value>,
+    refusal: Option<Value>,
+    tool_calls: Option<Value>,
+    function_call: Option<Value>,
 }
 
 impl MessageFields {
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let mut fields = Self::default();
-        let present = reader.optional_object(|reader, key| {
-            let field = match key {
-                "content" => &mut fields.content,
-                "tool_calls" => &mut fields.tool_calls,
-                "reasoning_content" => &mut fields.reasoning_content,
-                "reasoning" => &mut fields.reasoning,
-                "refusal" => &mut fields.refusal,
-                "function_call" => &mut fields.function_call,
-                _ => return reader.skip(),
-            };
-            field.fill(reader, Reader::optional_value)
-        })?;
-        Ok(present.map(|()| fields))
+        let names = ["content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"];
+        let values = reader.optional_members(names)?;
+        Ok(values.map(|[content, tool_calls, reasoning_content, reasoning, refusal, function_call]| Self {
+            reasoning_content,
+            reasoning,
+            content,
+            refusal,
+            tool_calls,
+            function_call,
+        }))
     }
 }
 
@@ -89,21 +88,16 @@ impl CallFields {
 }
 
 /// The tool that is called, and what with.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct ToolFields {
-    name: Field<Value>,
-    arguments: Field<Value>,
+    name: Option<Value>,
+    arguments: Option<Value>,
 }
 
 impl ToolFields {
     fn read(reader: &mut Reader<'_>, arguments_key: &str) -> Result<Option<Self>, Malformed> {
-        let mut fields = Self::default();
-        let present = reader.optional_object(|reader, key| match key {
-            "name" => fields.name.fill(reader, Reader::optional_value),
-            key if key == arguments_key => fields.arguments.fill(reader, Reader::optional_value),
-            _ => reader.skip(),
-        })?;
-        Ok(present.map(|()| fields))
+        let values = reader.optional_members(["name", arguments_key])?;
+        Ok(values.map(|[name, arguments]| Self { name, arguments }))
     }
 }
 
@@ -155,7 +149,7 @@ enum Meaning {
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    blocks: u32,
+    blocks: BlockNumbers,
     names: NameBytes,
     choices: SmallVec<[Choice; 1]>,
     strings: Strings,
@@ -174,6 +168,9 @@ impl Decoder {
             frame.role = FrameRole::Free;
             return Ok(());
         };
+        if event.name.starts_with(ASSISTANTS_EVENT) {
+            return Err(DecodeError::OutOfOrder { what: "an event of another API" });
+        }
         if data.starts_with(super::TERMINATOR) {
             frame.role = FrameRole::Terminator;
             self.stop_all(true, each);
@@ -223,15 +220,12 @@ impl Decoder {
                 (text, self.find(text, whole, &mut findings))
             }
         };
-        let is_failure = found.inspect_err(|_| {
+        frame.role = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
             self.blocks = blocks_before;
             self.template.forget();
         })?;
-        if is_failure {
-            frame.role = FrameRole::Failure;
-        }
         for found in &findings {
             match *found {
                 Found::Piece { slot, call_id, name, text: characters, free_form } => {
@@ -290,10 +284,10 @@ impl Decoder {
         true
     }
 
-    /// What a chunk or a whole body holds; whether it reports an error.
-    fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<bool, DecodeError> {
+    /// What a chunk or a whole body holds, and where it stands in the stream.
+    fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<FrameRole, DecodeError> {
         let message_key = if whole { "message" } else { "delta" };
-        let (mut choices, mut error, mut padding) = (Field::default(), Field::default(), None);
+        let (mut choices, mut error, mut usage, mut padding) = (Field::default(), Field::default(), Field::default(), None);
         let mut meaning = None;
         let mut reader = Reader::new(document);
         reader.object::<DecodeError>(|reader, key| match key {
@@ -308,6 +302,7 @@ impl Decoder {
                 })
             }),
             "error" => Ok(error.fill(reader, Reader::optional_value)?),
+            "usage" => Ok(usage.fill(reader, Reader::optional_value)?),
             // Of another length in every chunk, so that the length of the text cannot be told from outside.
             "obfuscation" => {
                 padding = reader.optional_value()?.filter(|value| matches!(value.form, Form::PlainString | Form::EscapedString));
@@ -316,23 +311,38 @@ impl Decoder {
             _ => Ok(reader.skip()?),
         })?;
         reader.end()?;
-        let is_failure = error.get().is_some();
-        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole && !is_failure)) {
+        if error.get().is_some() {
+            return Ok(FrameRole::Failure);
+        }
+        if choices.get().is_none() && usage.get().is_none() {
+            let slot =
+                Slot { block: self.blocks.begin_unknown(), choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
+            let text = self.strings.leaves(document, 0..document.len(), None)?;
+            findings.push(Found::Piece { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+            return Ok(FrameRole::Unknown);
+        }
+        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole)) {
             self.template.learn(document, *text, padding, meaning);
         }
-        Ok(is_failure)
+        Ok(FrameRole::Content)
     }
 
     /// What a chunk holds that is like an earlier one but for `string`.
-    fn find_again(&mut self, string: &str, value: Value, meaning: Meaning, findings: &mut Findings) -> Result<bool, DecodeError> {
+    fn find_again(
+        &mut self,
+        string: &str,
+        value: Value,
+        meaning: Meaning,
+        findings: &mut Findings,
+    ) -> Result<FrameRole, DecodeError> {
         match meaning {
             Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
             Meaning::Arguments { choice, key, free_form } => {
-                let tool = ToolFields { name: Field::default(), arguments: Field::of(value) };
+                let tool = ToolFields { name: None, arguments: Some(value) };
                 self.choice(string, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
             }
         }
-        Ok(false)
+        Ok(FrameRole::Content)
     }
 
     fn choice<'r>(
@@ -380,7 +390,7 @@ impl Choice {
 struct ChoiceReader<'r> {
     document: &'r str,
     whole: bool,
-    blocks: &'r mut u32,
+    blocks: &'r mut BlockNumbers,
     names: &'r mut NameBytes,
     strings: &'r mut Strings,
     choice: &'r mut Choice,
@@ -392,14 +402,14 @@ struct ChoiceReader<'r> {
 impl ChoiceReader<'_> {
     fn message(&mut self, message: Option<MessageFields>) -> Result<(), DecodeError> {
         let Some(message) = message else { return Ok(()) };
-        self.text(BlockKind::Reasoning, message.reasoning_content.get())?;
-        self.text(BlockKind::Reasoning, message.reasoning.get())?;
-        self.content(message.content.get())?;
-        self.text(BlockKind::Refusal, message.refusal.get())?;
-        if let Some(calls) = message.tool_calls.get() {
+        self.text(BlockKind::Reasoning, message.reasoning_content)?;
+        self.text(BlockKind::Reasoning, message.reasoning)?;
+        self.content(message.content)?;
+        self.text(BlockKind::Refusal, message.refusal)?;
+        if let Some(calls) = message.tool_calls {
             Reader::at(self.document, calls).array(|reader| self.tool_call(&CallFields::read(reader)?))?;
         }
-        if let Some(function) = message.function_call.get() {
+        if let Some(function) = message.function_call {
             let function = ToolFields::read(&mut Reader::at(self.document, function), "arguments")?;
             self.call(Some(CallKey::Function), None, function, Some(false))?;
         }
@@ -411,14 +421,9 @@ impl ChoiceReader<'_> {
             return self.text(BlockKind::Text, content);
         };
         Reader::at(self.document, parts).array(|reader| {
-            let (mut text, mut refusal) = (Field::default(), Field::default());
-            reader.object(|reader, key| match key {
-                "text" => text.fill(reader, Reader::optional_value),
-                "refusal" => refusal.fill(reader, Reader::optional_value),
-                _ => reader.skip(),
-            })?;
-            self.text(BlockKind::Text, text.get())?;
-            self.text(BlockKind::Refusal, refusal.get())
+            let [text, refusal] = reader.members(["text", "refusal"])?;
+            self.text(BlockKind::Text, text)?;
+            self.text(BlockKind::Refusal, refusal)
         })
     }
 
@@ -430,7 +435,7 @@ impl ChoiceReader<'_> {
         let open = self.choice.texts.iter().find(|(open, _)| *open == kind).map(|(_, block)| *block);
         let block = match open {
             Some(block) => block,
-            None => self.new_block()?,
+            None => self.blocks.begin()?,
         };
         if open.is_none() && !self.whole {
             self.choice.texts.push((kind, block));
@@ -461,7 +466,7 @@ impl ChoiceReader<'_> {
         tool: Option<ToolFields>,
         free_form: Option<bool>,
     ) -> Result<(), DecodeError> {
-        let (name, arguments) = tool.map_or((None, None), |tool| (tool.name.get(), tool.arguments.get()));
+        let (name, arguments) = tool.map_or((None, None), |tool| (tool.name, tool.arguments));
         let says_more = id.is_some() || name.is_some() || arguments.is_none();
         self.meaning = (!says_more).then_some(Meaning::Arguments { choice: self.choice.index, key, free_form });
         let mut id = self.strings.read(self.document, id)?;
@@ -528,7 +533,7 @@ impl ChoiceReader<'_> {
     }
 
     fn new_call(&mut self, key: Option<CallKey>) -> Result<usize, DecodeError> {
-        let block = self.new_block()?;
+        let block = self.blocks.begin()?;
         let position = self.choice.calls.len();
         let key = key.unwrap_or_else(|| CallKey::Index(self.choice.next_call_index()));
         self.choice.calls.push(Call {
@@ -541,15 +546,6 @@ impl ChoiceReader<'_> {
             open: true,
         });
         Ok(position)
-    }
-
-    fn new_block(&mut self) -> Result<BlockId, DecodeError> {
-        let block = BlockId(*self.blocks);
-        if usize::try_from(*self.blocks).is_ok_and(|blocks| blocks >= MAX_BLOCKS) {
-            return Err(DecodeError::TooManyBlocks);
-        }
-        *self.blocks = self.blocks.saturating_add(1);
-        Ok(block)
     }
 
     fn finish_reason(&mut self, reason: Option<Value>) -> Result<(), DecodeError> {

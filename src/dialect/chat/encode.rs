@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::output::{self, Delta, Identity, ToolCall};
+use super::output::{self, Delta, Function, Identity, ToolCall};
 use super::splice::{self, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{Seam, WITHHELD, with_data};
@@ -206,7 +206,8 @@ impl Encoder {
             return;
         }
         match frame.role {
-            FrameRole::Free => return self.seam.verbatim(raw, out),
+            FrameRole::Unknown if fates.iter().any(|fate| *fate != SlotFate::Keep) => return,
+            FrameRole::Free | FrameRole::Unknown => return self.seam.verbatim(raw, out),
             FrameRole::Terminator => {
                 self.fill_emptied(out);
                 self.terminated = true;
@@ -361,6 +362,13 @@ impl Encoder {
                 self.write(*choice, &Delta { role, reasoning_content: Some(text), ..Delta::default() }, None, out);
             }
             Chunk::Text { choice, text, .. } => self.write_text(*choice, text, out),
+            // A call that takes the place of a legacy function call has no id either.
+            Chunk::ToolCall { choice, call_id, name, arguments, free_form: false } if call_id.is_empty() => {
+                let role = self.role(*choice);
+                self.choices.entry(*choice).or_default().note_added(chunk);
+                let function_call = Some(Function { name, arguments });
+                self.write(*choice, &Delta { role, function_call, ..Delta::default() }, None, out);
+            }
             Chunk::ToolCall { choice: index, call_id, name, arguments, free_form } => {
                 let role = self.role(*index);
                 let choice = self.choices.entry(*index).or_default();

@@ -50,6 +50,8 @@ pub(super) struct Delta<'a> {
     pub(super) reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tool_calls: Option<[ToolCall<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) function_call: Option<Function<'a>>,
 }
 
 /// A whole tool call.
@@ -69,10 +71,11 @@ enum ToolCallKind<'a> {
     Custom { custom: Custom<'a> },
 }
 
+/// The function that a tool call is about; on its own, a legacy function call.
 #[derive(Serialize)]
-struct Function<'a> {
-    name: &'a str,
-    arguments: &'a str,
+pub(super) struct Function<'a> {
+    pub(super) name: &'a str,
+    pub(super) arguments: &'a str,
 }
 
 #[derive(Serialize)]

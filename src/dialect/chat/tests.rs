@@ -252,7 +252,8 @@ fn documents_without_content_keep_their_place() {
         ("\n", FrameRole::Free),
         ("data:\n\n", FrameRole::Free),
         ("data: {\"choices\":[],\"usage\":{}}\n\n", FrameRole::Content),
-        ("data: {\"prompt_filter_results\":[1]}\n\n", FrameRole::Content),
+        ("data: {\"choices\":[],\"prompt_filter_results\":[{\"prompt_index\":0}]}\n\n", FrameRole::Content),
+        ("data: {\"usage\":{}}\n\n", FrameRole::Content),
         ("data: {\"error\":{\"message\":\"x\"}}\n\n", FrameRole::Failure),
         ("data: [DONE]\n\n", FrameRole::Terminator),
         ("data: [DONE] \n\n", FrameRole::Terminator),
@@ -260,6 +261,24 @@ fn documents_without_content_keep_their_place() {
     for (event, expected) in cases {
         assert_eq!(role(event), expected, "{event:?}");
     }
+}
+
+#[test]
+fn something_unknown_is_one_slot_with_its_strings_and_leaves_as_it_came_or_not_at_all() {
+    let unknown = r#"{"object":"new","notes":["a\nb",{"n":1,"text":"c"}]}"#;
+    let stream = |unknown: &[&str]| {
+        let [before, after] = [chunk(r#"{"content":"t"}"#, ""), chunk("{}", "stop")];
+        streamed(&[&[before][..], &unknown.iter().map(|data| (*data).to_owned()).collect::<Vec<_>>(), &[after]].concat())
+    };
+    let came = stream(&[unknown]);
+    let kept = keep(CHAT, &came);
+    assert_eq!(kept.parts, [r#"0:Text^"t""#, r#"1:Unknown^$"new\na\nb\nc""#, "0:stop", "finish 0 stop", "end"]);
+    assert_eq!(kept.output(), came);
+    let remove = |piece: &Piece<'_>| if piece.kind == BlockKind::Unknown { SlotFate::Remove } else { SlotFate::Keep };
+    assert_eq!(run(CHAT, [came.as_bytes()], remove).output(), stream(&[]));
+    let (parts, body) = run_body(CHAT, unknown, remove, &[]).unwrap();
+    assert_eq!(parts, [r#"0:Unknown^$"new\na\nb\nc""#, "end"]);
+    assert!(body.contains("error") && !body.contains("notes"), "{body}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::encode::{Encoder, start_value};
-use super::output::ContentBlock;
+use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotFate};
@@ -15,6 +15,9 @@ impl Encoder {
         let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
+        if frame.role == FrameRole::Unknown {
+            return output::failure("api_error", WITHHELD, out);
+        }
         let mut edits = Edits::default();
         edit_message(document, document, frame, fates, insertions, &mut edits);
         edits.apply(raw, out);
@@ -78,7 +81,7 @@ impl ContentWriter {
         self.has_content |= match slot.kind {
             BlockKind::Text => replacement.is_some() || own.is_some_and(|text| !json::string(text).is_empty()),
             BlockKind::ToolCall | BlockKind::ServerToolCall | BlockKind::ToolResult => true,
-            BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => false,
+            BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Unknown | BlockKind::Other => false,
         };
         if slot.kind == BlockKind::ToolCall {
             self.first_call.get_or_insert(self.elements.len());

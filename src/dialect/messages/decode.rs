@@ -1,12 +1,14 @@
 //! Reads messages.
 
+use core::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
-use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
+use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
 use crate::sse;
 
@@ -19,7 +21,8 @@ struct EventFields {
     index: Field<u32>,
     content_block: Field<BlockFields>,
     delta: Field<DeltaFields>,
-    message: Field<MessageFields>,
+    /// `message.content`
+    content: Field<Value>,
 }
 
 impl EventFields {
@@ -31,114 +34,64 @@ impl EventFields {
             "index" => fields.index.fill(reader, Reader::optional_u32),
             "delta" => fields.delta.fill(reader, DeltaFields::read),
             "content_block" => fields.content_block.fill(reader, BlockFields::read),
-            "message" => fields.message.fill(reader, MessageFields::read),
+            "message" => fields.content.fill(reader, |reader| {
+                let values = reader.optional_members(["content"])?;
+                Ok(values.and_then(|[content]| content))
+            }),
             _ => reader.skip(),
         })?;
         reader.end()?;
         Ok(fields)
-    }
-}
-
-/// The message that a stream begins with.
-#[derive(Default, Clone, Copy)]
-struct MessageFields {
-    content: Field<Value>,
-}
-
-impl MessageFields {
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let mut fields = Self::default();
-        let present = reader.optional_object(|reader, key| match key {
-            "content" => fields.content.fill(reader, Reader::optional_value),
-            _ => reader.skip(),
-        })?;
-        Ok(present.map(|()| fields))
     }
 }
 
 /// A content block, or the beginning of one.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct BlockFields {
-    r#type: Field<Value>,
-    id: Field<Value>,
-    tool_use_id: Field<Value>,
-    name: Field<Value>,
-    input: Field<Value>,
-    text: Field<Value>,
+    r#type: Value,
+    id: Option<Value>,
+    tool_use_id: Option<Value>,
+    name: Option<Value>,
+    input: Option<Value>,
+    text: Option<Value>,
+    /// Where it stands in the document.
+    start: usize,
+    end: usize,
 }
 
 impl BlockFields {
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let mut fields = Self::default();
-        let present = reader.optional_object(|reader, key| {
-            let field = match key {
-                "type" => return fields.r#type.fill(reader, Reader::optional_string),
-                "id" => &mut fields.id,
-                "tool_use_id" => &mut fields.tool_use_id,
-                "name" => &mut fields.name,
-                "input" => &mut fields.input,
-                "text" => &mut fields.text,
-                _ => return reader.skip(),
-            };
-            field.fill(reader, Reader::optional_value)
-        })?;
-        if present.is_some() && fields.r#type.get().is_none() {
-            return Err(reader.malformed());
-        }
-        Ok(present.map(|()| fields))
+        let start = reader.position();
+        let values = reader.optional_members(["type", "id", "tool_use_id", "name", "input", "text"])?;
+        let Some([r#type, id, tool_use_id, name, input, text]) = values else { return Ok(None) };
+        let r#type = r#type.ok_or_else(|| reader.malformed())?;
+        Ok(Some(Self { r#type, id, tool_use_id, name, input, text, start, end: reader.position() }))
     }
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct DeltaFields {
-    r#type: Field<Value>,
-    text: Field<Value>,
-    partial_json: Field<Value>,
-    stop_reason: Field<Value>,
+    r#type: Option<Value>,
+    text: Option<Value>,
+    partial_json: Option<Value>,
+    stop_reason: Option<Value>,
+    /// Where it stands in the document.
+    start: usize,
+    end: usize,
 }
 
 impl DeltaFields {
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let mut fields = Self::default();
-        let present = reader.optional_object(|reader, key| {
-            let field = match key {
-                "type" => return fields.r#type.fill(reader, Reader::optional_string),
-                "text" => &mut fields.text,
-                "partial_json" => &mut fields.partial_json,
-                "stop_reason" => &mut fields.stop_reason,
-                _ => return reader.skip(),
-            };
-            field.fill(reader, Reader::optional_value)
-        })?;
-        Ok(present.map(|()| fields))
-    }
-}
-
-/// A whole body without its content blocks.
-#[derive(Default)]
-struct BodyFields {
-    r#type: Field<Value>,
-    content: Field<Value>,
-    stop_reason: Field<Value>,
-    error: Field<Value>,
-}
-
-impl BodyFields {
-    fn read(document: &str) -> Result<Self, Malformed> {
-        let mut fields = Self::default();
-        let mut reader = Reader::new(document);
-        reader.object(|reader, key| {
-            let field = match key {
-                "type" => return fields.r#type.fill(reader, Reader::optional_string),
-                "content" => &mut fields.content,
-                "stop_reason" => &mut fields.stop_reason,
-                "error" => &mut fields.error,
-                _ => return reader.skip(),
-            };
-            field.fill(reader, Reader::optional_value)
-        })?;
-        reader.end()?;
-        Ok(fields)
+        let start = reader.position();
+        let values = reader.optional_members(["type", "text", "partial_json", "stop_reason"])?;
+        Ok(values.map(|[r#type, text, partial_json, stop_reason]| Self {
+            r#type,
+            text,
+            partial_json,
+            stop_reason,
+            start,
+            end: reader.position(),
+        }))
     }
 }
 
@@ -167,9 +120,11 @@ struct Meaning {
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    blocks: u32,
+    blocks: BlockNumbers,
     names: NameBytes,
     open: SmallVec<[OpenBlock; 2]>,
+    /// Whether the events that build the message have names.
+    named: Option<bool>,
     strings: Strings,
     template: Template<Meaning>,
 }
@@ -200,6 +155,11 @@ impl Decoder {
         if !event.name.is_empty() && event.name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
+        // Some clients pass over events without a name, others do not look at names: they must read the same message.
+        let is_part = kind.starts_with("content_block_") || kind.starts_with("message_") || kind == "error";
+        if is_part && *self.named.get_or_insert(!event.name.is_empty()) == event.name.is_empty() {
+            return Err(DecodeError::OutOfOrder { what: "events with and without names in one stream" });
+        }
         match kind {
             "content_block_delta" => self.delta(text, &fields, frame, each),
             "content_block_start" => self.start(text, &fields, frame, each),
@@ -220,7 +180,7 @@ impl Decoder {
                 frame.role = FrameRole::Failure;
                 Ok(())
             }
-            _ => Ok(()),
+            _ => self.report_unknown(text, 0..text.len(), fields.r#type.get(), frame, each),
         }
     }
 
@@ -228,13 +188,17 @@ impl Decoder {
         frame.clear();
         self.strings.clear();
         let text = document::utf8(body)?;
-        let fields = BodyFields::read(text)?;
-        let kind = self.strings.read(text, fields.r#type.get())?;
-        if fields.error.get().is_some() || self.strings.get(text, kind) == "error" {
+        let mut reader = Reader::new(text);
+        let [kind, content, stop_reason, error] = reader.members(["type", "content", "stop_reason", "error"])?;
+        reader.end()?;
+        let said_kind = self.strings.read(text, kind)?;
+        if error.is_some() || self.strings.get(text, said_kind) == "error" {
             frame.role = FrameRole::Failure;
+        } else if content.is_none() {
+            self.report_unknown(text, 0..text.len(), kind, frame, each)?;
         }
-        let all_said = self.said_in(text, fields.content.get())?;
-        let reason = self.strings.read(text, fields.stop_reason.get())?;
+        let all_said = self.said_in(text, content)?;
+        let reason = self.strings.read(text, stop_reason)?;
         for (block, said) in all_said {
             let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
             self.report(text, slot, &said, frame, each);
@@ -261,7 +225,12 @@ impl Decoder {
     ) -> Result<bool, DecodeError> {
         let Some((string, value, meaning)) = self.template.find(data) else { return Ok(false) };
         let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
-        let Some(open) = open.filter(|_| matches!(name, b"" | b"content_block_delta")) else { return Ok(false) };
+        let Some(open) = open.filter(|_| match self.named {
+            Some(true) => name == b"content_block_delta",
+            _ => name.is_empty(),
+        }) else {
+            return Ok(false);
+        };
         let text = self.strings.read(string, Some(value))?;
         self.report_delta(string, open, text, frame, each);
         Ok(true)
@@ -281,8 +250,7 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        let content = fields.message.get().and_then(|message| message.content.get());
-        let all_said = self.said_in(document, content)?;
+        let all_said = self.said_in(document, fields.content.get())?;
         // Another message in the same stream: what was open of the first stays cut off.
         self.stop_all(false, each);
         if !all_said.is_empty() {
@@ -301,7 +269,7 @@ impl Decoder {
         if let Some(content) = content {
             Reader::at(document, content).array(|reader| {
                 let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
-                all_said.push((self.new_block()?, self.said(document, &block)?));
+                all_said.push((self.blocks.begin()?, self.said(document, &block, true)?));
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -321,27 +289,30 @@ impl Decoder {
         if self.open.iter().any(|open| open.index == index) {
             return Err(DecodeError::OutOfOrder { what: "a content block that is open begins again" });
         }
-        let said = self.said(document, &content_block)?;
-        let block = self.new_block()?;
+        let said = self.said(document, &content_block, false)?;
+        let block = self.blocks.begin()?;
         self.open.push(OpenBlock { index, block, kind: said.kind });
         let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: false };
         self.report(document, slot, &said, frame, each);
         Ok(())
     }
 
-    fn said(&mut self, document: &str, block: &BlockFields) -> Result<Said, DecodeError> {
-        let kind = self.strings.read(document, block.r#type.get())?;
+    /// What a block says about itself; nothing is to follow if it is `whole`.
+    fn said(&mut self, document: &str, block: &BlockFields, whole: bool) -> Result<Said, DecodeError> {
+        let kind = self.strings.read(document, Some(block.r#type))?;
         let kind = block_kind(self.strings.get(document, kind));
         let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
         match kind {
-            BlockKind::Text => said.text = self.strings.read(document, block.text.get())?,
+            BlockKind::Text => said.text = self.strings.read(document, block.text)?,
             BlockKind::ToolCall | BlockKind::ServerToolCall => {
-                said.call_id = self.strings.read(document, block.id.get())?;
-                said.name = self.strings.read(document, block.name.get())?;
-                let input = block.input.get().map(Text::verbatim).unwrap_or(Text::EMPTY);
-                said.text = if is_empty_input(self.strings.get(document, input)) { Text::EMPTY } else { input };
+                said.call_id = self.strings.read(document, block.id)?;
+                said.name = self.strings.read(document, block.name)?;
+                let input = block.input.map_or(Text::EMPTY, Text::verbatim);
+                let is_to_come = !whole && is_empty_input(self.strings.get(document, input));
+                said.text = if is_to_come { Text::EMPTY } else { input };
             }
-            BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id.get())?,
+            BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id)?,
+            BlockKind::Unknown => said.text = self.strings.leaves(document, block.start..block.end, Some(block.r#type))?,
             BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => {}
         }
         self.names.add(self.strings.get(document, said.call_id))?;
@@ -362,14 +333,20 @@ impl Decoder {
         let Some(delta) = fields.delta.get() else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
         };
-        let kind = self.strings.read(document, delta.r#type.get())?;
+        let kind = self.strings.read(document, delta.r#type)?;
         let value = match (self.strings.get(document, kind), open.kind) {
-            ("text_delta", BlockKind::Text) => delta.text.get(),
-            ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json.get(),
+            ("text_delta", BlockKind::Text) => delta.text,
+            ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
             ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {
                 return Err(DecodeError::OutOfOrder { what: "a delta of another kind than its content block" });
             }
-            _ => None,
+            ("citations_delta", BlockKind::Text) | (_, BlockKind::Other) => None,
+            (_, BlockKind::Unknown) => {
+                let text = self.strings.leaves(document, delta.start..delta.end, delta.r#type)?;
+                self.report_delta(document, open, text, frame, each);
+                return Ok(());
+            }
+            _ => return self.report_unknown(document, delta.start..delta.end, delta.r#type, frame, each),
         };
         let text = self.strings.read(document, value)?;
         if let (Some(index), Some(_)) = (fields.index.get(), value) {
@@ -409,7 +386,7 @@ impl Decoder {
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
         frame.role = FrameRole::Closing;
-        let reason = self.strings.read(document, fields.delta.get().and_then(|delta| delta.stop_reason.get()))?;
+        let reason = self.strings.read(document, fields.delta.get().and_then(|delta| delta.stop_reason))?;
         if reason.is_empty() {
             return Ok(());
         }
@@ -424,13 +401,21 @@ impl Decoder {
         self.open.get(position).map(|open| (position, *open))
     }
 
-    fn new_block(&mut self) -> Result<BlockId, DecodeError> {
-        let block = BlockId(self.blocks);
-        if usize::try_from(self.blocks).is_ok_and(|blocks| blocks >= MAX_BLOCKS) {
-            return Err(DecodeError::TooManyBlocks);
-        }
-        self.blocks = self.blocks.saturating_add(1);
-        Ok(block)
+    /// Reports something of a type that is unknown by the strings in `part` of the document.
+    fn report_unknown(
+        &mut self,
+        document: &str,
+        part: Range<usize>,
+        r#type: Option<Value>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        let text = self.strings.leaves(document, part, r#type)?;
+        frame.role = FrameRole::Unknown;
+        let kind = BlockKind::Unknown;
+        let slot = Slot { block: self.blocks.begin_unknown(), choice: 0, kind, starts: true, stops: true };
+        self.report(document, slot, &Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        Ok(())
     }
 
     fn report(&self, document: &str, slot: Slot, said: &Said, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {

@@ -45,6 +45,7 @@ struct OpenBlock {
     kind: BlockKind,
     /// The index that the client knows it by.
     index: u32,
+    upstream_index: u32,
     /// Whether that is another than the upstream's.
     renumbered: bool,
     has_text: bool,
@@ -128,6 +129,7 @@ impl Encoder {
                 self.terminated = true;
             }
             FrameRole::Opening => self.opening(raw, frame, fates, out),
+            FrameRole::Unknown => self.unknown(raw, fates, out),
             FrameRole::Content => match frame.slots.first() {
                 None => self.bare_event(raw, out),
                 Some(slot) => self.slot(raw, slot, fates.first().unwrap_or(&SlotFate::Keep), out),
@@ -200,7 +202,28 @@ impl Encoder {
         }
     }
 
-    /// An event without slots: the beginning of a message, or something unknown.
+    /// Something unknown: an event, or a delta of a block.
+    fn unknown(&mut self, raw: &[u8], fates: &[SlotFate], out: &mut Vec<u8>) {
+        self.begun = self.begun.saturating_add(1);
+        if fates.iter().any(|fate| *fate != SlotFate::Keep) {
+            return;
+        }
+        let mut block = None;
+        with_data(raw, |data| {
+            let fields = json::members(core::str::from_utf8(data).unwrap_or_default());
+            if json::member(&fields, "type").is_some_and(|kind| json::string(kind) == "content_block_delta") {
+                block = json::member(&fields, "index").and_then(|index| index.parse::<u32>().ok());
+            }
+        });
+        let Some(block) = block else { return self.seam.verbatim(raw, out) };
+        // What belongs to a block that the client does not have cannot leave.
+        let open = self.message.as_ref().and_then(|message| message.open.iter().position(|open| open.upstream_index == block));
+        if let Some(position) = open {
+            self.write_renumbered(raw, position, Edits::default(), out);
+        }
+    }
+
+    /// An event without slots: the beginning of a message, or nothing that counts.
     fn bare_event(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         self.seam.verbatim(raw, out);
         if self.begin_message(raw) {
@@ -351,6 +374,7 @@ impl Encoder {
             block: slot.block,
             kind: slot.kind,
             index,
+            upstream_index: own_index,
             renumbered: index != own_index,
             has_text,
             lost: false,

@@ -17,7 +17,9 @@ fn block_kind(kind: &str) -> BlockKind {
         "tool_use" => BlockKind::ToolCall,
         kind if kind.ends_with("_tool_use") => BlockKind::ServerToolCall,
         kind if kind.ends_with("_tool_result") || kind == "tool_result" => BlockKind::ToolResult,
-        _ => BlockKind::Other,
+        // What is signed or encrypted has to come back as it was.
+        "thinking" | "redacted_thinking" | "compaction" => BlockKind::Other,
+        _ => BlockKind::Unknown,
     }
 }
 

@@ -144,7 +144,9 @@ fn every_kind_of_block_is_told_apart() {
         (r#"{"type":"web_search_tool_result","tool_use_id":"x","content":[]}"#, "0:ToolResult^[x,]"),
         (r#"{"type":"thinking","thinking":"t","signature":""}"#, "0:Other^"),
         (r#"{"type":"redacted_thinking","data":"t"}"#, "0:Other^"),
-        (r#"{"type":"new","text":3,"name":[],"input":1}"#, "0:Other^"),
+        (r#"{"type":"compaction","content":null,"signature":"s"}"#, "0:Other^"),
+        (r#"{"type":"new","text":3,"name":["n","m"],"input":{"k":"v"}}"#, r#"0:Unknown^"n\nm\nv""#),
+        (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#, r#"0:Unknown^"a\nb""#),
     ];
     for (block, expected) in cases {
         assert_eq!(parts(&[start(0, block), stop(0)])[0], expected, "{block}");
@@ -163,7 +165,10 @@ fn deltas_without_text_belong_to_their_block() {
         delta(1, r#"{"type":"new_delta","text":"n"}"#),
         stop(1),
     ];
-    assert_eq!(parts(&events), ["0:Other^", "0:Other", "0:Other", "0:Other$", "1:Text^", "1:Text", "1:Text", "1:Text$"]);
+    assert_eq!(
+        parts(&events),
+        ["0:Other^", "0:Other", "0:Other", "0:Other$", "1:Text^", "1:Text", r#"2:Unknown^$"n""#, "1:Text$"]
+    );
 }
 
 #[test]
@@ -192,8 +197,6 @@ fn events_without_blocks_keep_their_place() {
         ("event: ping\n\n", FrameRole::Free),
         ("event: ping\ndata: {\"type\":\"ping\"}\n\n", FrameRole::Free),
         ("data: {\"type\":\"message_start\"}\n\n", FrameRole::Content),
-        ("data: {\"type\":\"new_event\"}\n\n", FrameRole::Content),
-        ("data: {\"other\":1}\n\n", FrameRole::Content),
         ("data: [DONE]\n\n", FrameRole::Content),
         ("data: {\"type\":\"message_delta\",\"delta\":{}}\n\n", FrameRole::Closing),
         ("data: {\"type\":\"message_stop\"}\n\n", FrameRole::Terminator),
@@ -202,6 +205,66 @@ fn events_without_blocks_keep_their_place() {
     for (event, expected) in cases {
         assert_eq!(role(event), expected, "{event:?}");
     }
+}
+
+#[test]
+fn something_unknown_is_one_slot_with_its_strings() {
+    let events = [
+        r#"{"type":"new_event","note":{"text":"a\nb","n":1},"list":["c",null]}"#.to_owned(),
+        start(0, r#"{"type":"text","text":""}"#),
+        delta(0, r#"{"type":"new_delta","text":"d"}"#),
+        stop(0),
+        start(1, r#"{"type":"new","text":"e"}"#),
+        delta(1, r#"{"type":"new_delta","text":"f"}"#),
+        stop(1),
+    ];
+    let expected = [
+        r#"0:Unknown^$"a\nb\nc""#,
+        "1:Text^",
+        r#"2:Unknown^$"d""#,
+        "1:Text$",
+        r#"3:Unknown^"e""#,
+        r#"3:Unknown"f""#,
+        "3:Unknown$",
+    ];
+    assert_eq!(parts(&events), expected);
+    let whole = r#"{"type":"message","content":[{"type":"new","text":"e"}]}"#;
+    assert_eq!(run_body(MESSAGES, whole, |_| SlotFate::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
+    assert_eq!(run_body(MESSAGES, r#"{"new":["e"]}"#, |_| SlotFate::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
+}
+
+#[test]
+fn something_unknown_leaves_as_it_came_or_not_at_all() {
+    let without = |kept: bool| {
+        let note = r#"{"type":"note","text":"n"}"#.to_owned();
+        let notes = vec![delta(1, r#"{"type":"note_delta","text":"n"}"#)];
+        let block = vec![start(2, r#"{"type":"new"}"#), delta(2, r#"{"type":"new_delta"}"#), stop(2)];
+        let [begin, end] = [text_block(1, "a")[..2].to_vec(), vec![stop(1)]];
+        let [notes, block, note] = if kept { [notes, block, vec![note]] } else { [vec![], vec![], vec![]] };
+        message(&[call_block(0, "x"), note, begin, notes, end, block], "tool_use")
+    };
+    let stream = without(true);
+    assert_eq!(keep(MESSAGES, &stream).output(), stream);
+    let removed =
+        run(
+            MESSAGES,
+            [stream.as_bytes()],
+            |piece| {
+                if piece.kind == BlockKind::Unknown { SlotFate::Remove } else { SlotFate::Keep }
+            },
+        );
+    assert_eq!(removed.output(), without(false));
+}
+
+#[test]
+fn an_unknown_delta_goes_with_its_block_and_follows_its_index() {
+    let note = |index| delta(index, r#"{"type":"note_delta","text":"n"}"#);
+    let [mut removed, mut left] = [call_block(0, "x"), call_block(1, "y")];
+    removed.insert(1, note(0));
+    left.insert(1, note(1));
+    let output = without_blocks(&message(&[removed, left], "tool_use"), &[0]);
+    assert_eq!(output.output().matches("note_delta").count(), 1);
+    assert!(output.output().contains(&note(0)));
 }
 
 #[test]
@@ -235,6 +298,11 @@ fn what_readers_could_take_differently_is_an_error() {
             "delta without delta",
             stream(&[&text_start, r#"{"type":"content_block_delta","index":0}"#]),
             out_of_order("a content_block_delta without delta"),
+        ),
+        (
+            "a nameless delta among named events",
+            format!("{}{}", named(&[text_start.clone(), text(0, "a")]), stream(&[&text(0, "b")])),
+            out_of_order("events with and without names in one stream"),
         ),
         ("lone surrogate", stream(&[&text_start, &text(0, r"\ud800")]), DecodeError::LoneSurrogate),
         ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 22 }),
@@ -413,8 +481,14 @@ const BODY: &str = r#"{"id":"m","type":"message","content":[{"type":"thinking","
 #[test]
 fn a_whole_body_gives_the_same_blocks() {
     let (parts, output) = run_body(MESSAGES, BODY, |_| SlotFate::Keep, &[]).unwrap();
-    let expected =
-        ["0:Other^$", r#"1:Text^$"hi""#, r#"2:ToolCall^$[x,f]"{\"a\":1.0}""#, "3:ToolCall^$[y,g]", "finish 0 tool_use", "end"];
+    let expected = [
+        "0:Other^$",
+        r#"1:Text^$"hi""#,
+        r#"2:ToolCall^$[x,f]"{\"a\":1.0}""#,
+        r#"3:ToolCall^$[y,g]"{}""#,
+        "finish 0 tool_use",
+        "end",
+    ];
     assert_eq!(parts, expected);
     assert_eq!(output, BODY);
 }

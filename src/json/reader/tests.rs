@@ -46,6 +46,16 @@ fn rebuild(reader: &mut Reader<'_>) -> Result<serde_json::Value, Malformed> {
     }
 }
 
+/// The strings in a value, without its keys.
+fn leaves(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::String(text) => vec![text.clone()],
+        serde_json::Value::Array(elements) => elements.iter().flat_map(leaves).collect(),
+        serde_json::Value::Object(members) => members.values().flat_map(leaves).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let scalar = prop_oneof![
         Just(serde_json::Value::Null),
@@ -81,6 +91,18 @@ proptest! {
         prop_assert_eq!(rebuild(&mut reader), serde_json::from_str(&document).map_err(|_| Malformed { at: 0 }), "{}", document);
         prop_assert_eq!(reader.end(), Ok(()));
         prop_assert!(is_skipped(&document));
+    }
+
+    #[test]
+    fn the_strings_of_a_value_are_found_and_its_keys_are_not(value in any_json(), pretty in any::<bool>()) {
+        let document = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let mut found = Vec::new();
+        string_leaves(&document, 0..document.len(), |value| {
+            found.push(serde_json::from_str::<String>(&document[value.start..value.end])?);
+            Ok::<_, serde_json::Error>(())
+        })
+        .unwrap();
+        prop_assert_eq!(found, leaves(&value), "{}", document);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{Script, document};
 use weir_test_support::{chunking, fixtures, fuzzing, policies};
 
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+
 fn play(script: &Script) -> Outcome {
     native::play(script, &policies::registry())
 }
@@ -30,7 +32,7 @@ fn play(script: &Script) -> Outcome {
 #[test]
 fn a_stream_that_no_policy_touches_leaves_byte_for_byte() {
     let chain = Arc::new(native::load(&document(json!([{"use": "no_op"}])), &policies::registry()).unwrap());
-    for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
+    for dialect in DIALECTS {
         for fixture in fixtures::streams(dialect) {
             for chunks in [chunking::bytes(fixture.body), chunking::events(fixture.body), vec![fixture.body.to_vec()]] {
                 let out = native::stream_through(&chain, dialect, chunks.iter().map(Vec::as_slice));

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from harness import anthropic_messages, openai_chat
+from harness import anthropic_messages, openai_chat, openai_responses
 
 CHAT = openai_chat.PATH
 MESSAGES = anthropic_messages.PATH
-PATHS = (CHAT, MESSAGES)
+RESPONSES = openai_responses.PATH
+PATHS = (CHAT, MESSAGES, RESPONSES)
+NAMES = {CHAT: "chat", MESSAGES: "messages", RESPONSES: "responses"}
 
 
 def new_trace_id() -> str:
@@ -29,7 +31,8 @@ def trace_headers(trace_id: str) -> dict[str, str]:
 
 def question(path: str, prompt: str = "Say hello.", *, stream: bool = True, **more: Any) -> dict[str, Any]:
     """A request in the dialect of `path`."""
-    body = {"model": "mock", "stream": stream, "messages": [{"role": "user", "content": prompt}], **more}
+    turns = [{"role": "user", "content": prompt}]
+    body = {"model": "mock", "stream": stream, "input" if path == RESPONSES else "messages": turns, **more}
     return {"max_tokens": 256, **body} if path == MESSAGES else body
 
 
@@ -86,6 +89,7 @@ def ask(
     headers: dict[str, str] | None = None,
     script: str | None = None,
     timeout: float = 60.0,
+    http2: bool = False,
 ) -> Answer:
     """Sends a request and reads the response to its end, whatever that is.
 
@@ -93,7 +97,9 @@ def ask(
     """
     answer = Answer()
     try:
-        with streaming(url, path, body, headers=headers, script=script, timeout=timeout, answer=answer) as response:
+        with streaming(
+            url, path, body, headers=headers, script=script, timeout=timeout, http2=http2, answer=answer
+        ) as response:
             for chunk in response.iter_raw():
                 answer.chunks.append((time.monotonic(), chunk))
     except httpx.TransportError as error:
@@ -111,6 +117,7 @@ def streaming(
     headers: dict[str, str] | None = None,
     script: str | None = None,
     timeout: float = 60.0,
+    http2: bool = False,
 ) -> Iterator[httpx.Response]:
     """The response as it streams; leaving the block early closes the connection, as a client that goes away."""
     if not isinstance(body, bytes):
@@ -122,7 +129,7 @@ def streaming(
         **(headers or {}),
     }
     with (
-        httpx.Client(timeout=timeout, trust_env=False) as client,
+        httpx.Client(timeout=timeout, trust_env=False, http1=not http2, http2=http2) as client,
         client.stream("POST", url + path, content=body, headers=everything) as response,
     ):
         answer.status = response.status_code

@@ -16,12 +16,19 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
+/// Recordings whose deltas were thinned out afterwards: what they repeat is not what they stream, which no provider sends,
+/// and they do not leave as they came.
+const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
+
 /// The corpus' streams of `dialect`, from the folder that `WEIR_CORPUS` names, or `../shared/corpus` beside the
 /// project. Where there is none, one line says so and the list is empty.
 pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     let folder = match dialect {
         Dialect::ChatCompletions => "openai-chat",
         Dialect::Messages => "anthropic-messages",
+        Dialect::Responses => "openai-responses",
+        // Nobody has recorded any.
+        Dialect::McpTool => return Vec::new(),
         other => panic!("the corpus has no folder for {other}"),
     };
     let root = std::env::var_os("WEIR_CORPUS").map_or_else(beside_the_project, PathBuf::from);
@@ -36,6 +43,7 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Recorded { name, dialect, body: fs::read(&path).expect("a recorded stream can be read") }
         })
+        .filter(|recorded| !THINNED_OUT.contains(&recorded.name.as_str()))
         .collect::<Vec<_>>();
     streams.sort_by(|one, other| one.name.cmp(&other.name));
     streams

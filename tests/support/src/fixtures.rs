@@ -31,6 +31,9 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
             "chat",
             ".sse",
             [
+                "audio",
+                "azure",
+                "bare_chunks",
                 "call_cut_by_length",
                 "calls_in_one_chunk",
                 "calls_without_index",
@@ -57,9 +60,14 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
             [
                 "call_cut_by_max_tokens",
                 "citations",
+                "code_execution",
+                "compaction",
                 "error",
+                "fallback",
                 "mcp_tool_use",
                 "parallel_tool_use",
+                "pause_turn",
+                "refusal",
                 "server_tool_use",
                 "several_message_deltas",
                 "stop_sequence",
@@ -68,6 +76,43 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
                 "tool_use",
                 "whole_input"
             ]
+        ),
+        Dialect::Responses => fixtures!(
+            Dialect::Responses,
+            "responses",
+            ".sse",
+            [
+                "apply_patch",
+                "call_cut_by_max_output_tokens",
+                "code_interpreter",
+                "computer",
+                "custom_tool",
+                "error",
+                "hosted_shell",
+                "local_shell",
+                "logprobs",
+                "mcp_approval",
+                "mcp_call",
+                "open_reasoning",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "repeated_only",
+                "sealed_reasoning",
+                "text",
+                "text_after_call",
+                "text_cut_by_max_output_tokens",
+                "tool_call",
+                "two_parts",
+                "unknown_call",
+                "web_search"
+            ]
+        ),
+        Dialect::McpTool => fixtures!(
+            Dialect::McpTool,
+            "mcp",
+            ".sse",
+            ["call", "elicitation", "error", "input_required", "odd", "prompt", "resource", "tools_list"]
         ),
         _ => &[],
     }
@@ -80,14 +125,66 @@ pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
             Dialect::ChatCompletions,
             "chat",
             ".json",
-            ["parallel_tool_calls", "refusal", "text", "tool_call", "two_choices"]
+            [
+                "audio",
+                "azure",
+                "custom_tool",
+                "legacy_function_call",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "text",
+                "tool_call",
+                "two_choices"
+            ]
         ),
         Dialect::Messages => fixtures!(
             Dialect::Messages,
             "messages",
             ".json",
-            ["parallel_tool_use", "server_tool_use", "text", "thinking", "tool_use"]
+            [
+                "code_execution",
+                "compaction",
+                "fallback",
+                "mcp_tool_use",
+                "parallel_tool_use",
+                "pause_turn",
+                "refusal",
+                "server_tool_use",
+                "text",
+                "thinking",
+                "tool_use"
+            ]
         ),
+        Dialect::Responses => fixtures!(
+            Dialect::Responses,
+            "responses",
+            ".json",
+            [
+                "apply_patch",
+                "code_interpreter",
+                "computer",
+                "custom_tool",
+                "hosted_shell",
+                "local_shell",
+                "logprobs",
+                "mcp_approval",
+                "mcp_call",
+                "open_reasoning",
+                "parallel_tool_calls",
+                "reasoning",
+                "refusal",
+                "sealed_reasoning",
+                "text",
+                "tool_call",
+                "two_parts",
+                "unknown_call",
+                "web_search"
+            ]
+        ),
+        Dialect::McpTool => {
+            fixtures!(Dialect::McpTool, "mcp", ".json", ["call", "error", "prompt", "resource", "tools_list"])
+        }
         _ => &[],
     }
 }

@@ -217,6 +217,10 @@ impl Play<'_> {
                         .and_then(|text| text.parse().ok()),
                     traceparent: header(headers, "traceparent"),
                     policy_user: header(headers, "x-policy-user"),
+                    accept: header(headers, "accept"),
+                    mcp_protocol_version: header(headers, "mcp-protocol-version"),
+                    mcp_method: header(headers, "mcp-method"),
+                    mcp_name: header(headers, "mcp-name"),
                 };
                 let progress = self.exchange.handle_request_head(&head, *end, self.now);
                 self.request(progress);

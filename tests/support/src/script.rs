@@ -224,6 +224,8 @@ impl Script {
 pub fn path(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Messages => "/v1/messages",
+        Dialect::Responses => "/v1/responses",
+        Dialect::McpTool => "/mcp",
         _ => "/v1/chat/completions",
     }
 }
@@ -232,11 +234,18 @@ pub fn path(dialect: Dialect) -> &'static str {
 pub fn request_body(dialect: Dialect, streamed: bool) -> Value {
     let messages = json!([{"role": "user", "content": "What is the weather like in Paris?"}]);
     match dialect {
+        Dialect::McpTool => mcp_call(1, "get_weather", &json!({"city": "Paris"})),
         Dialect::Messages => {
             json!({"model": "claude-sonnet-4-20250514", "max_tokens": 1024, "stream": streamed, "messages": messages})
         }
+        Dialect::Responses => json!({"model": "gpt-4.1-mini", "stream": streamed, "input": messages}),
         _ => json!({"model": "gpt-4.1-mini", "stream": streamed, "messages": messages}),
     }
+}
+
+/// A `tools/call` of MCP.
+pub fn mcp_call(id: impl Into<Value>, name: &str, arguments: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": "tools/call", "params": {"name": name, "arguments": arguments}})
 }
 
 /// A policy document with this chain and a judge called `main`.

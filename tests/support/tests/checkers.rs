@@ -14,10 +14,11 @@ use std::collections::BTreeSet;
 use weir::dialect::Dialect;
 use weir_test_support::{corpus, fixtures, legality};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
 /// Fixtures that are meant to break rules, as providers do, with the rules.
-const ILLEGAL_FIXTURES: [(&str, &[&str]); 2] = [
+const ILLEGAL_FIXTURES: [(&str, &[&str]); 3] = [
+    ("bare_chunks", &["a choice has an index", "a tool call delta has an index", "every choice has a finish_reason"]),
     (
         "calls_without_index",
         &["a tool call delta has an index", "finish_reason tool_calls says that there is a call", "the message is not empty"],
@@ -42,7 +43,7 @@ fn fixtures_are_legal() {
 }
 
 /// Recordings that break rules, because several answers were put into one file or the provider itself did.
-const ILLEGAL_RECORDINGS: [(&str, &[&str]); 11] = [
+const ILLEGAL_RECORDINGS: [(&str, &[&str]); 15] = [
     (
         "cerebras--cererebras-structured-output-tools.1.sse",
         &[
@@ -80,6 +81,21 @@ const ILLEGAL_RECORDINGS: [(&str, &[&str]); 11] = [
     ),
     ("anthropic-sdk--basic_response.sse", &["a blank line ends every event"]),
     ("anthropic-sdk--tool_use_response.sse", &["a blank line ends every event"]),
+    ("azure--azure-reasoning-encrypted-content.1.sse", &["nothing follows the end", "sequence numbers count the events from 0"]),
+    (
+        "openai--openai-reasoning-encrypted-content.1.sse",
+        &["nothing follows the end", "sequence numbers count the events from 0"],
+    ),
+    (
+        "openai--github-copilot-id-rotation.1.sse",
+        &[
+            "an item keeps its id, type and name",
+            "item_id is the id that the item began with",
+            "the end repeats what was sent",
+            "the id of the response stays",
+        ],
+    ),
+    ("openai--openai-custom-tool.1.sse", &["sequence numbers count the events from 0"]),
 ];
 
 #[test]
@@ -111,7 +127,11 @@ const fn messages(fixture: &'static str, from: &'static str, to: &'static str, r
     Breakage { dialect: Dialect::Messages, fixture, from, to, rule }
 }
 
-const BREAKAGES: [Breakage; 26] = [
+const fn responses(fixture: &'static str, from: &'static str, to: &'static str, rule: &'static str) -> Breakage {
+    Breakage { dialect: Dialect::Responses, fixture, from, to, rule }
+}
+
+const BREAKAGES: [Breakage; 48] = [
     chat("text", "data: [DONE]\n\n", "", "[DONE] comes last"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]\n\ndata: [DONE]\n\n", "nothing follows the end"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]", "a blank line ends every event"),
@@ -188,6 +208,43 @@ const BREAKAGES: [Breakage; 26] = [
         "after the first tool_use comes nothing else",
     ),
     messages("server_tool_use", "\"tool_use_id\":\"srv", "\"tool_use_id\":\"x", "a tool result belongs to a call before it"),
+    responses("text", "event: response.created\n", "", "the event line equals the type"),
+    responses("text", "\"sequence_number\":4,", "\"sequence_number\":5,", "sequence numbers count the events from 0"),
+    responses("text", "response.created", "response.in_progress", "response.created comes first"),
+    responses("text", "response.in_progress", "response.created", "response.created comes once"),
+    responses(
+        "text",
+        "\"status\":\"in_progress\",\"error\"",
+        "\"status\":\"completed\",\"error\"",
+        "a response begins without output",
+    ),
+    responses("text", "response.completed", "response.x", "the response is ended"),
+    responses("text", "\"output_index\":0", "\"output_index\":1", "output indices are dense from 0"),
+    responses("text", "\"content_index\":0", "\"content_index\":1", "part indices are dense from 0"),
+    responses("text", "\"delta\":\" aus\"", "\"delta\":\" in\"", "done repeats the deltas"),
+    responses("text", "response.output_text.delta", "response.refusal.delta", "a delta fits its part"),
+    responses(
+        "text",
+        "\"content\":[]",
+        "\"content\":[{\"type\":\"output_text\",\"text\":\"x\"}]",
+        "a message begins without content",
+    ),
+    responses("text", "response.output_item.done", "response.x", "every item ends before the response"),
+    responses("text", "\"status\":\"completed\",\"error\"", "\"status\":\"failed\",\"error\"", "the status is that of the event"),
+    responses("text", "\"output\":[{", "\"output\":[],\"x\":[{", "the output is not empty"),
+    responses("text", "\"output\":[{", "\"output\":[{\"x\":1,", "the end repeats what was sent"),
+    responses("tool_call", "\\\"celsius\\\"}", "", "the arguments of a tool call are a JSON object"),
+    responses(
+        "text",
+        "\"sequence_number\":19,\"output_index\":0,\"item\":{\"id\":\"msg_",
+        "\"sequence_number\":19,\"output_index\":0,\"item\":{\"id\":\"other_",
+        "an item keeps its id, type and name",
+    ),
+    responses("text", "response.content_part.added", "response.x", "an event belongs to an open part"),
+    responses("local_shell", "\"delta\":\"rm\"", "\"delta\":\"ls\"", "done repeats the deltas"),
+    responses("local_shell", "\"command_index\":1", "\"command_index\":2", "command indices are dense from 0"),
+    responses("call_cut_by_max_output_tokens", "{\"reason\":\"max_output_tokens\"}", "null", "an incomplete response says why"),
+    responses("reasoning", "\"summary_index\":0", "\"summary_index\":1", "part indices are dense from 0"),
 ];
 
 #[test]

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 
+use super::responses;
 use crate::json::{array, text};
 use crate::sse;
 
 /// What the assistant said, the same for streamed and whole answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// The choices; `messages` has one.
+    /// The choices; `messages` and `responses` have one.
     pub choices: Vec<Choice>,
     /// The error that ended it, as the client would show it.
     pub error: Option<String>,
@@ -28,7 +29,7 @@ pub struct Choice {
     pub calls: Vec<Call>,
     /// The finish reason; empty when none came.
     pub finish: String,
-    /// The content blocks of `messages`, as they go back in the next turn.
+    /// The content blocks of `messages`, or the items of `responses`, as they go back in the next turn.
     pub content: Vec<Value>,
 }
 
@@ -74,6 +75,7 @@ pub fn streamed(dialect: Dialect, body: &[u8]) -> Message {
         match dialect {
             Dialect::ChatCompletions => chat_chunk(&mut message, &value),
             Dialect::Messages => messages_event(&mut message, &value),
+            Dialect::Responses => responses::event(&mut message, &value),
             other => panic!("there is no client for {other}"),
         }
     }
@@ -111,6 +113,11 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Message {
             let mut choice = Choice { finish: text(&value, "/stop_reason").to_owned(), ..Choice::default() };
             choice.content = array(&value, "/content").to_vec();
             read_content(&mut choice);
+            message.choices.push(choice);
+        }
+        Dialect::Responses => {
+            let mut choice = Choice::default();
+            responses::response(&mut choice, &value);
             message.choices.push(choice);
         }
         other => panic!("there is no client for {other}"),
@@ -192,6 +199,11 @@ fn messages_delta(block: &mut Value, delta: &Value) {
         if !fragment.is_empty() {
             let so_far = text(block, &format!("/{field}")).to_owned();
             block[field] = json!(so_far + fragment);
+        }
+    }
+    if delta["type"] == "compaction_delta" {
+        for field in ["content", "encrypted_content"] {
+            block[field] = delta[field].clone();
         }
     }
     if delta["citation"].is_object() {

@@ -2,6 +2,7 @@
 
 mod accumulate;
 mod next_turn;
+mod responses;
 
 pub use accumulate::{Call, Choice, Message, streamed, whole};
 pub use next_turn::{check_request, next_request};

@@ -42,9 +42,34 @@ pub fn next_request(dialect: Dialect, message: &Message) -> Value {
             }
             turns.push(json!({"role": "user", "content": content}));
         }
+        Dialect::Responses => {
+            let mut input = turns;
+            input.extend(choice.content.iter().cloned());
+            input.extend(choice.content.iter().filter_map(result_of));
+            if input.len() == 1 + choice.content.len() {
+                input.push(json!({"role": "user", "content": "Go on."}));
+            }
+            return json!({"model": "m", "input": input});
+        }
         other => panic!("there is no client for {other}"),
     }
     json!({"model": "m", "max_tokens": 1024, "messages": turns})
+}
+
+/// The result that a client sends for an item of `responses`, if it is a call for the client.
+fn result_of(item: &Value) -> Option<Value> {
+    let id = &item["call_id"];
+    Some(match text(item, "/type") {
+        "function_call" => json!({"type": "function_call_output", "call_id": id, "output": "done"}),
+        "custom_tool_call" => json!({"type": "custom_tool_call_output", "call_id": id, "output": "done"}),
+        "shell_call" if !text(item, "/environment/type").starts_with("container") => {
+            json!({"type": "shell_call_output", "call_id": id, "output": []})
+        }
+        "apply_patch_call" => json!({"type": "apply_patch_call_output", "call_id": id, "status": "completed"}),
+        "computer_call" => json!({"type": "computer_call_output", "call_id": id, "output": {"type": "computer_screenshot"}}),
+        "mcp_approval_request" => json!({"type": "mcp_approval_response", "approval_request_id": item["id"], "approve": true}),
+        _ => return None,
+    })
 }
 
 /// What a provider refuses about a request.
@@ -55,6 +80,7 @@ pub fn check_request(dialect: Dialect, request: &Value) -> Result<(), String> {
     match dialect {
         Dialect::ChatCompletions => check_chat(array(request, "/messages")),
         Dialect::Messages => check_messages(array(request, "/messages")),
+        Dialect::Responses => check_responses(array(request, "/input")),
         other => panic!("there is no provider for {other}"),
     }
 }
@@ -138,4 +164,40 @@ fn check_messages(turns: &[Value]) -> Result<(), String> {
         }
     }
     require(open.is_empty(), || format!("the tool calls {open:?} have no result"))
+}
+
+fn check_responses(input: &[Value]) -> Result<(), String> {
+    let mut open: HashSet<&str> = HashSet::new();
+    let mut answered: HashSet<&str> = HashSet::new();
+    for (number, item) in input.iter().enumerate() {
+        let at = format!("input[{number}]");
+        let next = input.get(number + 1);
+        match text(item, "/type") {
+            "" | "message" => {
+                let parts = array(item, "/content");
+                let says = |part: &Value| !text(part, "/text").is_empty() || !text(part, "/refusal").is_empty();
+                let is_empty = text(item, "/content").is_empty() && (parts.is_empty() || !parts.iter().all(says));
+                require(!is_empty, || format!("{at}: the message says nothing"))?;
+            }
+            "reasoning" => {
+                let led_to = next.is_some_and(|next| text(next, "/role") != "user" && text(next, "/type") != "reasoning");
+                require(led_to, || format!("{at}: reasoning without its required following item"))?;
+            }
+            "function_call" => {
+                let arguments = text(item, "/arguments");
+                require(serde_json::from_str::<Value>(arguments).is_ok(), || format!("{at}: {arguments:?} is not JSON"))?;
+                require(!text(item, "/name").is_empty(), || format!("{at}: the name is missing"))?;
+                require(open.insert(text(item, "/call_id")), || format!("{at}: the ids of calls must differ"))?;
+            }
+            "custom_tool_call" | "shell_call" | "apply_patch_call" | "computer_call" => {
+                require(open.insert(text(item, "/call_id")), || format!("{at}: the ids of calls must differ"))?;
+            }
+            kind if kind.ends_with("_output") => {
+                let id = text(item, "/call_id");
+                require(open.contains(id) && answered.insert(id), || format!("{at}: there is no open tool call {id:?}"))?;
+            }
+            _ => {}
+        }
+    }
+    require(open == answered, || format!("the tool calls {open:?} have no result, only {answered:?}"))
 }

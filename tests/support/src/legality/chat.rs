@@ -132,10 +132,9 @@ impl Answer {
     }
 
     fn choice(&mut self, outer: &Value, message: &Value, report: &mut Report) {
-        let Some(index) = outer["index"].as_u64() else {
-            report.broken("a choice has an index", outer.to_string());
-            return;
-        };
+        let index = outer["index"].as_u64();
+        report.require(index.is_some(), "a choice has an index", || outer.to_string());
+        let index = index.unwrap_or_default();
         let choice = self.choices.entry(index).or_default();
         choice.message(message, report);
         if let Some(reason) = outer["finish_reason"].as_str() {

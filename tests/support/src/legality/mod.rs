@@ -4,7 +4,9 @@
 //! comes out may break no rule that what went in kept ([`added`]).
 
 mod chat;
+mod mcp;
 mod messages;
+mod responses;
 
 use core::fmt;
 
@@ -54,6 +56,8 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::stream(body),
         Dialect::Messages => messages::stream(body),
+        Dialect::Responses => responses::stream(body),
+        Dialect::McpTool => mcp::stream(body),
         other => panic!("there is no checker for {other}"),
     }
 }
@@ -63,6 +67,8 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
     match dialect {
         Dialect::ChatCompletions => chat::whole(body),
         Dialect::Messages => messages::whole(body),
+        Dialect::Responses => responses::whole(body),
+        Dialect::McpTool => mcp::whole(body),
         other => panic!("there is no checker for {other}"),
     }
 }

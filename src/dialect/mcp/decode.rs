@@ -1,0 +1,173 @@
+//! Reads what the server sends.
+
+use std::rc::Rc;
+
+use super::message::{Id, Kind, Message};
+use super::texts::{self, MessageTexts, What};
+use super::{Asked, request};
+use crate::block::{BlockId, BlockKind};
+use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
+use crate::sse;
+
+/// Messages that are told apart by their lanes; a stream may have any number of them.
+const LANES: u32 = 1024;
+
+/// Reads the documents of one exchange: the request first, then what comes back.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    asked: Rc<Asked>,
+    /// Which of the requests are answered, or were refused.
+    answered: Vec<bool>,
+    blocks: u32,
+    messages: u32,
+    strings: Strings,
+}
+
+/// What was read of a document, before it is reported: an error reports nothing.
+struct Reading {
+    texts: Vec<MessageTexts>,
+    strings: Vec<Vec<Text>>,
+    /// The requests that are answered.
+    answers: Vec<usize>,
+}
+
+impl Decoder {
+    /// A decoder of an exchange in which this is asked.
+    pub(crate) fn new(asked: Rc<Asked>) -> Self {
+        Self { answered: vec![false; asked.requests.len()], asked, ..Self::default() }
+    }
+
+    /// Reads the calls of the request.
+    pub(crate) fn request(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        frame.clear();
+        self.strings.clear();
+        let document = document::utf8(body)?;
+        let calls = request::calls(document, &mut self.strings, self.blocks)?;
+        for call in calls {
+            self.blocks = self.blocks.saturating_add(1);
+            let choice = u32::try_from(call.position).unwrap_or(u32::MAX);
+            let slot = Slot { block: call.block, choice, kind: BlockKind::ToolCall, starts: true, stops: true };
+            frame.slots.push(slot);
+            let call_id = self.asked.requests.get(call.position).map(|asked| asked.id.shown()).unwrap_or_default();
+            let (name, text) = (self.strings.get(document, call.name), self.strings.get(document, call.arguments));
+            each(Part::Piece(piece(slot, call_id, name, text)));
+        }
+        Ok(())
+    }
+
+    /// These requests did not leave: nobody is to answer them.
+    pub(crate) fn refuse(&mut self, positions: impl Iterator<Item = usize>) {
+        for position in positions {
+            if let Some(answered) = self.answered.get_mut(position) {
+                *answered = true;
+            }
+        }
+    }
+
+    pub(crate) fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        frame.clear();
+        frame.role = FrameRole::Free;
+        let Some(data) = event.data.filter(|data| !data.is_empty()) else { return Ok(()) };
+        match self.document(data, frame, each) {
+            // Clients read no other events than messages.
+            Err(DecodeError::Malformed { .. }) if !matches!(event.name, b"" | b"message") && !is_json(data) => Ok(()),
+            result => result,
+        }
+    }
+
+    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        frame.clear();
+        // Where nothing was asked, as with notifications, nothing may be said.
+        if body.is_empty() && self.asked.requests.is_empty() {
+            return Ok(());
+        }
+        self.document(body, frame, each)
+    }
+
+    fn document(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        let document = document::utf8(data)?;
+        let reading = self.read(document)?;
+        for position in &reading.answers {
+            frame.finishes.push(u32::try_from(*position).unwrap_or(u32::MAX));
+        }
+        self.refuse(reading.answers.into_iter());
+        for (texts, strings) in reading.texts.iter().zip(&reading.strings) {
+            let choice = self.messages;
+            self.messages = self.messages.saturating_add(1).checked_rem(LANES).unwrap_or_default();
+            for (found, text) in texts.found.iter().zip(strings) {
+                let block = BlockId(self.blocks);
+                self.blocks = self.blocks.wrapping_add(1);
+                let text = self.strings.get(document, *text);
+                let kind = if matches!(found.what, What::Text { .. }) { BlockKind::Text } else { BlockKind::Other };
+                let slot = Slot { block, choice, kind, starts: true, stops: true };
+                frame.slots.push(slot);
+                frame.role = FrameRole::Content;
+                each(match found.what {
+                    What::Text { .. } => Part::Piece(piece(slot, "", "", text)),
+                    What::Tool { .. } => Part::Tool { name: text },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, document: &str) -> Result<Reading, DecodeError> {
+        self.strings.clear();
+        let texts = texts::read(document)?;
+        let mut reading = Reading { texts, strings: Vec::new(), answers: Vec::new() };
+        let mut names = NameBytes::default();
+        for message in &reading.texts {
+            reading.strings.push(texts::strings(document, &message.found, &mut self.strings)?);
+            if let Some(position) = self.answer(document, &message.message, &mut names)? {
+                if reading.answers.contains(&position) {
+                    return Err(DecodeError::OutOfOrder { what: "two answers to one request" });
+                }
+                reading.answers.push(position);
+            }
+        }
+        Ok(reading)
+    }
+
+    /// Which request a message answers, where that is known. Clients take an answer for that to their request, some of
+    /// them whatever its id is.
+    fn answer(&self, document: &str, message: &Message, names: &mut NameBytes) -> Result<Option<usize>, DecodeError> {
+        if message.kind != Kind::Answer || !self.asked.is_known() {
+            return Ok(None);
+        }
+        let Some(id) = message.id else {
+            // Servers that could not read a request do not know its id.
+            return if message.error.is_some() {
+                Ok(None)
+            } else {
+                Err(DecodeError::OutOfOrder { what: "a result without an id" })
+            };
+        };
+        let position = self.asked.positions.get(&Id::read(document, id, names)?).copied();
+        let is_open = position.and_then(|position| self.answered.get(position)).is_some_and(|answered| !answered);
+        if is_open { Ok(position) } else { Err(DecodeError::OutOfOrder { what: "an answer that was not asked for" }) }
+    }
+}
+
+fn piece<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Piece<'a> {
+    Piece {
+        block: slot.block,
+        choice: slot.choice,
+        kind: slot.kind,
+        starts: slot.starts,
+        stops: slot.stops,
+        call_id,
+        name,
+        text,
+        free_form: false,
+    }
+}
+
+fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+}

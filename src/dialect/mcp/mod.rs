@@ -1,0 +1,73 @@
+//! MCP over streamable HTTP (<https://modelcontextprotocol.io/specification>), versions 2025-03-26 to 2026-07-28.
+//!
+//! Calls stand in the request here, and what comes back is for the client's model to read. Both are governed: a request
+//! is a document whose `tools/call` messages are slots, and of every message that comes back all text is. What a
+//! result's text means is told by where it stands, not by the method that was asked: results also come on streams of
+//! their own (`GET`), where no request is known.
+
+mod decode;
+mod encode;
+mod headers;
+mod message;
+pub(super) mod output;
+mod request;
+mod texts;
+
+pub(crate) use decode::Decoder;
+pub(crate) use encode::Encoder;
+pub(crate) use headers::Headers;
+pub(crate) use request::{Fault, read};
+
+use hashbrown::HashMap;
+
+use self::message::Id;
+
+/// The method of a tool call.
+const CALL: &str = "tools/call";
+
+/// Most messages that one body may have.
+const MAX_MESSAGES: usize = super::MAX_BLOCKS;
+
+/// The requests of a POST, which are to be answered.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    requests: Vec<AskedRequest>,
+    positions: HashMap<Id, usize>,
+    /// They came in an array, and are answered in one.
+    is_batch: bool,
+    /// The client takes nothing but an event stream.
+    streams_only: bool,
+    /// The protocol knows `resultType` (since 2026-07-28).
+    is_modern: bool,
+    /// What the first message asks for.
+    subject: String,
+    /// Messages of all kinds.
+    messages: usize,
+}
+
+#[derive(Debug)]
+struct AskedRequest {
+    id: Id,
+    is_call: bool,
+}
+
+impl Asked {
+    /// What the client takes: whether an answer of Weir's own must be a stream.
+    pub(crate) const fn streams_only(&self) -> bool {
+        self.streams_only
+    }
+
+    /// What is asked for, in a few words.
+    pub(crate) fn subject(&self) -> String {
+        match self.messages {
+            0 => "a stream of messages".to_owned(),
+            1 => self.subject.clone(),
+            messages => format!("{messages} messages, the first {}", self.subject),
+        }
+    }
+
+    /// Whether the requests are known: on a stream that a `GET` opened, answers to earlier ones may come.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.messages > 0
+    }
+}

@@ -1,0 +1,250 @@
+//! Reads and writes requests: what the client posts.
+
+use super::headers::{Headers, Said};
+use super::message::{Id, Kind, Message, Messages, is_variant};
+use super::{Asked, AskedRequest, CALL};
+use crate::block::{BlockId, Chunk};
+use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::framing::WITHHELD;
+use crate::dialect::{DecodeError, Insertion, SlotFate};
+use crate::event::shortened;
+use crate::json::{self, Edits, Field, Malformed, Reader, Value};
+
+/// Longest method that events show, in characters.
+const MAX_METHOD_CHARS: usize = 128;
+
+/// Why a request is refused before any policy sees it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It cannot be read.
+    Unreadable(DecodeError),
+    /// Its head says something else than its body.
+    Mismatch(String),
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Reads what a POST asks. What was understood before a fault is in `asked`: an error is addressed by it.
+pub(crate) fn read(body: &[u8], headers: &Headers, asked: &mut Asked) -> Result<(), Fault> {
+    let document = document::utf8(body)?;
+    let messages = Messages::read(document)?;
+    asked.is_batch = messages.is_batch;
+    asked.streams_only = headers.streams_only();
+    asked.messages = messages.all.len();
+    let mut names = NameBytes::default();
+    for message in &messages.all {
+        let mut strings = Strings::default();
+        let method = strings.read(document, message.method)?;
+        if asked.subject.is_empty() {
+            let subject = if message.kind == Kind::Answer { "an answer" } else { strings.get(document, method) };
+            asked.subject = shortened(subject, MAX_METHOD_CHARS).to_owned();
+        }
+        match message.kind {
+            Kind::Request => read_request(document, message, headers, asked, &mut names)?,
+            Kind::Notification if strings.get(document, method) == CALL => {
+                return Err(DecodeError::OutOfOrder { what: "a tools/call without an id" }.into());
+            }
+            Kind::Notification => {
+                headers.check_notification(strings.get(document, method)).map_err(Fault::Mismatch)?;
+            }
+            Kind::Answer => {}
+        }
+    }
+    Ok(())
+}
+
+fn read_request(
+    document: &str,
+    message: &Message,
+    headers: &Headers,
+    asked: &mut Asked,
+    names: &mut NameBytes,
+) -> Result<(), Fault> {
+    let Some(id) = message.id else { return Ok(()) };
+    let id = Id::read(document, id, names)?;
+    let mut strings = Strings::default();
+    let method = strings.read(document, message.method)?;
+    let is_call = strings.get(document, method) == CALL;
+    let position = asked.requests.len();
+    asked.requests.push(AskedRequest { id: id.clone(), is_call });
+    if asked.positions.insert(id, position).is_some() {
+        return Err(DecodeError::OutOfOrder { what: "two requests with the same id" }.into());
+    }
+    let params = Params::read(document, message, strings.get(document, method)).map_err(DecodeError::from)?;
+    let key = strings.read(document, params.key.get())?;
+    let version = strings.read(document, params.protocol_version.get())?;
+    let said = Said {
+        method: strings.get(document, method),
+        name: params.key.get().map(|_| strings.get(document, key)),
+        protocol_version: params.protocol_version.get().map(|_| strings.get(document, version)),
+    };
+    asked.is_modern |= headers.are_required(&said);
+    headers.check_request(&said).map_err(Fault::Mismatch)
+}
+
+/// What is read of a request's parameters.
+#[derive(Default)]
+struct Params {
+    /// The name or URI of what is asked for, where the method has one.
+    key: Field<Value>,
+    arguments: Field<Value>,
+    protocol_version: Field<Value>,
+}
+
+impl Params {
+    fn read(document: &str, message: &Message, method: &str) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        let key_name = match method {
+            CALL | "prompts/get" => "name",
+            "resources/read" => "uri",
+            _ => "",
+        };
+        let Some(params) = message.params else { return Ok(read) };
+        let mut reader = Reader::at(document, params);
+        if reader.peek() != Some(b'{') {
+            return if key_name.is_empty() { Ok(read) } else { Err(reader.malformed()) };
+        }
+        reader.object(|reader, key| match key {
+            "_meta" => read.read_meta(reader),
+            key if key == key_name => read.key.fill(reader, Reader::optional_string),
+            "arguments" if method == CALL => read.arguments.fill(reader, Reader::optional_value),
+            key if method == CALL && is_variant(key, &["name", "arguments"]) => Err(reader.malformed()),
+            _ => reader.skip(),
+        })?;
+        Ok(read)
+    }
+
+    fn read_meta(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        if reader.peek() != Some(b'{') {
+            return reader.skip();
+        }
+        reader.object(|reader, key| match key {
+            "io.modelcontextprotocol/protocolVersion" => self.protocol_version.fill(reader, Reader::optional_string),
+            _ => reader.skip(),
+        })
+    }
+}
+
+/// A call of a request.
+pub(super) struct Call {
+    pub(super) block: BlockId,
+    /// Which of the requests it is.
+    pub(super) position: usize,
+    pub(super) name: Text,
+    pub(super) arguments: Text,
+}
+
+/// Finds the calls of a body; `block` is the number of the first.
+pub(super) fn calls(document: &str, strings: &mut Strings, mut block: u32) -> Result<Vec<Call>, DecodeError> {
+    let mut calls = Vec::new();
+    let requests = Messages::read(document)?.all.into_iter().filter(|message| message.kind == Kind::Request);
+    for (position, message) in requests.enumerate() {
+        if !is_call(document, &message)? {
+            continue;
+        }
+        let params = Params::read(document, &message, CALL)?;
+        let name = strings.read(document, params.key.get())?;
+        let arguments = params.arguments.get().map_or(Text::EMPTY, Text::verbatim);
+        calls.push(Call { block: BlockId(block), position, name, arguments });
+        block = block.saturating_add(1);
+    }
+    Ok(calls)
+}
+
+fn is_call(document: &str, message: &Message) -> Result<bool, DecodeError> {
+    let mut strings = Strings::default();
+    let method = strings.read(document, message.method)?;
+    Ok(message.kind == Kind::Request && strings.get(document, method) == CALL)
+}
+
+/// What is left of a body once its calls are decided.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    /// The calls that do not leave, by the numbers of their requests, with what the client is told.
+    pub(super) refused: Vec<(usize, String)>,
+    /// What policies sent and there is no place for: a call that leaves has no answer yet.
+    pub(super) late: u32,
+}
+
+/// Writes to `out` what is left of `document`, nothing if no message is.
+pub(super) fn write(document: &str, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) -> Decided {
+    let mut decided = Decided::default();
+    let mut edits = Edits::default();
+    let Ok(messages) = Messages::read(document) else { return decided };
+    let mut is_refused = Vec::with_capacity(messages.all.len());
+    let (mut slot, mut position) = (0_usize, 0_usize);
+    for message in &messages.all {
+        let mut refused = false;
+        if is_call(document, message).unwrap_or(false) {
+            // What is put behind the last call belongs to it.
+            let is_last = slot.saturating_add(1) == fates.len();
+            let here = insertions.iter().filter(|insertion| insertion.before == slot || (is_last && insertion.before > slot));
+            let fate = fates.get(slot).unwrap_or(&SlotFate::Remove);
+            refused =
+                !decide(document, message, fate, here.map(|insertion| &insertion.chunk), position, &mut edits, &mut decided);
+            slot = slot.saturating_add(1);
+        }
+        is_refused.push(refused);
+        position = position.saturating_add(usize::from(message.kind == Kind::Request));
+    }
+    if is_refused.iter().all(|refused| *refused) {
+        return decided;
+    }
+    let spans: Vec<_> = messages.all.iter().map(|message| message.span.start..message.span.end).collect();
+    edits.remove_items(&spans, |at| is_refused.get(at).is_some_and(|refused| *refused));
+    edits.apply(document.as_bytes(), out);
+    decided
+}
+
+/// Carries out what was decided about one call; whether it leaves.
+fn decide<'c>(
+    document: &str,
+    message: &Message,
+    fate: &SlotFate,
+    chunks: impl Iterator<Item = &'c Chunk>,
+    position: usize,
+    edits: &mut Edits,
+    decided: &mut Decided,
+) -> bool {
+    let mut said = String::new();
+    let mut texts: u32 = 0;
+    let mut other = None;
+    for chunk in chunks {
+        match chunk {
+            Chunk::Text { text, .. } => {
+                if !said.is_empty() {
+                    said.push('\n');
+                }
+                said.push_str(text);
+                texts = texts.saturating_add(1);
+            }
+            Chunk::ToolCall { name, arguments, .. } => other = Some((Some(name.as_str()), arguments.as_str())),
+        }
+    }
+    let changed = match fate {
+        SlotFate::Keep => None,
+        SlotFate::Replace(arguments) => Some((None, arguments.as_str())),
+        SlotFate::Remove if other.is_some() => other,
+        SlotFate::Remove => {
+            decided.refused.push((position, if said.is_empty() { WITHHELD.to_owned() } else { said }));
+            return false;
+        }
+    };
+    decided.late = decided.late.saturating_add(texts);
+    if let Some((name, arguments)) = changed {
+        edit_params(document, message, name, arguments, edits);
+    }
+    true
+}
+
+fn edit_params(document: &str, message: &Message, name: Option<&str>, arguments: &str, edits: &mut Edits) {
+    let Some(params) = message.params.and_then(|params| document.get(params.start..params.end)) else { return };
+    let arguments = if json::is_unambiguous_object(arguments) { arguments.to_owned() } else { "{}".to_owned() };
+    let mut set = vec![("arguments", arguments)];
+    set.extend(name.map(|name| ("name", json::to_text(name))));
+    edits.edit_object(document, params, &json::members(params), &[], &set);
+}

@@ -1,0 +1,214 @@
+//! Documents of responses that Weir writes itself.
+
+use core::fmt::Display;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::PartKey;
+use crate::block::BlockKind;
+use crate::dialect::Ending;
+use crate::json;
+
+/// An event of a stream. What is `None` is left out.
+#[derive(Serialize, Default)]
+pub(super) struct Event<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) sequence_number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) item_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) summary_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delta: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arguments: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) input: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) logprobs: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) part: Option<Part<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) item: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) response: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<Failure<'a>>,
+}
+
+impl Event<'_> {
+    /// Writes the event with its `event` line.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(self.r#type.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        json::write(self, out);
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+/// A part of an item.
+#[derive(Serialize)]
+pub(super) struct Part<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<[(); 0]>,
+}
+
+impl<'a> Part<'a> {
+    /// The part at `key`, of this kind.
+    pub(super) fn new(key: PartKey, kind: BlockKind, text: &'a str) -> Self {
+        let bare = Self { r#type: "output_text", text: Some(text), refusal: None, annotations: None, logprobs: None };
+        match (kind, key) {
+            (BlockKind::Refusal, _) => Self { r#type: "refusal", text: None, refusal: Some(text), ..bare },
+            (BlockKind::Reasoning, PartKey::Summary(_)) => Self { r#type: "summary_text", ..bare },
+            (BlockKind::Reasoning, _) => Self { r#type: "reasoning_text", ..bare },
+            _ => Self { annotations: Some([]), logprobs: Some([]), ..bare },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    status: &'static str,
+    role: &'static str,
+    content: &'a [Part<'a>],
+}
+
+/// A message with these parts.
+pub(super) fn message(id: &str, status: &'static str, content: &[Part<'_>]) -> String {
+    json::to_text(&Message { id, r#type: "message", status, role: "assistant", content })
+}
+
+/// A call for the client.
+#[derive(Serialize)]
+pub(super) struct Call<'a> {
+    pub(super) id: &'a str,
+    pub(super) r#type: &'static str,
+    pub(super) status: &'static str,
+    pub(super) call_id: &'a str,
+    pub(super) name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arguments: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) input: Option<&'a str>,
+}
+
+/// What a response says about itself.
+#[derive(Debug, Clone)]
+pub(in crate::dialect) struct Identity {
+    pub(in crate::dialect) id: String,
+    /// Unix time in seconds.
+    pub(in crate::dialect) created: u64,
+    pub(in crate::dialect) model: String,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { id: "resp_weir".to_owned(), created: 0, model: "unknown".to_owned() }
+    }
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    id: &'a str,
+    object: &'static str,
+    created_at: u64,
+    status: &'static str,
+    error: Option<&'a str>,
+    incomplete_details: Option<IncompleteDetails>,
+    instructions: Option<&'a str>,
+    metadata: NoMembers,
+    model: &'a str,
+    output: Option<&'a RawValue>,
+    parallel_tool_calls: bool,
+    temperature: Option<f64>,
+    tool_choice: &'static str,
+    tools: [(); 0],
+    top_p: Option<f64>,
+    usage: Option<NoMembers>,
+}
+
+#[derive(Serialize)]
+struct NoMembers {}
+
+/// Why a response is incomplete.
+#[derive(Serialize, Clone, Copy)]
+pub(super) struct IncompleteDetails {
+    pub(super) reason: &'static str,
+}
+
+/// A response with this output, an array of items.
+pub(super) fn response(
+    identity: &Identity,
+    status: &'static str,
+    incomplete_details: Option<IncompleteDetails>,
+    output: &str,
+) -> String {
+    json::to_text(&Response {
+        id: &identity.id,
+        object: "response",
+        created_at: identity.created,
+        status,
+        error: None,
+        incomplete_details,
+        instructions: None,
+        metadata: NoMembers {},
+        model: &identity.model,
+        output: serde_json::from_str(output).ok(),
+        parallel_tool_calls: true,
+        temperature: None,
+        tool_choice: "auto",
+        tools: [],
+        top_p: None,
+        usage: None,
+    })
+}
+
+/// The status of a response that ends so, and why it is incomplete if it is.
+pub(super) const fn status(ending: Ending) -> (&'static str, Option<IncompleteDetails>) {
+    match ending {
+        Ending::Stop => ("completed", None),
+        Ending::Cut => ("incomplete", Some(IncompleteDetails { reason: "max_output_tokens" })),
+        Ending::Refusal => ("incomplete", Some(IncompleteDetails { reason: "content_filter" })),
+    }
+}
+
+/// Writes a whole response that says `text`.
+pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending: Ending, out: &mut Vec<u8>) {
+    let parts = [Part::new(PartKey::Content(0), BlockKind::Text, text)];
+    let item = message(&own_id("msg", 0), "completed", &parts);
+    let (status, details) = status(ending);
+    out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());
+}
+
+/// The id of an item that Weir makes, the `index`th of its response.
+pub(super) fn own_id(prefix: &str, index: impl Display) -> String {
+    format!("{prefix}_weir_{index}")
+}
+
+/// An error in mid-stream.
+#[derive(Serialize)]
+pub(super) struct Failure<'a> {
+    pub(super) r#type: &'a str,
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
+    pub(super) param: Option<&'a str>,
+}

@@ -1,0 +1,100 @@
+//! The calls that stand in a request (MCP): decided before it leaves.
+
+use std::rc::Rc;
+
+use super::RequestProgress;
+use super::outbox::{Outbox, Shape};
+use super::pipeline::{Pipeline, Sink};
+use super::response::take_part;
+use crate::dialect::mcp;
+use crate::dialect::reply::Reply;
+use crate::dialect::{DecodeError, Decoder, Dialect, Encoder, Frame};
+use crate::policy::Shared;
+
+/// A request whose calls are being decided.
+pub(super) struct Calls {
+    decoder: mcp::Decoder,
+    outbox: Outbox,
+    /// What is to leave of the body.
+    out: Vec<u8>,
+    /// The body differs from what the client sent, because a policy rewrote it.
+    is_rewritten: bool,
+}
+
+/// Reader and writer of the answer, which know what was asked.
+pub(super) struct Wire {
+    pub(super) decoder: Decoder,
+    pub(super) encoder: Encoder,
+}
+
+impl Wire {
+    /// Those of a response to which the request has nothing to say.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { decoder: Decoder::new(dialect), encoder: Encoder::new(dialect) }
+    }
+
+    /// The answer to what did not leave, for a response that has no body to put it into.
+    pub(super) fn refusals(&mut self, shared: &Shared) -> Option<Reply> {
+        let Encoder::Mcp(encoder) = &mut self.encoder else { return None };
+        encoder.refusals().map(|body| reply(shared, body))
+    }
+}
+
+impl Calls {
+    /// Takes the calls of the request's body through the stages.
+    pub(super) fn begin(shared: &Shared, pipeline: &mut Pipeline, is_rewritten: bool) -> Result<Self, DecodeError> {
+        let asked = shared.asked();
+        let encoder = Encoder::Mcp(mcp::Encoder::new(Rc::clone(&asked)));
+        let mut calls = Self {
+            decoder: mcp::Decoder::new(asked),
+            outbox: Outbox::new(Dialect::McpTool, Shape::Whole, encoder),
+            out: Vec::new(),
+            is_rewritten,
+        };
+        let request = shared.request();
+        let mut frame = Frame::default();
+        calls.outbox.begin();
+        let mut sink = Sink { outbox: &mut calls.outbox, out: &mut calls.out };
+        calls.decoder.request(&request.body, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
+        calls.outbox.finish_document(&request.body, &mut frame, shared, &mut calls.out);
+        Ok(calls)
+    }
+
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.outbox.held_bytes()
+    }
+
+    /// Goes on with what waits.
+    pub(super) fn wake(&mut self, pipeline: &mut Pipeline) {
+        pipeline.wake(&mut Sink { outbox: &mut self.outbox, out: &mut self.out });
+        self.outbox.release(&mut self.out);
+    }
+
+    /// Every call is decided: what becomes of the request, and who reads and writes the answer.
+    pub(super) fn settle(mut self, shared: &Shared, pipeline: &Pipeline) -> (RequestProgress, Option<Box<Wire>>) {
+        // Nothing can decide any more what is still undecided.
+        self.outbox.remove_undecided(&mut self.out);
+        pipeline.report_late(self.outbox.take_late());
+        let Encoder::Mcp(mut encoder) = self.outbox.into_encoder() else { return (RequestProgress::Hold, None) };
+        pipeline.report_late(encoder.late());
+        if shared.output_finished.get() {
+            encoder.refuse_all();
+            self.out.clear();
+        }
+        if self.out.is_empty()
+            && let Some(body) = encoder.refusals()
+        {
+            return (RequestProgress::Answer(reply(shared, body)), None);
+        }
+        self.decoder.refuse(encoder.refused());
+        let wire = Wire { decoder: Decoder::Mcp(self.decoder), encoder: Encoder::Mcp(encoder) };
+        let is_changed = self.is_rewritten || self.out != shared.request().body;
+        let progress = if is_changed { RequestProgress::SendBody(self.out) } else { RequestProgress::Send };
+        (progress, Some(Box::new(wire)))
+    }
+}
+
+fn reply(shared: &Shared, body: Vec<u8>) -> Reply {
+    let content_type = if shared.asked().streams_only() { "text/event-stream" } else { "application/json" };
+    Reply { status: 200, content_type, body }
+}
