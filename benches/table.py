@@ -1,6 +1,11 @@
 """The table: medians over all turns and repeats, and ratios between rows that were measured beside each other."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from statistics import median
+
+from measure import Figures
 
 HEADINGS = (
     "variant",
@@ -13,7 +18,13 @@ HEADINGS = (
     "first delta added p50/p99 µs",
     "tool call added p50/p99 µs",
 )
-DIALECT_HEADINGS = ("dialect, events of 300 bytes", "reader µs/event", "weir no_op µs/event", "× reader", "× cheapest dialect")
+DIALECT_HEADINGS = (
+    "dialect, events of 300 bytes",
+    "reader µs/event",
+    "weir no_op µs/event",
+    "× reader",
+    "× cheapest dialect",
+)
 MEMORY_HEADINGS = (
     "memory",
     "one worker MiB",
@@ -29,13 +40,13 @@ NOTHING = "–"
 class Row:
     """All repeats of one variant with one traffic."""
 
-    def __init__(self, label, costs, delays, memory):
+    def __init__(self, label: str, costs: list[Figures], delays: list[Figures], memory: list[Figures]) -> None:
         self.label = label
         self._costs = costs
         self._delays = delays
         self._memory = memory
 
-    def summary(self, plain, reader, empty):
+    def summary(self, plain: Row, reader: Row, empty: Row) -> Figures:
         """The figures of the row, for people and for other programs."""
         cost = median(one["worker_us_per_event"] for one in self._costs)
         return {
@@ -55,7 +66,7 @@ class Row:
             "worker_waited": max(one["worker_waited"] for one in self._costs),
         }
 
-    def _ratio(self, other):
+    def _ratio(self, other: Row) -> Figures:
         # Turn by turn, so that a machine that gets slower during the run does not look like a slower filter.
         ratios = [
             mine["worker_us_per_event"] / theirs["worker_us_per_event"]
@@ -65,7 +76,7 @@ class Row:
         edge = len(ratios) // 20
         return {"median": median(ratios), "low": ratios[edge], "high": ratios[-1 - edge]}
 
-    def _delay(self, kind, plain):
+    def _delay(self, kind: str, plain: Row) -> Figures | None:
         if kind not in self._delays[0]:
             return None
         delay = {}
@@ -78,20 +89,20 @@ class Row:
             delay[f"{quantile}_added"] = median(mine - theirs for mine, theirs in pairs)
         return delay
 
-    def _memory_beside(self, kind, plain, empty):
+    def _memory_beside(self, kind: str, plain: Row, empty: Row) -> Figures:
         mine, of_plain, of_empty = (median(one[kind] for one in row._memory) for row in (self, plain, empty))
         return {"used": mine, "over_plain": mine - of_plain, "over_empty": mine - of_empty}
 
 
-def render(summaries):
+def render(summaries: list[Figures]) -> str:
     """What the variants cost."""
     return _render([HEADINGS, *(_cells(summary) for summary in summaries)])
 
 
-def render_dialects(dialects, reader, noop):
+def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
     """What the dialects cost: those of one run were measured in turns."""
 
-    def cost(dialect, proxy):
+    def cost(dialect: str, proxy: str) -> float:
         return median(one["worker_us_per_event"] for one in dialects[dialect][proxy])
 
     cheapest = min((cost(dialect, noop) for dialect in dialects), default=None)
@@ -108,12 +119,12 @@ def render_dialects(dialects, reader, noop):
     return _render([DIALECT_HEADINGS, *rows])
 
 
-def render_memory(summaries):
+def render_memory(summaries: list[Figures]) -> str:
     """What the variants need of memory."""
     return _render([MEMORY_HEADINGS, *(_memory_cells(summary) for summary in summaries)])
 
 
-def _render(rows):
+def _render(rows: Sequence[Sequence[str]]) -> str:
     """The rows as a table of Markdown that is aligned for a terminal, too."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
@@ -121,7 +132,7 @@ def _render(rows):
     return "\n".join([lines[0], ruler, *lines[1:]])
 
 
-def _cells(summary):
+def _cells(summary: Figures) -> tuple[str, ...]:
     plain = summary["is_plain"]
     return (
         summary["variant"],
@@ -136,7 +147,7 @@ def _cells(summary):
     )
 
 
-def _memory_cells(summary):
+def _memory_cells(summary: Figures) -> tuple[str, ...]:
     worker, stream = summary["worker_mib"], summary["stream_kib"]
     return (
         summary["variant"],
@@ -149,11 +160,11 @@ def _memory_cells(summary):
     )
 
 
-def _spread(ratio):
+def _spread(ratio: Figures) -> str:
     return f"{ratio['median']:.2f} [{ratio['low']:.2f}–{ratio['high']:.2f}]"
 
 
-def _added_delay(delay, plain):
+def _added_delay(delay: Figures | None, plain: bool) -> str:
     if delay is None:
         return NOTHING
     if plain:
@@ -161,7 +172,7 @@ def _added_delay(delay, plain):
     return f"{delay['p50_added']:+.0f} / {delay['p99_added']:+.0f}"
 
 
-def _line(row, widths):
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     first, *others = (
         cell.rjust(width) if column else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))

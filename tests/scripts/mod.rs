@@ -5,6 +5,8 @@ mod bounds;
 mod dialects;
 mod hostile_provider;
 mod judging;
+mod mcp_calls;
+mod mcp_results;
 mod parity;
 mod requests;
 mod stream_rules;

@@ -1,27 +1,16 @@
 //! What an MCP server sends: results are governed as text, lists of tools are filtered, and nothing waits for anything
 //! that it does not belong to.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
-use weir_test_support::native::{self, Cause, Outcome, RequestOutcome};
+use weir_test_support::native::{Cause, Outcome, RequestOutcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document};
-use weir_test_support::{chunking, fixtures, legality, policies, sse};
+use weir_test_support::{chunking, fixtures, legality, sse};
+
+use crate::{play, test};
 
 const MCP: Dialect = Dialect::McpTool;
-
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
 
 /// What comes back from a request with the id 1, as JSON.
 fn whole(chain: Value, body: &[u8]) -> Outcome {

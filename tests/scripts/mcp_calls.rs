@@ -1,25 +1,18 @@
 //! MCP requests: a call is decided before a server sees it, and a request that can be read in two ways is refused.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a panic fails the test, as it should"
-)]
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir::exchange::{Observation, ResponseMode};
-use weir_test_support::native::{self, Outcome, RequestOutcome};
+use weir_test_support::native::{Outcome, RequestOutcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document, mcp_call};
-use weir_test_support::{legality, policies, sse};
+use weir_test_support::{legality, sse};
 
-fn play(script: &Script) -> Outcome {
-    native::play(script, &policies::registry())
-}
+use crate::{play, test};
 
 fn post(body: &[u8], document: Value) -> Script {
     Script::request_to("/mcp", document, vec![body.to_vec()])
@@ -370,6 +363,18 @@ fn a_body_that_a_policy_wrote_is_read_anew() {
     assert_eq!(answer(&play(&script))["id"], 9);
     let chain = json!([{"use": "answer", "with": {"body": "not json"}}]);
     assert_eq!(play(&post(call(1, "read_file").to_string().as_bytes(), document(chain))).status, 500);
+}
+
+#[test]
+fn an_encoded_request_leaves_decoded_where_its_calls_may_be_refused() {
+    let body = call(1, "read_file").to_string().into_bytes();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&body).unwrap();
+    let encoded = encoder.finish().unwrap();
+    let asked = with_header(judged(&Value::Null).replacing_body(&encoded), "content-encoding", "gzip");
+    assert_eq!(play(&asked).request, RequestOutcome::SentBody(body));
+    let unasked = with_header(post(&encoded, document(json!([]))), "content-encoding", "gzip");
+    assert_eq!(play(&unasked).request, RequestOutcome::Sent);
 }
 
 #[test]
