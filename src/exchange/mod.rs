@@ -25,9 +25,9 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
-use crate::dialect::Ending;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
+use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
 use crate::judge::CalloutReply;
 use crate::policy::Shared;
@@ -336,6 +336,10 @@ impl Exchange {
     /// words of a normal answer, because clients do not look for an error there.
     pub fn answer_after_head(&self) -> Vec<u8> {
         let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
+        if dialect == Dialect::McpTool {
+            // JSON-RPC has errors of its own, whatever the status.
+            return request::error(&self.shared, Some(dialect), 502, "response_withheld", RESPONSE_WITHHELD).body;
+        }
         request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
     }
 
