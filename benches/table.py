@@ -1,6 +1,11 @@
 """The table: medians over all turns and repeats, and ratios between rows that were measured beside each other."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from statistics import median
+
+from measure import Figures
 
 HEADINGS = (
     "variant",
@@ -21,13 +26,13 @@ NOTHING = "–"
 class Row:
     """All repeats of one variant with one traffic."""
 
-    def __init__(self, label, costs, delays, memory):
+    def __init__(self, label: str, costs: list[Figures], delays: list[Figures], memory: list[Figures]) -> None:
         self.label = label
         self._costs = costs
         self._delays = delays
         self._memory = memory
 
-    def summary(self, plain, reader):
+    def summary(self, plain: Row, reader: Row) -> Figures:
         """The figures of the row, for people and for other programs."""
         cost = median(one["worker_us_per_event"] for one in self._costs)
         return {
@@ -47,7 +52,7 @@ class Row:
             "worker_waited": max(one["worker_waited"] for one in self._costs),
         }
 
-    def _ratio(self, other):
+    def _ratio(self, other: Row) -> Figures:
         # Turn by turn, so that a machine that gets slower during the run does not look like a slower filter.
         ratios = [
             mine["worker_us_per_event"] / theirs["worker_us_per_event"]
@@ -57,7 +62,7 @@ class Row:
         edge = len(ratios) // 20
         return {"median": median(ratios), "low": ratios[edge], "high": ratios[-1 - edge]}
 
-    def _delay(self, kind, plain):
+    def _delay(self, kind: str, plain: Row) -> Figures | None:
         if kind not in self._delays[0]:
             return None
         delay = {}
@@ -70,12 +75,12 @@ class Row:
             delay[f"{quantile}_added"] = median(mine - theirs for mine, theirs in pairs)
         return delay
 
-    def _mib(self, kind, plain):
+    def _mib(self, kind: str, plain: Row) -> Figures:
         mine = median(one[kind] for one in self._memory)
         return {"mib": mine, "added": mine - median(one[kind] for one in plain._memory)}
 
 
-def render(summaries):
+def render(summaries: list[Figures]) -> str:
     """The rows as a table of Markdown that is aligned for a terminal, too."""
     rows = [HEADINGS, *(_cells(summary) for summary in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
@@ -84,7 +89,7 @@ def render(summaries):
     return "\n".join([lines[0], ruler, *lines[1:]])
 
 
-def _cells(summary):
+def _cells(summary: Figures) -> tuple[str, ...]:
     plain = summary["is_plain"]
     return (
         summary["variant"],
@@ -101,11 +106,11 @@ def _cells(summary):
     )
 
 
-def _spread(ratio):
+def _spread(ratio: Figures) -> str:
     return f"{ratio['median']:.2f} [{ratio['low']:.2f}–{ratio['high']:.2f}]"
 
 
-def _added_delay(delay, plain):
+def _added_delay(delay: Figures | None, plain: bool) -> str:
     if delay is None:
         return NOTHING
     if plain:
@@ -113,11 +118,11 @@ def _added_delay(delay, plain):
     return f"{delay['p50_added']:+.0f} / {delay['p99_added']:+.0f}"
 
 
-def _added_memory(memory, plain):
+def _added_memory(memory: Figures, plain: bool) -> str:
     return f"({memory['mib']:.1f})" if plain else f"{memory['added']:+.1f}"
 
 
-def _line(row, widths):
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     first, *others = (
         cell.rjust(width) if column else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))

@@ -14,6 +14,7 @@ pub mod document;
 pub mod encoding;
 pub mod event;
 pub mod exchange;
+pub mod fingerprint;
 pub mod id;
 mod json;
 pub mod judge;

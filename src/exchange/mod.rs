@@ -25,11 +25,12 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::Ending;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
-use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
 use crate::judge::CalloutReply;
-use crate::policy::{Interests, Shared};
+use crate::policy::Shared;
 use crate::time::Timestamp;
 
 /// What is to happen to the request.
@@ -92,13 +93,14 @@ pub enum EndReason {
 /// drain [`Self::poll_effect`] after each.
 ///
 /// ```text
-///  Start ──request head──► Reading ──last byte──► Asking ──hooks done──► Sent ──response head──► Governed ─┐
-///    │                        │                     │                      │                               │
-///    │ path is no concern     │ too large,          │ a policy answers     │ an upstream error,            │
-///    ▼                        ▼ unreadable          ▼                      ▼ or nothing to read            ▼
-///  Passing                 Answered ◄───────────────┘                    Passing                  handle_end, from
-///                                                                                                 every state, once
+///  Start ──head──► Reading ──last byte──► Asking ──hooks──► Calls ──verdicts──► Sent ──response head──► Governed
+///    │                │                     │         (MCP)   │                   │
+///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
+///    │                      too large              refused                        │
+///    └──► no concern of the document ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
+/// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
+/// from every state, once.
 pub struct Exchange {
     shared: Rc<Shared>,
     pipeline: Pipeline,
@@ -178,10 +180,7 @@ impl Exchange {
 
     /// Whether the request's body may leave changed, and so with another length.
     pub fn may_rewrite_request(&self) -> bool {
-        let has_calls = self.shared.request().dialect == Some(Dialect::McpTool);
-        let rewrites = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
-        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_))
-            && self.shared.chain.policies.iter().any(|policy| rewrites(policy.interests()))
+        matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_)) && request::may_change(&self.shared)
     }
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
@@ -341,7 +340,7 @@ impl Exchange {
     /// words of a normal answer, because clients do not look for an error there.
     pub fn answer_after_head(&self) -> Vec<u8> {
         let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
-        request::local_answer(&self.shared, dialect, response::WITHHELD, Ending::Refusal, false).body
+        request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.

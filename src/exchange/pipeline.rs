@@ -13,6 +13,7 @@ use super::outbox::{Outbox, SlotRef};
 use super::stage::{Finish, Item, Passage, Progress, Stage};
 use crate::block::{BlockId, BlockKind, Chunk, build_text_chunk};
 use crate::decision::Decision;
+use crate::dialect::framing::TOOL_CALL_WITHHELD;
 use crate::dialect::{Ending, Piece, SlotFate};
 use crate::event::Severity;
 use crate::policy::{BlockFate, Hook, HookOutput, OfferFate, Outgoing, Shared};
@@ -347,7 +348,7 @@ impl Pipeline {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
         let (kind, choice) = (block.kind, block.choice);
         if block.violated && fate == BlockFate::Forward {
-            fate = BlockFate::Replace(build_text_chunk(choice, "⛔ A tool call was withheld: it went on after it was complete."));
+            fate = BlockFate::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
         }
         let changed = block.ends_changed(&fate);
         let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());

@@ -13,6 +13,7 @@ use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::encoding::{self, Encoding, EncodingError};
@@ -21,9 +22,6 @@ use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
-
-/// What clients read where a response could not be checked.
-pub(super) const WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -492,9 +490,9 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
-        self.outbox.fail(WITHHELD, out);
+        self.outbox.fail(RESPONSE_WITHHELD, out);
         None
     }
 
@@ -583,5 +581,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))
 }

@@ -9,6 +9,7 @@ from harness.gateway import Gateway
 from harness.judge import Judge, question
 from harness.provider import Provider
 from support.clients import CLIENTS, Client, Turn
+from support.javascript import JAVASCRIPT_CLIENTS
 from support.sink import Sink
 
 Connect = Callable[[Gateway], Client]
@@ -16,7 +17,7 @@ Connect = Callable[[Gateway], Client]
 streamed = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
 
-@pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
+@pytest.fixture(params=[*CLIENTS, *JAVASCRIPT_CLIENTS], ids=lambda client: client.name)
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
     """Connects one of the official libraries to an Envoy."""
     clients: list[Client] = []
@@ -96,7 +97,8 @@ def test_the_next_turn_is_accepted_by_a_strict_provider(
     history = client.history(prompt, first)
     second = client.send("Thank you, say hello.", stream=stream, history=history)
     assert second.text, "the provider answered 400 otherwise"
-    assert provider.requests[-1].json()["messages"][1]["role"] == "assistant"
+    turns = provider.requests[-1].json()
+    assert (turns.get("messages") or turns["input"])[1]["role"] == "assistant"
 
 
 @streamed

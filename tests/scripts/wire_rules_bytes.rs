@@ -247,6 +247,8 @@ fn not_utf8() {
     assert!(core::str::from_utf8(&outcome.client).is_ok(), "{}", outcome.text());
 }
 
+type Encode = fn(&[u8]) -> Vec<u8>;
+
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(body).unwrap();
@@ -261,7 +263,7 @@ fn zlib(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_encoded_response_leaves_decoded_and_governed() {
-    let encodings: [(&str, fn(&[u8]) -> Vec<u8>); 2] = [("gzip", gzip), ("deflate", zlib)];
+    let encodings: [(&str, Encode); 2] = [("gzip", gzip), ("deflate", zlib)];
     for dialect in [CHAT, MESSAGES] {
         for (encoding, encode) in encodings {
             for (streamed, content_type) in [(true, "text/event-stream"), (false, "application/json")] {

@@ -57,6 +57,11 @@ impl Asked {
         self.streams_only
     }
 
+    /// What the same client asks with another body.
+    pub(crate) fn for_another_body(&self) -> Self {
+        Self { streams_only: self.streams_only, is_modern: self.is_modern, ..Self::default() }
+    }
+
     /// What is asked for, in a few words.
     pub(crate) fn subject(&self) -> String {
         match self.messages {
@@ -67,7 +72,7 @@ impl Asked {
     }
 
     /// Whether the requests are known: on a stream that a `GET` opened, answers to earlier ones may come.
-    const fn is_known(&self) -> bool {
+    pub(crate) const fn is_known(&self) -> bool {
         self.messages > 0
     }
 }

@@ -2,6 +2,7 @@
 //! the engine's own parsers.
 
 pub mod allocations;
+pub mod answer;
 pub mod chunking;
 pub mod client;
 pub mod corpus;
@@ -10,6 +11,7 @@ pub mod fuzzing;
 pub mod json;
 pub mod legality;
 pub mod native;
+pub mod order;
 pub mod policies;
 pub mod script;
 pub mod sse;
