@@ -181,7 +181,7 @@ impl Stream {
         }
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
         let held = self.exchange.max_release_bytes();
-        let trailers_can_hurt = proxy::trailers_seen() && held > 0;
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
         let may_leave_now = match progress {
             ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
             ResponseProgress::Finished => true,
@@ -238,7 +238,7 @@ impl Stream {
 
     /// Goes on with the response outside its own callbacks.
     pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
-        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
         let Flow::Paused { ballast, .. } = open.flow else {

@@ -420,6 +420,11 @@ impl Exchange {
         self.shared.judgings.with(|judgings| judgings.next_deadline())
     }
 
+    /// Whether anything of the response came and has not left.
+    pub fn is_holding_response(&self) -> bool {
+        matches!(&self.phase, Phase::Governed(governed) if governed.is_holding())
+    }
+
     /// An upper bound, in bytes, of what can still leave of that which is held: the held bytes and the replacements for
     /// them. A proxy that pauses must have room for it.
     pub fn max_release_bytes(&self) -> usize {

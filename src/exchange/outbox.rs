@@ -218,6 +218,11 @@ impl Outbox {
         })
     }
 
+    /// Whether anything of the output is held.
+    pub(super) const fn is_holding(&self) -> bool {
+        self.held_slots > 0 || self.held_bytes > 0
+    }
+
     pub(super) fn max_release_bytes(&self) -> usize {
         self.held_slots.saturating_add(1).saturating_mul(REPLACEMENT_BYTES).saturating_add(self.held_bytes)
     }

@@ -145,6 +145,11 @@ impl Governed {
         self.held
     }
 
+    /// Whether anything that came has not left.
+    pub(super) const fn is_holding(&self) -> bool {
+        self.outbox.is_holding() || self.parser.pending() > 0 || !self.backlog.is_empty()
+    }
+
     pub(super) fn max_release_bytes(&self) -> usize {
         // The beginning of an event is on its way to being held: what completes it brings only the rest of it.
         let begun = self.parser.pending().saturating_add(self.backlog.len());
