@@ -217,6 +217,8 @@ pub enum DecodeError {
     TooManyBlocks,
     /// More than [`MAX_NAME_BYTES`] of ids and names.
     NamesTooLong,
+    /// More than [`MAX_REPEATED_BYTES`] of text that the end of the response is to repeat.
+    TextTooLong,
     /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
     TooManyParts,
     /// A request whose text is given as numbers of tokens.
@@ -233,6 +235,7 @@ impl fmt::Display for DecodeError {
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
             Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
             Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
+            Self::TextTooLong => write!(f, "more than {MAX_REPEATED_BYTES} bytes of text that have to be repeated"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
@@ -245,6 +248,9 @@ pub const MAX_BLOCKS: usize = 4096;
 
 /// Most bytes of all ids and names of the tool calls of one response: they are kept until its end.
 pub const MAX_NAME_BYTES: usize = 1024 * 1024;
+
+/// Most bytes of text of one response of `responses`: they are kept until its end, which repeats them in one event.
+pub const MAX_REPEATED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the documents of one response.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use super::testing::run;
 use super::*;
 use crate::block::build_text_chunk;
 
-/// Fragments that reach deep into both dialects.
-const FRAGMENTS: [&str; 30] = [
+/// Fragments that reach deep into the dialects.
+const FRAGMENTS: [&str; 41] = [
     "data: ",
     "\n\n",
     "\n",
@@ -38,9 +38,20 @@ const FRAGMENTS: [&str; 30] = [
     r#"data: {"type":"content_block_stop","index":0}"#,
     r#"data: {"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":1}}"#,
     r#"data: {"type":"message_stop"}"#,
+    r#"data: {"type":"response.created","response":{"id":"r","output":[]},"sequence_number":0}"#,
+    r#"data: {"type":"response.output_item.added","output_index":0,"item":{"type":"message","content":[]}}"#,
+    r#"data: {"type":"response.output_item.added","output_index":1,"item":{"type":"shell_call","action":{"commands":["a"]}}}"#,
+    r#"data: {"type":"response.output_item.added","output_index":2,"item":{"type":"new","a":["b"]}}"#,
+    r#"data: {"type":"response.output_text.delta","output_index":0,"delta":"a","logprobs":[{}]}"#,
+    r#"data: {"type":"response.shell_call_command.added","output_index":1,"command":"b"}"#,
+    r#"data: {"type":"response.output_text.done","output_index":0,"text":"b"}"#,
+    r#"data: {"type":"response.output_item.done","output_index":1,"item":{"type":"shell_call","action":{"commands":["a","b"]}}}"#,
+    r#"data: {"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"refusal","refusal":"c"}]}}"#,
+    r#"data: {"type":"response.new","output_index":1,"a":"b"}"#,
+    r#"data: {"type":"response.completed","response":{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"d"}]},{"type":"apply_patch_call","operation":{"type":"e","path":"f"}}]}}"#,
 ];
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 fn fate(number: u8) -> SlotFate {
     match number % 4 {
@@ -147,6 +158,7 @@ proptest! {
             format!("{{{pieces}}}"),
             format!(r#"{{"content":[{pieces}],"stop_reason":"tool_use"}}"#),
             r#"{"content":[{"type":"text","text":"a"},{"type":"tool_use","input":3},{"type":"text"}],"stop_reason":"tool_use"}"#.to_owned(),
+            r#"{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"a"},{"type":"refusal","refusal":"b"}]},{"type":"web_search_call","action":{}},{"type":"shell_call","action":{"commands":["c"]}},{"type":"reasoning","summary":[{"type":"summary_text","text":"d"}]},{"type":"new_call"}]}"#.to_owned(),
             r#"{"choices":[{"message":{"content":[{"text":"a","refusal":"b"}],"tool_calls":[{},{"custom":{}}],"function_call":{}},"finish_reason":"tool_calls"}]}"#.to_owned(),
         ];
         for (dialect, body) in DIALECTS.into_iter().flat_map(|dialect| bodies.iter().map(move |body| (dialect, body))) {

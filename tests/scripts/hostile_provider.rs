@@ -17,7 +17,7 @@ const MESSAGES: Dialect = Dialect::Messages;
 fn stream(dialect: Dialect, events: &[Value]) -> Vec<u8> {
     let mut body = String::new();
     for event in events {
-        if dialect == MESSAGES {
+        if dialect != CHAT {
             body.push_str(&format!("event: {}\n", event["type"].as_str().unwrap()));
         }
         body.push_str(&format!("data: {event}\n\n"));
@@ -252,5 +252,106 @@ fn ids_without_end_are_refused() {
         let events = begin.into_iter().chain(calls).collect::<Vec<_>>();
         let script = Script::events(dialect, document(json!([{"use": "no_op"}])), &stream(dialect, &events));
         assert_eq!(play(&script).enforcement()["reason_code"], "RESPONSE_MALFORMED", "{dialect}");
+    }
+}
+
+const RESPONSES: Dialect = Dialect::Responses;
+
+fn response(status: &str, output: Value) -> Value {
+    json!({"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "output": output})
+}
+
+fn function_call(name: &str, arguments: &str) -> Value {
+    json!({"type": "function_call", "id": format!("fc_{name}"), "call_id": format!("call_{name}"), "name": name,
+        "arguments": arguments, "status": "completed"})
+}
+
+fn added(index: u32, item: &Value) -> Value {
+    json!({"type": "response.output_item.added", "output_index": index, "item": item})
+}
+
+fn call_delta(index: u32, delta: &str) -> Value {
+    json!({"type": "response.function_call_arguments.delta", "output_index": index, "delta": delta})
+}
+
+fn item_done(index: u32, item: &Value) -> Value {
+    json!({"type": "response.output_item.done", "output_index": index, "item": item})
+}
+
+/// A stream of responses with these events between its beginning and its end.
+fn responses_stream(events: &[Value], output: Value) -> Vec<Value> {
+    let begin = json!({"type": "response.created", "response": response("in_progress", json!([]))});
+    let end = json!({"type": "response.completed", "response": response("completed", output)});
+    [vec![begin], events.to_vec(), vec![end]].concat()
+}
+
+/// Every tool call that a client can read, wherever it looks: in the ends of the items and in the end of the response.
+fn repeated_calls(body: &[u8]) -> Vec<(String, String)> {
+    let mut calls = Vec::new();
+    for event in data(body) {
+        let ends_item = event["type"] == "response.output_item.done";
+        let items = event["response"]["output"].as_array().into_iter().flatten();
+        for item in items.chain(event.get("item").filter(|_| ends_item)) {
+            let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
+            calls.push((text("name"), text("arguments")));
+        }
+    }
+    calls.sort();
+    calls.dedup();
+    calls
+}
+
+#[test]
+fn what_is_judged_of_responses_is_what_their_repetitions_say() {
+    let (harmless, harmful) = (r#"{"path":"/tmp"}"#, r#"{"path":"/srv"}"#);
+    let (begun, ended) = (function_call("list", ""), function_call("list", harmless));
+    let other_arguments = function_call("list", harmful);
+    let mut other_name = ended.clone();
+    other_name["name"] = json!("delete");
+    for repeated in [other_arguments, other_name] {
+        for (item, output) in [(&repeated, &ended), (&ended, &repeated), (&repeated, &repeated)] {
+            let events = [added(0, &begun), call_delta(0, harmless), item_done(0, item)];
+            let outcome = judged(RESPONSES, &responses_stream(&events, json!([output])));
+            assert_eq!(questions(&outcome), [("list".to_owned(), harmless.to_owned())]);
+            assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
+        }
+    }
+}
+
+#[test]
+fn calls_that_only_the_end_of_a_response_names_are_judged() {
+    let (known, late) = (function_call("list", "{}"), function_call("delete", r#"{"path":"/srv"}"#));
+    for (events, output) in [(vec![], json!([late])), (vec![added(0, &known), item_done(0, &known)], json!([known, late]))] {
+        let script = Script::events(
+            RESPONSES,
+            document(json!([{"use": "ask_judge"}])),
+            &stream(RESPONSES, &responses_stream(&events, output)),
+        )
+        .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+        .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert!(questions(&outcome).iter().any(|(name, _)| name == "delete"), "{}", outcome.text());
+        assert!(!outcome.text().contains("/srv") && outcome.text().contains("A tool call was blocked."), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn what_readers_of_responses_could_read_in_two_ways_is_refused() {
+    let call = function_call("delete", r#"{"path":"/srv"}"#);
+    let item = added(0, &function_call("list", ""));
+    let begins_with_output = json!({"type": "response.created", "response": response("in_progress", json!([call]))});
+    let begins_with_text = json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "/srv"}]});
+    let mut other_type = call.clone();
+    other_type["type"] = json!("custom_tool_call");
+    for events in [
+        vec![begins_with_output],
+        responses_stream(&[item.clone(), item.clone(), call_delta(0, "/srv")], json!([])),
+        responses_stream(&[call_delta(0, "/srv")], json!([])),
+        responses_stream(&[item, item_done(0, &other_type)], json!([])),
+        responses_stream(&[added(0, &begins_with_text)], json!([])),
+    ] {
+        let outcome = judged(RESPONSES, &events);
+        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{}", outcome.text());
+        assert!(!outcome.text().contains("/srv"), "{}", outcome.text());
     }
 }

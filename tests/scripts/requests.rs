@@ -17,7 +17,7 @@ use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
-const DIALECTS: [Dialect; 2] = [CHAT, MESSAGES];
+const DIALECTS: [Dialect; 3] = [CHAT, MESSAGES, Dialect::Responses];
 
 /// A request to `path`, answered with a stream by a provider that reads the path leniently.
 fn request(path: &str, document: Value, dialect: Dialect) -> Outcome {

@@ -1,8 +1,9 @@
 //! Writes whole bodies of responses.
 
-use super::encode::{Encoder, text_at};
+use super::encode::Encoder;
 use super::output::{Call, Part, message, own_id};
-use super::repeat::{Item, apply, is_reasoning};
+use super::repeat::{apply, is_reasoning};
+use super::sent::{Item, text_at};
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;

@@ -15,6 +15,8 @@ pub(super) enum ItemKind {
     Call { kind: BlockKind, payload: Payload },
     /// The result of a call that the provider carried out.
     Result,
+    /// Of a type that Weir does not know: policies see its strings, and it leaves as it came or not at all.
+    Unknown,
     /// It passes as it came.
     Other,
 }
@@ -41,7 +43,8 @@ impl ItemKind {
             "tool_search_call" => (!is_local, Payload::Members(&["arguments"])),
             kind if kind.ends_with("_call") => (false, Payload::Item),
             kind if kind.ends_with("_output") => return Self::Result,
-            _ => return Self::Other,
+            "mcp_list_tools" | "mcp_approval_response" | "compaction" | "additional_tools" => return Self::Other,
+            _ => return Self::Unknown,
         };
         Self::Call { kind: if server { BlockKind::ServerToolCall } else { BlockKind::ToolCall }, payload }
     }
@@ -51,7 +54,7 @@ impl ItemKind {
         match self {
             Self::Call { kind, .. } => kind,
             Self::Result => BlockKind::ToolResult,
-            Self::Message | Self::Reasoning | Self::Other => BlockKind::Other,
+            Self::Message | Self::Reasoning | Self::Unknown | Self::Other => BlockKind::Other,
         }
     }
 

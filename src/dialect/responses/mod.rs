@@ -13,6 +13,7 @@ mod item;
 pub(super) mod output;
 mod payload;
 mod repeat;
+mod sent;
 
 pub(super) use decode::Decoder;
 pub(super) use encode::Encoder;

@@ -1,70 +1,12 @@
 //! Repetitions: what says again what has come before, and has to say what was really sent.
 
-use smallvec::SmallVec;
-
 use super::PartKey;
 use super::item::ItemKind;
 use super::output::{IncompleteDetails, Part};
-use crate::block::BlockKind;
+use super::sent::{Item, SentText};
 use crate::json::{self, Edits, Member};
 
-/// A text as the client has it.
-#[derive(Debug)]
-pub(super) struct SentText {
-    pub(super) key: PartKey,
-    pub(super) kind: BlockKind,
-    pub(super) text: String,
-    /// Some of it did not leave as it came.
-    pub(super) changed: bool,
-    pub(super) is_done: bool,
-}
-
-/// An item as the client has it.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// `output_index` as the client knows it; `None` if the client does not have the item.
-    pub(super) index: Option<u32>,
-    pub(super) kind: ItemKind,
-    /// As it began; of an item without texts, as it ended.
-    pub(super) json: String,
-    pub(super) texts: SmallVec<[SentText; 1]>,
-    /// Where the latest command begins in the text of a shell's call.
-    pub(super) command_start: usize,
-    pub(super) is_done: bool,
-    /// How it ended.
-    pub(super) status: String,
-}
-
 impl Item {
-    /// The item that `json` begins.
-    pub(super) fn new(index: Option<u32>, json: &str) -> Self {
-        Self {
-            index,
-            kind: kind_of(json),
-            json: json.to_owned(),
-            texts: SmallVec::new(),
-            command_start: 0,
-            is_done: false,
-            status: String::new(),
-        }
-    }
-
-    pub(super) fn is_reasoning(&self) -> bool {
-        is_reasoning(&self.json)
-    }
-
-    /// The text at `key`.
-    pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut SentText> {
-        let known = self.texts.iter().rposition(|text| text.key == key);
-        if known.is_none() {
-            self.texts.push(SentText { key, kind, text: String::new(), changed: false, is_done: false });
-        }
-        match known {
-            Some(position) => self.texts.get_mut(position),
-            None => self.texts.last_mut(),
-        }
-    }
-
     /// What the item asks for, as it was sent.
     fn payload_text(&self) -> &str {
         self.texts.iter().find(|text| text.key == PartKey::Payload).map_or("", |text| text.text.as_str())
@@ -73,6 +15,12 @@ impl Item {
     /// Lets `element`, a repetition of the item within `document`, say what was sent.
     pub(super) fn repeat(&self, document: &str, element: &str, edits: &mut Edits) {
         let members = json::members(element);
+        if self.kind == ItemKind::Unknown {
+            if !is_same(&members, &json::members(&self.json)) {
+                edits.replace(json::span(document, element), self.json.as_str());
+            }
+            return;
+        }
         if let Some(payload) = self.kind.payload() {
             if payload.text_in(element) != self.payload_text() {
                 payload.write(document, element, self.payload_text(), edits);
@@ -153,6 +101,15 @@ pub(super) fn part_of<'d>(members: &[Member<'d>], key: PartKey) -> Option<&'d st
     };
     let parts = json::member(members, list).map(json::elements)?;
     parts.get(usize::try_from(index).ok()?).copied()
+}
+
+/// Whether two items say the same, but for what providers make anew each time.
+fn is_same(one: &[Member<'_>], other: &[Member<'_>]) -> bool {
+    let says = |members: &[Member<'_>]| {
+        let lasting = |member: &&Member<'_>| !matches!(&*member.key, "id" | "encrypted_content" | "fingerprint");
+        members.iter().filter(lasting).map(|member| [member.key_text.to_owned(), member.value.to_owned()]).collect::<Vec<_>>()
+    };
+    says(one) == says(other)
 }
 
 /// Whether the item `json` is reasoning, sealed or not.

@@ -37,7 +37,7 @@ impl<'a> Choices<'a> {
     }
 
     fn dialect(&mut self) -> Dialect {
-        self.pick(&[Dialect::ChatCompletions, Dialect::Messages, Dialect::McpTool])
+        self.pick(&[Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool])
     }
 }
 
@@ -114,8 +114,13 @@ fn decode(dialect: Dialect, data: &[u8]) {
     }
     decoder.finish(&mut |_| {});
     encoder.end(Ending::Stop, &mut out);
+    check_body(dialect, data);
+}
 
+/// The same of a whole body.
+fn check_body(dialect: Dialect, data: &[u8]) {
     let mut decoder = Decoder::new(dialect);
+    let mut frame = Frame::default();
     let mut pieces = 0;
     if decoder
         .body(data, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_) | Part::Tool { .. })))
@@ -140,6 +145,33 @@ pub fn decode_chat(data: &[u8]) {
 /// Decoder and encoder of messages.
 pub fn decode_messages(data: &[u8]) {
     decode(Dialect::Messages, data);
+}
+
+/// Decoder and encoder of responses: whatever is repeated of a text, what leaves says it as it was streamed, so that a
+/// second pass changes nothing.
+pub fn decode_responses(data: &[u8]) {
+    let once = pass(Dialect::Responses, data);
+    let twice = pass(Dialect::Responses, &once);
+    assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice), "a second pass changes nothing");
+    check_body(Dialect::Responses, data);
+}
+
+/// What leaves of a stream that nobody changes, up to where it cannot be read.
+fn pass(dialect: Dialect, data: &[u8]) -> Vec<u8> {
+    let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
+    let (mut parser, mut frame, mut out) = (Parser::new(1 << 20), Frame::default(), Vec::new());
+    let mut input = data;
+    while let Ok(Some(event)) = parser.next(&mut input) {
+        let mut pieces = 0;
+        let read = decoder.event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
+        if read.is_err() {
+            assert_eq!(pieces, 0, "nothing is reported on an error");
+            break;
+        }
+        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot");
+        encoder.event(event.raw, &frame, &vec![SlotFate::Keep; pieces], &mut out);
+    }
+    out
 }
 
 /// Decoder and encoder of MCP, of what comes back and of requests.
@@ -313,7 +345,8 @@ pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 pub fn targets() -> Vec<Target> {
     let streams = |dialect| fixtures::streams(dialect).iter().map(|fixture| fixture.body.to_vec());
     let wholes = |dialect| fixtures::wholes(dialect).iter().map(|fixture| fixture.body.to_vec());
-    let (chat, messages, mcp) = (Dialect::ChatCompletions, Dialect::Messages, Dialect::McpTool);
+    let (chat, messages) = (Dialect::ChatCompletions, Dialect::Messages);
+    let (responses, mcp) = (Dialect::Responses, Dialect::McpTool);
     let batch = json!([mcp_call(1, "read_file", &json!({})), mcp_call("1", "delete_files", &json!({"path": SECRET}))]);
     let requests = [mcp_call(7, "delete_files", &json!({})), batch].map(|request| request.to_string().into_bytes());
     let framed = |body: Vec<u8>| [&[0, 7][..], &body].concat();
@@ -324,6 +357,7 @@ pub fn targets() -> Vec<Target> {
         ("sse", sse, odd.into_iter().map(<[u8]>::to_vec).chain(streams(messages)).map(framed).collect()),
         ("decode_chat", decode_chat, streams(chat).chain(wholes(chat)).chain([beyond_every_number]).collect()),
         ("decode_messages", decode_messages, streams(messages).chain(wholes(messages)).collect()),
+        ("decode_responses", decode_responses, streams(responses).chain(wholes(responses)).collect()),
         ("decode_mcp", decode_mcp, streams(mcp).chain(wholes(mcp)).chain(requests).collect()),
         (
             "exchange",

@@ -1,0 +1,77 @@
+//! Reads what tool calls ask for.
+
+use super::{Decoder, EventReader, Progress};
+use crate::dialect::document::Text;
+use crate::dialect::responses::payload::Payload;
+use crate::dialect::responses::{EventKind, Place};
+use crate::dialect::{DecodeError, Slot};
+use crate::json::Value;
+
+impl EventReader<'_> {
+    /// The tool call that an event about its text belongs to.
+    fn call(&mut self, event: EventKind, key: &str) -> Result<usize, DecodeError> {
+        let number = self.known_item(event)?;
+        let payload = self.decoder.items.get(number).and_then(|item| item.kind.payload());
+        let fits = match payload {
+            Some(Payload::Text { key: own, .. }) => key == own,
+            Some(Payload::Commands) => key == "command",
+            Some(Payload::Operation) => key == "diff",
+            Some(Payload::Members(_) | Payload::Item) | None => false,
+        };
+        if fits { Ok(number) } else { Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" }) }
+    }
+
+    fn call_text(&mut self, number: usize, text: Text, stops: bool) -> Result<(), DecodeError> {
+        let Some(item) = self.decoder.items.get_mut(number) else { return Ok(()) };
+        if item.progress == Progress::Done {
+            return Err(DecodeError::OutOfOrder { what: "a delta of a tool call that has ended" });
+        }
+        if stops {
+            item.progress = Progress::Done;
+        } else if !text.is_empty() {
+            item.progress = Progress::Open;
+        }
+        let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops };
+        self.piece(slot, Place { element: 0, part: None }, text);
+        Ok(())
+    }
+
+    pub(super) fn call_delta(&mut self, key: &str) -> Result<(), DecodeError> {
+        let number = self.call(EventKind::Delta, key)?;
+        let text = self.decoder.strings.read(self.document, self.fields.delta.get())?;
+        self.call_text(number, text, false)
+    }
+
+    /// All that a call says has come, so that it can be judged while the next one is still arriving.
+    pub(super) fn call_done(&mut self, key: &str, value: Option<Value>) -> Result<(), DecodeError> {
+        let number = self.call(EventKind::TextDone, key)?;
+        let text = self.decoder.strings.read(self.document, value)?;
+        let Some(item) = self.decoder.items.get(number) else { return Ok(()) };
+        match item.progress {
+            Progress::Done => {
+                self.silent(number, EventKind::TextDone);
+                Ok(())
+            }
+            Progress::Empty => self.call_text(number, text, item.is_named),
+            Progress::Open => self.call_text(number, Text::EMPTY, item.is_named),
+        }
+    }
+
+    pub(super) fn command_added(&mut self) -> Result<(), DecodeError> {
+        let number = self.call(EventKind::CommandAdded, "command")?;
+        let Decoder { items, strings, .. } = &mut *self.decoder;
+        let Some(item) = items.get_mut(number) else { return Ok(()) };
+        let start = strings.begin();
+        strings.push(if item.commands == 0 { "" } else { "\n" });
+        strings.push_read(self.document, self.fields.command.get())?;
+        let text = strings.since(start);
+        item.commands = item.commands.saturating_add(1);
+        self.call_text(number, text, false)
+    }
+
+    pub(super) fn command_done(&mut self) -> Result<(), DecodeError> {
+        let number = self.call(EventKind::CommandDone, "command")?;
+        self.silent(number, EventKind::CommandDone);
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! Reads items: how they begin and end, and how the end of the response repeats them.
+
+use smallvec::SmallVec;
+
+use super::{Decoder, EventReader, Found, Item, Progress};
+use crate::block::BlockKind;
+use crate::dialect::document::{Strings, Text};
+use crate::dialect::responses::fields::{ActionFields, ItemFields, ResponseFields};
+use crate::dialect::responses::item::{ItemKind, tool_name};
+use crate::dialect::responses::payload::Payload;
+use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
+use crate::dialect::{DecodeError, FrameRole, Slot};
+use crate::json::{Field, Reader, Value};
+
+impl EventReader<'_> {
+    pub(super) fn item_added(&mut self) -> Result<(), DecodeError> {
+        let (Some(output_index), Some(value)) = (self.fields.output_index.get(), self.fields.item.get()) else {
+            return Err(DecodeError::OutOfOrder { what: "an output_item.added without output_index or item" });
+        };
+        if self.decoder.items.iter().any(|item| item.output_index == output_index) {
+            return Err(DecodeError::OutOfOrder { what: "an item whose output_index is taken" });
+        }
+        let fields = ItemFields::at(self.document, value)?;
+        let number = self.new_item(output_index, &fields)?;
+        self.note(EventKind::ItemAdded, number, PartKey::Payload);
+        self.item_slot(number, 0, &fields, true, false)?;
+        let Some(item) = self.decoder.items.get(number) else { return Ok(()) };
+        if matches!(item.kind, ItemKind::Message | ItemKind::Reasoning) {
+            self.refuse_parts(fields.content.get())?;
+            self.refuse_parts(fields.summary.get())?;
+        }
+        Ok(())
+    }
+
+    /// What an item begins with is not said again in deltas.
+    fn refuse_parts(&self, parts: Option<Value>) -> Result<(), DecodeError> {
+        let Some(parts) = parts else { return Ok(()) };
+        Reader::at(self.document, parts).array(|_| Err(DecodeError::OutOfOrder { what: "an item that begins with content" }))
+    }
+
+    fn new_item(&mut self, output_index: u32, fields: &ItemFields) -> Result<usize, DecodeError> {
+        let document = self.document;
+        let strings = &mut self.decoder.strings;
+        let name = strings.read(document, fields.r#type.get())?;
+        let execution = strings.read(document, fields.execution.get())?;
+        let name: Box<str> = strings.get(document, name).into();
+        let is_local = match &*name {
+            "shell_call" => !is_container(document, fields.environment, strings)?,
+            _ => strings.get(document, execution) == "client",
+        };
+        self.decoder.names.add(&name)?;
+        let kind = ItemKind::of(&name, is_local, fields.encrypted_content.get().is_some());
+        let block = self.decoder.blocks.begin()?;
+        self.decoder.items.push(Item {
+            output_index,
+            name,
+            kind,
+            block,
+            progress: Progress::Empty,
+            is_named: false,
+            commands: 0,
+            parts: SmallVec::new(),
+            is_done: false,
+        });
+        Ok(self.decoder.items.len().saturating_sub(1))
+    }
+
+    /// The slot of an item itself, with what a tool call says that it had not said before.
+    fn item_slot(
+        &mut self,
+        number: usize,
+        element: usize,
+        fields: &ItemFields,
+        starts: bool,
+        ends: bool,
+    ) -> Result<(), DecodeError> {
+        let document = self.document;
+        let Decoder { items, strings, names, .. } = &mut *self.decoder;
+        let Some(item) = items.get_mut(number) else { return Ok(()) };
+        let (mut call_id, mut name, mut text) = (Text::EMPTY, Text::EMPTY, Text::EMPTY);
+        let stops;
+        let mut free_form = false;
+        match item.kind {
+            ItemKind::Call { kind, payload } => {
+                free_form = payload.is_free_form();
+                if starts {
+                    call_id = strings.read(document, fields.call_id.get().or_else(|| fields.id.get()))?;
+                }
+                if !item.is_named && item.progress != Progress::Done {
+                    name = strings.read(document, fields.name.get())?;
+                    if name.is_empty() && (ends || !payload.has_name()) {
+                        let start = strings.begin();
+                        strings.push(tool_name(&item.name));
+                        name = strings.since(start);
+                    }
+                    item.is_named = !name.is_empty();
+                }
+                let is_worth_reading = match item.progress {
+                    Progress::Empty => ends || payload.begins_with(document, fields, kind),
+                    Progress::Open | Progress::Done => false,
+                };
+                if is_worth_reading {
+                    text = payload.read(document, fields, strings)?;
+                }
+                if !text.is_empty() {
+                    item.progress = Progress::Open;
+                    item.commands = u32::from(payload == Payload::Commands);
+                }
+                stops = ends && item.progress != Progress::Done;
+            }
+            ItemKind::Result => {
+                call_id = if starts { strings.read(document, fields.call_id.get())? } else { Text::EMPTY };
+                stops = ends && !item.is_done;
+            }
+            ItemKind::Unknown => return self.unknown_item(number, element, fields, starts),
+            ItemKind::Message | ItemKind::Reasoning | ItemKind::Other => stops = ends && !item.is_done,
+        }
+        if stops {
+            item.progress = Progress::Done;
+        }
+        names.add(strings.get(document, call_id))?;
+        names.add(strings.get(document, name))?;
+        let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts, stops };
+        let place = Place { element, part: None };
+        self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
+        Ok(())
+    }
+
+    /// The beginning or the end of an item of a type that is not known: a block of its own each time.
+    fn unknown_item(&mut self, number: usize, element: usize, fields: &ItemFields, starts: bool) -> Result<(), DecodeError> {
+        let Some(whole) = fields.whole else { return Ok(()) };
+        let text = self.decoder.strings.leaves(self.document, whole.start..whole.end, fields.r#type.get())?;
+        let block = match self.decoder.items.get(number).filter(|_| starts) {
+            Some(item) => item.block,
+            None => self.decoder.blocks.begin()?,
+        };
+        let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
+        self.piece(slot, Place { element, part: None }, text);
+        Ok(())
+    }
+
+    pub(super) fn item_done(&mut self) -> Result<(), DecodeError> {
+        let number = self.known_item(EventKind::ItemDone)?;
+        let Some(value) = self.fields.item.get() else {
+            return Err(DecodeError::OutOfOrder { what: "an output_item.done without item" });
+        };
+        let fields = ItemFields::at(self.document, value)?;
+        self.check_type(number, &fields)?;
+        self.item_slot(number, 0, &fields, false, true)?;
+        self.repeated_parts(number, 0, &fields)?;
+        if let Some(item) = self.decoder.items.get_mut(number) {
+            item.is_done = true;
+        }
+        Ok(())
+    }
+
+    /// An item that became another would not have been read as what it is.
+    fn check_type(&mut self, number: usize, fields: &ItemFields) -> Result<(), DecodeError> {
+        let name = self.decoder.strings.read(self.document, fields.r#type.get())?;
+        let name = self.decoder.strings.get(self.document, name);
+        if self.decoder.items.get(number).is_some_and(|item| *item.name == *name) {
+            return Ok(());
+        }
+        Err(DecodeError::OutOfOrder { what: "an item that changes its type" })
+    }
+
+    pub(super) fn terminal(&mut self) -> Result<(), DecodeError> {
+        self.frame.role = FrameRole::Terminator;
+        Reading::of_mut(self.frame).event = EventKind::Terminal;
+        let response = self.fields.response.get().map(|response| ResponseFields::at(self.document, response)).transpose()?;
+        let response = response.unwrap_or_default();
+        self.repeated_output(&response)?;
+        self.finish(&response)
+    }
+
+    /// The items of a whole response: those that are not known yet are new.
+    pub(super) fn repeated_output(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
+        let Some(output) = response.output.get() else { return Ok(()) };
+        let document = self.document;
+        let known_before = self.decoder.items.len();
+        let (mut next_known, mut element) = (0, 0_usize);
+        let mut known = core::mem::take(&mut Reading::of_mut(self.frame).known);
+        Reader::at(document, output).array(|reader| {
+            let value = reader.optional_value()?.ok_or_else(|| reader.malformed())?;
+            let fields = ItemFields::at(document, value)?;
+            let same = self.same_item(next_known..known_before, &fields)?;
+            known.push(same);
+            match same {
+                Some(number) => {
+                    next_known = number.saturating_add(1);
+                    let is_open = self.decoder.items.get(number).is_some_and(|item| item.progress != Progress::Done);
+                    if is_open && self.decoder.items.get(number).is_some_and(|item| item.kind.payload().is_some()) {
+                        self.item_slot(number, element, &fields, false, true)?;
+                    }
+                    self.repeated_parts(number, element, &fields)?;
+                }
+                None => {
+                    let number = self.new_item(u32::MAX, &fields)?;
+                    self.item_slot(number, element, &fields, true, true)?;
+                    self.repeated_parts(number, element, &fields)?;
+                }
+            }
+            element = element.saturating_add(1);
+            Ok::<_, DecodeError>(())
+        })?;
+        Reading::of_mut(self.frame).known = known;
+        Ok(())
+    }
+
+    /// The first of the items `range` that is of the same type. Ids do not tell: some providers change them in every event.
+    fn same_item(&mut self, mut range: core::ops::Range<usize>, fields: &ItemFields) -> Result<Option<usize>, DecodeError> {
+        let name = self.decoder.strings.read(self.document, fields.r#type.get())?;
+        let name = self.decoder.strings.get(self.document, name);
+        Ok(range.find(|number| self.decoder.items.get(*number).is_some_and(|item| *item.name == *name)))
+    }
+
+    /// Why the response ended.
+    pub(super) fn finish(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
+        let strings = &mut self.decoder.strings;
+        let mut reason = strings.read(self.document, response.status.get())?;
+        let is_complete = strings.get(self.document, reason) == "completed";
+        if let Some(details) = response.incomplete_details.get() {
+            let detail = strings.read(self.document, details.reason.get())?;
+            reason = if detail.is_empty() { reason } else { detail };
+        }
+        self.stop_all(is_complete);
+        if !reason.is_empty() {
+            self.findings.push(Found::Finish { reason });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a shell runs where the provider keeps it.
+fn is_container(document: &str, environment: Field<Value>, strings: &mut Strings) -> Result<bool, DecodeError> {
+    let Some(environment) = environment.get() else { return Ok(false) };
+    let kind = strings.read(document, ActionFields::at(document, environment)?.r#type.get())?;
+    Ok(strings.get(document, kind).starts_with("container"))
+}

@@ -1,0 +1,194 @@
+//! Reads responses.
+//!
+//! Every event that is about an item has a slot, so that it keeps its place and shares the lot of the item. What
+//! repeats a text that has come is no text again; what stands in a repetition alone is.
+
+mod calls;
+mod event;
+mod items;
+mod parts;
+
+use smallvec::SmallVec;
+
+use super::fields::{EventFields, ResponseFields};
+use super::item::ItemKind;
+use super::{PartKey, Place, Reading};
+use crate::block::{BlockId, BlockKind};
+use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
+use crate::sse;
+
+/// Clients of this dialect stop reading here; some servers send it behind the end.
+const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
+
+/// A text of an item.
+#[derive(Debug, Clone, Copy)]
+struct OpenPart {
+    key: PartKey,
+    block: BlockId,
+    kind: BlockKind,
+    progress: Progress,
+}
+
+/// How far a block has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing of its text has come.
+    Empty,
+    /// Some of its text has come.
+    Open,
+    Done,
+}
+
+#[derive(Debug)]
+struct Item {
+    /// `output_index`
+    output_index: u32,
+    /// `type`
+    name: Box<str>,
+    kind: ItemKind,
+    /// The block of its own slots.
+    block: BlockId,
+    /// Of a tool call.
+    progress: Progress,
+    /// Whether a tool call has said the name of its tool.
+    is_named: bool,
+    /// Of a shell's call: how many commands have begun.
+    commands: u32,
+    parts: SmallVec<[OpenPart; 1]>,
+    /// `output_item.done` has come.
+    is_done: bool,
+}
+
+/// A part of the document at hand that is to be reported.
+#[derive(Clone, Copy)]
+enum Found {
+    Piece { slot: Slot, place: Place, call_id: Text, name: Text, text: Text, free_form: bool },
+    Stop { block: BlockId, complete: bool },
+    Finish { reason: Text },
+}
+
+type Findings = SmallVec<[Found; 2]>;
+
+/// Reads the documents of one response.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    blocks: BlockNumbers,
+    names: NameBytes,
+    /// Bytes of text so far.
+    text_bytes: usize,
+    items: Vec<Item>,
+    strings: Strings,
+}
+
+impl Decoder {
+    pub(crate) fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<(), DecodeError> {
+        frame.clear();
+        let Some(data) = event.data.filter(|data| !data.is_empty()) else {
+            frame.role = FrameRole::Free;
+            return Ok(());
+        };
+        if data.starts_with(FOREIGN_TERMINATOR) {
+            return Ok(());
+        }
+        self.strings.clear();
+        let document = document::utf8(data)?;
+        let fields = EventFields::read(document)?;
+        let kind = self.strings.read(document, fields.r#type.get())?;
+        if !event.name.is_empty() && event.name != self.strings.get(document, kind).as_bytes() {
+            return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
+        }
+        Reading::of_mut(frame).sequence = fields.sequence_number.get();
+        let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
+        let read = reader.event(kind).and_then(|()| reader.count_text());
+        let findings = core::mem::take(&mut reader.findings);
+        if let Err(error) = read {
+            // Blocks that were never reported must not be reported as stopped.
+            self.items.clear();
+            return Err(error);
+        }
+        self.report(document, &findings, frame, each);
+        if frame.role == FrameRole::Terminator {
+            each(Part::End);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        frame.clear();
+        self.strings.clear();
+        let document = document::utf8(body)?;
+        let response = ResponseFields::read(document)?;
+        if response.error.get().is_some() {
+            frame.role = FrameRole::Failure;
+        }
+        let fields = EventFields::default();
+        let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
+        reader.repeated_output(&response)?;
+        reader.finish(&response)?;
+        let findings = core::mem::take(&mut reader.findings);
+        self.report(document, &findings, frame, each);
+        each(Part::End);
+        Ok(())
+    }
+
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+        for item in self.items.drain(..) {
+            item.open_blocks(|block| each(Part::Stop { block, complete: false }));
+        }
+    }
+
+    fn report(&self, document: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+        for found in findings {
+            match *found {
+                Found::Piece { slot, place, call_id, name, text, free_form } => {
+                    frame.slots.push(slot);
+                    Reading::of_mut(frame).places.push(place);
+                    let text = self.strings.get(document, text);
+                    Reading::of_mut(frame).text.push_str(if findings.len() == 1 { text } else { "" });
+                    each(Part::Piece(Piece {
+                        block: slot.block,
+                        choice: slot.choice,
+                        kind: slot.kind,
+                        starts: slot.starts,
+                        stops: slot.stops,
+                        call_id: self.strings.get(document, call_id),
+                        name: self.strings.get(document, name),
+                        text,
+                        free_form,
+                    }));
+                }
+                Found::Stop { block, complete } => each(Part::Stop { block, complete }),
+                Found::Finish { reason } => {
+                    frame.finishes.push(0);
+                    each(Part::Finish { choice: 0, reason: self.strings.get(document, reason) });
+                }
+            }
+        }
+    }
+}
+
+impl Item {
+    fn open_blocks(&self, mut each: impl FnMut(BlockId)) {
+        for part in self.parts.iter().filter(|part| part.progress != Progress::Done) {
+            each(part.block);
+        }
+        if self.kind.payload().is_some() && self.progress != Progress::Done {
+            each(self.block);
+        }
+    }
+}
+
+/// Reads one document.
+struct EventReader<'r> {
+    decoder: &'r mut Decoder,
+    document: &'r str,
+    fields: &'r EventFields,
+    frame: &'r mut Frame,
+    findings: Findings,
+}

@@ -1,0 +1,187 @@
+//! Reads the parts of messages and of reasoning.
+
+use super::{EventReader, OpenPart, Progress};
+use crate::block::BlockKind;
+use crate::dialect::document::Text;
+use crate::dialect::responses::fields::{ItemFields, PartFields};
+use crate::dialect::responses::item::ItemKind;
+use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
+use crate::dialect::{DecodeError, Slot};
+use crate::json::{Reader, Value};
+
+impl EventReader<'_> {
+    /// Parts of a whole item: what is not known of them gets a slot.
+    pub(super) fn repeated_parts(&mut self, number: usize, element: usize, fields: &ItemFields) -> Result<(), DecodeError> {
+        let kind = self.decoder.items.get(number).map_or(ItemKind::Other, |item| item.kind);
+        if !matches!(kind, ItemKind::Message | ItemKind::Reasoning) {
+            return Ok(());
+        }
+        let document = self.document;
+        for (list, key) in
+            [(fields.summary.get(), PartKey::Summary as fn(u32) -> PartKey), (fields.content.get(), PartKey::Content)]
+        {
+            let Some(list) = list else { continue };
+            let mut index: u32 = 0;
+            Reader::at(document, list).array(|reader| {
+                let part = PartFields::read(reader)?;
+                let (kind, value) = self.part_kind(&part)?;
+                if let Some(kind) = kind {
+                    self.repeated_part(number, Place { element, part: Some(key(index)) }, key(index), kind, value)?;
+                }
+                index = index.saturating_add(1);
+                Ok::<_, DecodeError>(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a part is, and its text; `None` if it has no text.
+    fn part_kind(&mut self, part: &PartFields) -> Result<(Option<BlockKind>, Option<Value>), DecodeError> {
+        let kind = self.decoder.strings.read(self.document, part.r#type.get())?;
+        Ok(match self.decoder.strings.get(self.document, kind) {
+            "refusal" => (Some(BlockKind::Refusal), part.refusal.get()),
+            "reasoning_text" | "summary_text" => (Some(BlockKind::Reasoning), part.text.get()),
+            "output_text" => (Some(BlockKind::Text), part.text.get()),
+            _ if part.text.get().is_some() => (Some(BlockKind::Text), part.text.get()),
+            _ => (None, None),
+        })
+    }
+
+    /// A part that comes whole: ends its block, and has a text if none has come.
+    fn repeated_part(
+        &mut self,
+        number: usize,
+        place: Place,
+        key: PartKey,
+        kind: BlockKind,
+        value: Option<Value>,
+    ) -> Result<(), DecodeError> {
+        let text = self.decoder.strings.read(self.document, value)?;
+        let (position, starts) = self.part_position(number, key, kind)?;
+        let Some(part) = self.decoder.items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return Ok(()) };
+        if part.kind != kind {
+            return Err(DecodeError::OutOfOrder { what: "a part that changes its type" });
+        }
+        let before = core::mem::replace(&mut part.progress, Progress::Done);
+        if before == Progress::Done {
+            return Ok(());
+        }
+        let slot = Slot { block: part.block, choice: 0, kind, starts, stops: true };
+        self.piece(slot, place, if before == Progress::Empty { text } else { Text::EMPTY });
+        Ok(())
+    }
+
+    /// The position of a part in its item; whether it begins here.
+    fn part_position(&mut self, number: usize, key: PartKey, kind: BlockKind) -> Result<(usize, bool), DecodeError> {
+        let Some(item) = self.decoder.items.get(number) else { return Ok((0, false)) };
+        if let Some(position) = item.parts.iter().position(|part| part.key == key) {
+            return Ok((position, false));
+        }
+        let fits = match item.kind {
+            ItemKind::Message => matches!(key, PartKey::Content(_)),
+            ItemKind::Reasoning => kind == BlockKind::Reasoning,
+            ItemKind::Call { .. } | ItemKind::Result | ItemKind::Unknown | ItemKind::Other => false,
+        };
+        if !fits {
+            return Err(DecodeError::OutOfOrder { what: "a text in an item of another type" });
+        }
+        let block = self.decoder.blocks.begin()?;
+        let Some(item) = self.decoder.items.get_mut(number) else { return Ok((0, false)) };
+        item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty });
+        Ok((item.parts.len().saturating_sub(1), true))
+    }
+
+    /// The item of an event about a part; `None` if its parts are not looked into.
+    fn part_item(&mut self, event: EventKind, key: PartKey) -> Result<Option<usize>, DecodeError> {
+        let number = self.known_item(event)?;
+        if self.decoder.items.get(number).is_some_and(|item| matches!(item.kind, ItemKind::Unknown | ItemKind::Other)) {
+            self.silent(number, EventKind::Status);
+            return Ok(None);
+        }
+        self.note(event, number, key);
+        Ok(Some(number))
+    }
+
+    pub(super) fn part_added(&mut self, key: PartKey) -> Result<(), DecodeError> {
+        let Some(number) = self.part_item(EventKind::PartAdded, key)? else { return Ok(()) };
+        let fields = self.part_fields()?;
+        let (Some(kind), value) = self.part_kind(&fields)? else {
+            self.silent(number, EventKind::Status);
+            return Ok(());
+        };
+        let text = self.decoder.strings.read(self.document, value)?;
+        let (position, starts) = self.part_position(number, key, kind)?;
+        if !starts {
+            return Err(DecodeError::OutOfOrder { what: "a part that begins again" });
+        }
+        self.part_text(number, position, text, true, false);
+        Ok(())
+    }
+
+    fn part_fields(&self) -> Result<PartFields, DecodeError> {
+        let Some(part) = self.fields.part.get() else {
+            return Err(DecodeError::OutOfOrder { what: "a part that is missing in its event" });
+        };
+        Ok(PartFields::read(&mut Reader::at(self.document, part))?)
+    }
+
+    fn part_text(&mut self, number: usize, position: usize, text: Text, starts: bool, stops: bool) {
+        let Some(part) = self.decoder.items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return };
+        if stops {
+            part.progress = Progress::Done;
+        } else if !text.is_empty() {
+            part.progress = Progress::Open;
+        }
+        let slot = Slot { block: part.block, choice: 0, kind: part.kind, starts, stops };
+        let place = Place { element: 0, part: Some(part.key) };
+        self.piece(slot, place, text);
+    }
+
+    pub(super) fn part_delta(&mut self, key: PartKey, kind: BlockKind) -> Result<(), DecodeError> {
+        let Some(number) = self.part_item(EventKind::Delta, key)? else { return Ok(()) };
+        let text = self.decoder.strings.read(self.document, self.fields.delta.get())?;
+        let (position, starts) = self.part_position(number, key, kind)?;
+        let part = self.decoder.items.get(number).and_then(|item| item.parts.get(position));
+        if part.is_some_and(|part| part.kind != kind || part.progress == Progress::Done) {
+            return Err(DecodeError::OutOfOrder { what: "a delta of a part that is of another type or has ended" });
+        }
+        self.part_text(number, position, text, starts, false);
+        Ok(())
+    }
+
+    pub(super) fn part_done(&mut self, key: PartKey, kind: BlockKind, value: Option<Value>) -> Result<(), DecodeError> {
+        let Some(number) = self.part_item(EventKind::TextDone, key)? else { return Ok(()) };
+        self.repeated_part(number, Place { element: 0, part: Some(key) }, key, kind, value)?;
+        self.at_least_silent(number)
+    }
+
+    pub(super) fn whole_part_done(&mut self, key: PartKey) -> Result<(), DecodeError> {
+        let Some(number) = self.part_item(EventKind::PartDone, key)? else { return Ok(()) };
+        let fields = self.part_fields()?;
+        if let (Some(kind), value) = self.part_kind(&fields)? {
+            self.repeated_part(number, Place { element: 0, part: Some(key) }, key, kind, value)?;
+        }
+        self.at_least_silent(number)
+    }
+
+    /// What is only repeated has a slot all the same, to keep its place.
+    fn at_least_silent(&mut self, number: usize) -> Result<(), DecodeError> {
+        if self.findings.is_empty() {
+            let (event, part) = (Reading::of(self.frame).event, Reading::of(self.frame).part);
+            self.silent(number, event);
+            Reading::of_mut(self.frame).part = part;
+        }
+        Ok(())
+    }
+
+    /// Something about a text: it shares the lot of that text.
+    pub(super) fn remark(&mut self, key: PartKey) -> Result<(), DecodeError> {
+        let Some(number) = self.part_item(EventKind::Remark, key)? else { return Ok(()) };
+        let position = self.decoder.items.get(number).and_then(|item| item.parts.iter().position(|part| part.key == key));
+        match position {
+            Some(position) => self.part_text(number, position, Text::EMPTY, false, false),
+            None => self.silent(number, EventKind::Status),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Writes the end of the stream, which repeats what was sent.
+
+use super::own::{delta_type, part_event};
+use super::{Encoder, edits_of};
+use crate::block::BlockKind;
+use crate::dialect::framing::WITHHELD;
+use crate::dialect::responses::output::{Event, Failure, Part, response, status};
+use crate::dialect::responses::repeat::{apply, ended_response};
+use crate::dialect::responses::sent::{Item, SentText, text_at};
+use crate::dialect::responses::{PartKey, Reading};
+use crate::dialect::{Ending, Frame, SlotFate};
+use crate::json::{self, Edits};
+
+impl Encoder {
+    /// The end of the response, which repeats all of it.
+    pub(super) fn terminal(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        if core::mem::take(&mut self.owes_message) {
+            self.write_message(WITHHELD, out);
+        }
+        self.terminated = true;
+        let edits = edits_of(raw, |document, edits| {
+            let response = json::member(&json::members(document), "response").unwrap_or_default();
+            self.edit_output(document, response, frame, fates, edits);
+        });
+        self.leave(raw, reading, None, edits, out);
+    }
+
+    /// Lets the output of `response` be what was sent.
+    fn edit_output(&mut self, document: &str, response: &str, frame: &Frame, fates: &[SlotFate], edits: &mut Edits) {
+        let members = json::members(response);
+        let Some(output) = json::member(&members, "output") else { return };
+        let elements = json::elements(output);
+        if elements.is_empty() && !self.items.is_empty() {
+            // The upstream does not repeat its items.
+            return;
+        }
+        let mut items: Vec<(u32, String)> = Vec::new();
+        let mut is_changed = !self.own_items.is_empty();
+        for (position, element) in elements.iter().enumerate() {
+            let known = Reading::of(frame).known.get(position).copied().flatten();
+            let mut fresh = Item::new(Some(u32::MAX), element);
+            let item = match known {
+                Some(number) => self.items.get_mut(number).unwrap_or(&mut fresh),
+                None => &mut fresh,
+            };
+            for ((slot, place), fate) in frame.slots.iter().zip(&Reading::of(frame).places).zip(fates) {
+                if place.element != position {
+                    continue;
+                }
+                if place.part.is_none() && *fate == SlotFate::Remove && known.is_none() {
+                    item.index = None;
+                }
+                let came = text_at(item, element, *place);
+                item.come(*place, slot.kind, fate, &came);
+            }
+            item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
+            let Some(index) = item.index else {
+                is_changed = true;
+                continue;
+            };
+            let mut of_item = Edits::default();
+            item.repeat(element, element, &mut of_item);
+            is_changed |= !of_item.is_empty();
+            items.push((index, apply(element, of_item)));
+        }
+        if is_changed {
+            let set = [("output", self.output(items))];
+            edits.edit_object(document, response, &members, &["output_text"], &set);
+        }
+    }
+
+    /// The upstream's items with our own between them, as a JSON array.
+    fn output(&self, mut items: Vec<(u32, String)>) -> String {
+        for own in &self.own_items {
+            let place = items.partition_point(|(index, _)| *index < own.index);
+            items.insert(place, (own.index, own.json.clone()));
+        }
+        let mut output = String::from("[");
+        for (_, json) in items {
+            output.push_str(if output.len() > 1 { "," } else { "" });
+            output.push_str(&json);
+        }
+        output.push(']');
+        output
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        self.terminated = true;
+        self.ended = true;
+        if !self.begun {
+            let begun = response(&self.identity, "in_progress", None, "[]");
+            for r#type in ["response.created", "response.in_progress"] {
+                self.write(Event { r#type, response: serde_json::from_str(&begun).ok(), ..Event::default() }, out);
+            }
+        }
+        self.release_waiting(out);
+        for number in 0..self.items.len() {
+            self.close(number, ending, out);
+        }
+        if self.next_index == 0 || self.owes_message {
+            self.write_message(WITHHELD, out);
+        }
+        let output = self.output(self.items.iter().filter_map(|item| Some((item.index?, item.to_json()))).collect());
+        let (status, details) = status(ending);
+        let r#type = if ending == Ending::Stop { "response.completed" } else { "response.incomplete" };
+        let whole = if self.beginning.is_empty() {
+            response(&self.identity, status, details, &output)
+        } else {
+            ended_response(&self.beginning, status, details, &output)
+        };
+        self.write(Event { r#type, response: serde_json::from_str(&whole).ok(), ..Event::default() }, out);
+    }
+
+    /// Ends an item that is open at the client.
+    pub(super) fn close(&mut self, number: usize, ending: Ending, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(number).filter(|item| !item.is_done) else { return };
+        let Some(index) = item.index else { return };
+        let id = item.id();
+        let texts = core::mem::take(&mut item.texts);
+        // Of a call that has left in part nothing is known but that it is not whole.
+        let is_whole = ending == Ending::Stop && item.kind.payload().is_none();
+        item.status = if is_whole { "completed" } else { "incomplete" }.to_owned();
+        for sent in texts {
+            let SentText { key, kind, mut text, is_done, changed } = sent;
+            if key != PartKey::Payload && !is_done {
+                if text.is_empty() && kind != BlockKind::Reasoning {
+                    text.push_str(WITHHELD);
+                    let event = part_event(delta_type(kind, key), &id, index, key);
+                    self.write(Event { delta: Some(&text), ..event }, out);
+                }
+                let (whole, logprobs) = (Some(text.as_str()), (kind == BlockKind::Text).then_some([]));
+                let event = part_event(done_type(kind, key), &id, index, key);
+                self.write(
+                    match kind {
+                        BlockKind::Refusal => Event { refusal: whole, ..event },
+                        _ => Event { text: whole, logprobs, ..event },
+                    },
+                    out,
+                );
+                let part = Some(Part::new(key, kind, &text));
+                self.write(Event { part, logprobs: None, ..part_event(part_done_type(key), &id, index, key) }, out);
+            }
+            if let Some(item) = self.items.get_mut(number) {
+                item.texts.push(SentText { key, kind, text, changed, is_done });
+            }
+        }
+        let Some(item) = self.items.get_mut(number) else { return };
+        let json = item.to_json();
+        self.write_item("response.output_item.done", index, &json, out);
+    }
+
+    pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        self.terminated = true;
+        self.ended = true;
+        let error = Some(Failure { r#type: "server_error", code: "server_error", message, param: None });
+        self.write(Event { r#type: "error", error, ..Event::default() }, out);
+    }
+}
+
+const fn done_type(kind: BlockKind, key: PartKey) -> &'static str {
+    match (kind, key) {
+        (BlockKind::Refusal, _) => "response.refusal.done",
+        (BlockKind::Reasoning, PartKey::Summary(_)) => "response.reasoning_summary_text.done",
+        (BlockKind::Reasoning, _) => "response.reasoning_text.done",
+        _ => "response.output_text.done",
+    }
+}
+
+const fn part_done_type(key: PartKey) -> &'static str {
+    match key {
+        PartKey::Summary(_) => "response.reasoning_summary_part.done",
+        PartKey::Content(_) | PartKey::Payload => "response.content_part.done",
+    }
+}

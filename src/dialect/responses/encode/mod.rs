@@ -1,0 +1,329 @@
+//! Writes the stream of responses.
+
+mod end;
+mod own;
+
+use super::output::Identity;
+use super::repeat::replace_text;
+use super::sent::{Item, text_at};
+use super::{EventKind, PartKey, Reading};
+use crate::block::{BlockKind, Chunk};
+use crate::dialect::framing::{Seam, WITHHELD, with_data};
+use crate::dialect::{Frame, FrameRole, SlotFate};
+use crate::json::{self, Edits};
+
+/// Longest beginning of a response that is kept for its end, in bytes: it repeats instructions and tools.
+const MAX_BEGINNING_BYTES: usize = 256 * 1024;
+
+/// An item of Weir's own.
+#[derive(Debug)]
+struct OwnItem {
+    index: u32,
+    json: String,
+}
+
+/// Writes the documents of one response.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    identity: Identity,
+    /// The response as the upstream began it.
+    beginning: String,
+    begun: bool,
+    /// The items of the upstream, in the order in which they began.
+    items: Vec<Item>,
+    own_items: Vec<OwnItem>,
+    /// Chunks of policies that wait for the response to begin.
+    waiting: Vec<Chunk>,
+    /// The `output_index` of the next item, where ours are counted.
+    next_index: u32,
+    /// The `sequence_number` of the next event, where ours are counted.
+    next_sequence: u32,
+    /// Events do not leave as they came any more: the client needs numbers of our own.
+    renumbers_events: bool,
+    renumbers_items: bool,
+    kept_item_bytes: usize,
+    /// What the client has ends in reasoning, and what it led to was removed: the next request would be refused.
+    owes_message: bool,
+    ends_in_reasoning: bool,
+    /// The end or an error has left: nothing of our own may follow.
+    terminated: bool,
+    /// The end was written by us: nothing of the upstream may follow.
+    ended: bool,
+    seam: Seam,
+}
+
+impl Encoder {
+    /// An encoder whose own response bears this identity.
+    pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
+        Self { identity, ..Self::default() }
+    }
+
+    pub(crate) const fn number_by_place(&mut self) {
+        self.renumbers_items = true;
+    }
+
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        if self.ended {
+            return;
+        }
+        let reading = Reading::of(frame);
+        match (frame.role, reading.event) {
+            (FrameRole::Free, _) => self.seam.verbatim(raw, out),
+            (FrameRole::Failure, _) => {
+                self.leave(raw, reading, None, Edits::default(), out);
+                self.terminated = true;
+            }
+            (_, EventKind::Foreign) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),
+            (_, EventKind::Foreign) => self.leave(raw, reading, None, Edits::default(), out),
+            (_, EventKind::Created) => self.created(raw, reading, out),
+            (_, EventKind::ItemAdded) => self.item_added(raw, frame, fates, out),
+            (_, EventKind::Terminal) => self.terminal(raw, frame, fates, out),
+            _ => self.of_item(raw, frame, fates, out),
+        }
+    }
+
+    /// Lets an event of the upstream leave with these edits, under the numbers that the client expects.
+    fn leave(&mut self, raw: &[u8], reading: &Reading, index: Option<u32>, mut edits: Edits, out: &mut Vec<u8>) {
+        let sequence = reading.sequence.map(|own| if self.renumbers_events { self.next_sequence } else { own });
+        if let Some(sequence) = sequence {
+            self.next_sequence = sequence.saturating_add(1);
+        }
+        let is_renumbered = sequence != reading.sequence;
+        let moved = index.filter(|index| *index != reading.output_index);
+        if edits.is_empty() && !is_renumbered && moved.is_none() {
+            return self.seam.verbatim(raw, out);
+        }
+        let mut edited = Vec::with_capacity(raw.len());
+        with_data(raw, |data| {
+            let document = core::str::from_utf8(data).unwrap_or_default();
+            let members = json::members(document);
+            for (key, number) in [("sequence_number", sequence), ("output_index", moved)] {
+                if let (Some(literal), Some(number)) = (json::member(&members, key), number) {
+                    edits.replace(json::span(document, literal), number.to_string());
+                }
+            }
+            edits.apply(data, &mut edited);
+        });
+        self.seam.with_data(raw, &edited, out);
+    }
+
+    /// An event of the upstream does not leave.
+    const fn withhold(&mut self) {
+        self.renumbers_events = true;
+    }
+
+    fn created(&mut self, raw: &[u8], reading: &Reading, out: &mut Vec<u8>) {
+        with_data(raw, |data| {
+            let document = core::str::from_utf8(data).unwrap_or_default();
+            let response = json::member(&json::members(document), "response").unwrap_or_default();
+            self.beginning.clear();
+            if response.len() <= MAX_BEGINNING_BYTES {
+                self.beginning.push_str(response);
+            }
+            let members = json::members(response);
+            let string = |key| json::member(&members, key).map(json::string).unwrap_or_default().into_owned();
+            let created = json::member(&members, "created_at").and_then(|created| created.parse().ok());
+            self.identity = Identity { id: string("id"), created: created.unwrap_or(0), model: string("model") };
+        });
+        self.items.clear();
+        self.own_items.clear();
+        self.next_index = 0;
+        self.owes_message = false;
+        self.ends_in_reasoning = false;
+        self.renumbers_events = false;
+        self.begun = true;
+        self.terminated = false;
+        self.leave(raw, reading, None, Edits::default(), out);
+        self.release_waiting(out);
+    }
+
+    fn item_added(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        let fate = fates.first().unwrap_or(&SlotFate::Keep);
+        let leaves = *fate != SlotFate::Remove;
+        let mut item = Item::new(None, "{}");
+        let edits = edits_of(raw, |document, edits| {
+            let element = json::member(&json::members(document), "item").unwrap_or_default();
+            item = Item::new(None, element);
+            if let (Some(payload), SlotFate::Replace(text)) = (item.kind.payload(), fate) {
+                payload.write(document, element, text, edits);
+            }
+        });
+        let is_reasoning = item.is_reasoning();
+        if leaves {
+            self.lead_on(is_reasoning, out);
+        }
+        self.renumbers_items |= self.items.len() != reading.item;
+        let index = leaves.then_some(if self.renumbers_items { self.next_index } else { reading.output_index });
+        item.index = index;
+        if item.kind.payload().is_some()
+            && let Some(sent) = item.text(PartKey::Payload, BlockKind::ToolCall)
+        {
+            sent.take(fate, &reading.text);
+        }
+        // The decoder counts every item, also those whose beginning never came here.
+        while self.items.len() < reading.item {
+            self.items.push(Item::new(None, "{}"));
+        }
+        self.items.push(item);
+        let Some(index) = index else {
+            self.renumbers_items = true;
+            self.owes_message |= self.ends_in_reasoning || self.next_index == 0;
+            return self.withhold();
+        };
+        self.next_index = self.next_index.max(index).saturating_add(1);
+        self.leave(raw, reading, Some(index), edits, out);
+    }
+
+    /// Before an item: reasoning must lead to something other than reasoning.
+    fn lead_on(&mut self, to_reasoning: bool, out: &mut Vec<u8>) {
+        if core::mem::take(&mut self.owes_message) && to_reasoning && self.ends_in_reasoning {
+            self.write_message(WITHHELD, out);
+        }
+        self.ends_in_reasoning = to_reasoning;
+    }
+
+    fn of_item(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        let Some(index) = self.items.get(reading.item).and_then(|item| item.index) else { return self.withhold() };
+        let fate = fates.first().unwrap_or(&SlotFate::Keep);
+        match reading.event {
+            EventKind::Delta => self.delta(raw, frame, fate, index, out),
+            EventKind::PartAdded | EventKind::CommandAdded => self.text_added(raw, frame, fate, index, out),
+            EventKind::TextDone | EventKind::CommandDone | EventKind::PartDone | EventKind::ItemDone => {
+                self.done(raw, frame, fates, index, out);
+            }
+            EventKind::Remark | EventKind::Status => {
+                let is_about_other_text = reading.event == EventKind::Remark
+                    && self.items.get(reading.item).is_some_and(|item| item.has_changed(reading.part));
+                if *fate != SlotFate::Keep || is_about_other_text {
+                    return self.withhold();
+                }
+                self.leave(raw, reading, Some(index), Edits::default(), out);
+            }
+            EventKind::Foreign | EventKind::Created | EventKind::ItemAdded | EventKind::Terminal => {}
+        }
+    }
+
+    fn delta(&mut self, raw: &[u8], frame: &Frame, fate: &SlotFate, index: u32, out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        let kind = frame.slots.first().map_or(BlockKind::Other, |slot| slot.kind);
+        let Some(sent) = self.items.get_mut(reading.item).and_then(|item| item.text(reading.part, kind)) else { return };
+        sent.take(fate, &reading.text);
+        match fate {
+            SlotFate::Keep => self.leave(raw, reading, Some(index), Edits::default(), out),
+            SlotFate::Replace(text) if !text.is_empty() => {
+                let edits = edits_of(raw, |document, edits| edit_text(document, "delta", text, edits));
+                self.leave(raw, reading, Some(index), edits, out);
+            }
+            SlotFate::Replace(_) | SlotFate::Remove => self.withhold(),
+        }
+    }
+
+    /// The beginning of a part, or of a command: it stays, so that what follows is counted right.
+    fn text_added(&mut self, raw: &[u8], frame: &Frame, fate: &SlotFate, index: u32, out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        let kind = frame.slots.first().map_or(BlockKind::Other, |slot| slot.kind);
+        let Some(item) = self.items.get_mut(reading.item) else { return };
+        let is_command = reading.event == EventKind::CommandAdded;
+        let separator = if is_command && reading.text.starts_with('\n') { "\n" } else { "" };
+        let Some(sent) = item.text(reading.part, kind) else { return };
+        let begins_at = sent.text.len().saturating_add(separator.len());
+        match fate {
+            SlotFate::Keep => sent.take(fate, &reading.text),
+            SlotFate::Replace(_) | SlotFate::Remove => {
+                sent.changed = true;
+                sent.text.push_str(separator);
+            }
+        }
+        let mut edits = Edits::default();
+        if *fate != SlotFate::Keep {
+            let text = if let SlotFate::Replace(text) = fate { text.as_str() } else { "" };
+            let text = text.strip_prefix(separator).unwrap_or(text);
+            sent.text.push_str(text);
+            edits = edits_of(raw, |document, edits| {
+                if is_command {
+                    edit_text(document, "command", text, edits);
+                } else if let Some(part) = json::member(&json::members(document), "part") {
+                    sent.repeat(document, part, edits);
+                }
+            });
+        }
+        item.command_start = begins_at;
+        self.leave(raw, reading, Some(index), edits, out);
+    }
+
+    /// A repetition: of a text, a part or an item.
+    fn done(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], index: u32, out: &mut Vec<u8>) {
+        let reading = Reading::of(frame);
+        let is_item = reading.event == EventKind::ItemDone;
+        with_data(raw, |data| {
+            let document = core::str::from_utf8(data).unwrap_or_default();
+            let element = json::member(&json::members(document), "item").unwrap_or_default();
+            if let Some(item) = self.items.get_mut(reading.item) {
+                for ((slot, place), fate) in frame.slots.iter().zip(&reading.places).zip(fates) {
+                    let came = if is_item { text_at(item, element, *place) } else { reading.text.clone() };
+                    item.come(*place, slot.kind, fate, &came);
+                }
+            }
+        });
+        self.explain_withheld(reading, is_item, out);
+        let Some(item) = self.items.get_mut(reading.item) else { return };
+        let edits = edits_of(raw, |document, edits| {
+            let members = json::members(document);
+            match reading.event {
+                EventKind::ItemDone => {
+                    if let Some(element) = json::member(&members, "item") {
+                        let status = json::member(&json::members(element), "status").map(json::string);
+                        item.status = status.unwrap_or_default().into_owned();
+                        if !fates.contains(&SlotFate::Remove) {
+                            self.kept_item_bytes = item.keep_ended(element, self.kept_item_bytes);
+                        }
+                        item.repeat(document, element, edits);
+                    }
+                }
+                EventKind::PartDone => {
+                    let sent = item.texts.iter().find(|sent| sent.key == reading.part);
+                    if let (Some(sent), Some(part)) = (sent, json::member(&members, "part")) {
+                        sent.repeat(document, part, edits);
+                    }
+                }
+                _ => item.repeat_text(document, reading, edits),
+            }
+        });
+        if let Some(sent) = item.texts.iter_mut().find(|sent| sent.key == reading.part)
+            && reading.event != EventKind::CommandDone
+        {
+            sent.is_done = true;
+        }
+        item.is_done |= is_item;
+        self.leave(raw, reading, Some(index), edits, out);
+    }
+
+    /// Says in place of a text of which nothing is left that it was withheld.
+    fn explain_withheld(&mut self, reading: &Reading, all: bool, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(reading.item) else { return };
+        let Some(index) = item.index else { return };
+        let mut keys = Vec::new();
+        for sent in &mut item.texts {
+            if (all || sent.key == reading.part) && !sent.is_done && sent.is_withheld() {
+                sent.text.push_str(WITHHELD);
+                keys.push((sent.key, sent.kind));
+            }
+        }
+        for (key, kind) in keys {
+            self.write_delta(index, reading.item, key, kind, WITHHELD, out);
+        }
+    }
+}
+
+/// The edits of an event.
+fn edits_of(raw: &[u8], edit: impl FnOnce(&str, &mut Edits)) -> Edits {
+    let mut edits = Edits::default();
+    with_data(raw, |data| edit(core::str::from_utf8(data).unwrap_or_default(), &mut edits));
+    edits
+}
+
+fn edit_text(document: &str, key: &str, text: &str, edits: &mut Edits) {
+    replace_text(document, document, &json::members(document), key, text, edits);
+}

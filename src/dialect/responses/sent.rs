@@ -1,0 +1,157 @@
+//! What the client has of the items, and how it came to that.
+
+use smallvec::SmallVec;
+
+use super::item::ItemKind;
+use super::repeat::{is_reasoning, kind_of, part_of, replace_text};
+use super::{EventKind, PartKey, Place, Reading};
+use crate::block::BlockKind;
+use crate::dialect::SlotFate;
+use crate::json::{self, Edits};
+
+/// Most bytes of items without texts of their own that are kept for the end of the response.
+const MAX_KEPT_ITEM_BYTES: usize = 1024 * 1024;
+
+/// A text as the client has it.
+#[derive(Debug)]
+pub(super) struct SentText {
+    pub(super) key: PartKey,
+    pub(super) kind: BlockKind,
+    pub(super) text: String,
+    /// Some of it did not leave as it came.
+    pub(super) changed: bool,
+    pub(super) is_done: bool,
+}
+
+/// An item as the client has it.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// `output_index` as the client knows it; `None` if the client does not have the item.
+    pub(super) index: Option<u32>,
+    pub(super) kind: ItemKind,
+    /// As it began; of an item without texts, as it ended.
+    pub(super) json: String,
+    pub(super) texts: SmallVec<[SentText; 1]>,
+    /// Where the latest command begins in the text of a shell's call.
+    pub(super) command_start: usize,
+    pub(super) is_done: bool,
+    /// How it ended.
+    pub(super) status: String,
+}
+
+impl Item {
+    /// The item that `json` begins.
+    pub(super) fn new(index: Option<u32>, json: &str) -> Self {
+        Self {
+            index,
+            kind: kind_of(json),
+            json: json.to_owned(),
+            texts: SmallVec::new(),
+            command_start: 0,
+            is_done: false,
+            status: String::new(),
+        }
+    }
+
+    pub(super) fn is_reasoning(&self) -> bool {
+        is_reasoning(&self.json)
+    }
+
+    /// The text at `key`.
+    pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut SentText> {
+        let known = self.texts.iter().rposition(|text| text.key == key);
+        if known.is_none() {
+            self.texts.push(SentText { key, kind, text: String::new(), changed: false, is_done: false });
+        }
+        match known {
+            Some(position) => self.texts.get_mut(position),
+            None => self.texts.last_mut(),
+        }
+    }
+}
+
+impl SentText {
+    /// What came leaves with this fate.
+    pub(super) fn take(&mut self, fate: &SlotFate, came: &str) {
+        match fate {
+            SlotFate::Keep => self.text.push_str(came),
+            SlotFate::Replace(text) => {
+                self.text.push_str(text);
+                self.changed |= text != came;
+            }
+            SlotFate::Remove => self.changed |= !came.is_empty(),
+        }
+    }
+
+    /// Whether nothing is left of a text that may not be empty.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.changed && self.text.is_empty() && matches!(self.kind, BlockKind::Text | BlockKind::Refusal)
+    }
+}
+
+impl Item {
+    /// The id by which the client knows it.
+    pub(super) fn id(&self) -> String {
+        json::member(&json::members(&self.json), "id").map(json::string).unwrap_or_default().into_owned()
+    }
+
+    pub(super) fn has_changed(&self, key: PartKey) -> bool {
+        self.texts.iter().any(|sent| sent.key == key && sent.changed)
+    }
+
+    /// A slot of a repetition comes: `came` is what stands there.
+    pub(super) fn come(&mut self, place: Place, kind: BlockKind, fate: &SlotFate, came: &str) {
+        let key = match place.part {
+            Some(key) => key,
+            None if self.kind.payload().is_some() => PartKey::Payload,
+            None => return,
+        };
+        let Some(sent) = self.text(key, kind) else { return };
+        match fate {
+            // What has come before is only repeated.
+            SlotFate::Keep if sent.changed || !sent.text.is_empty() => {}
+            _ => sent.take(fate, came),
+        }
+    }
+
+    /// Lets an event that repeats one text say what was sent.
+    pub(super) fn repeat_text(&self, document: &str, reading: &Reading, edits: &mut Edits) {
+        let Some(sent) = self.texts.iter().find(|sent| sent.key == reading.part) else { return };
+        let members = json::members(document);
+        let keys = ["text", "refusal", "arguments", "input", "code", "diff", "command"];
+        let Some((key, literal)) = keys.iter().find_map(|key| Some((*key, json::member(&members, key)?))) else { return };
+        let text = match self.kind.payload() {
+            Some(_) if reading.event == EventKind::CommandDone => sent.text.get(self.command_start..).unwrap_or_default(),
+            Some(payload) => payload.repeated(&sent.text),
+            None => &sent.text,
+        };
+        if json::string(literal) != text {
+            replace_text(document, document, &members, key, text, edits);
+        }
+    }
+
+    /// Keeps `element`, the end of an item without texts, as long as there is room; what is kept by now.
+    pub(super) fn keep_ended(&mut self, element: &str, kept: usize) -> usize {
+        let all = kept.saturating_add(element.len());
+        if !self.texts.is_empty() || all > MAX_KEPT_ITEM_BYTES {
+            return kept;
+        }
+        self.json.clear();
+        self.json.push_str(element);
+        all
+    }
+}
+
+/// The text of `element` at `place`.
+pub(super) fn text_at(item: &Item, element: &str, place: Place) -> String {
+    match place.part {
+        None => {
+            kind_of(element).payload().or_else(|| item.kind.payload()).map(|payload| payload.text_in(element)).unwrap_or_default()
+        }
+        Some(key) => {
+            let part = part_of(&json::members(element), key).map(json::members).unwrap_or_default();
+            let literal = json::member(&part, "refusal").or_else(|| json::member(&part, "text"));
+            literal.map(json::string).unwrap_or_default().into_owned()
+        }
+    }
+}
