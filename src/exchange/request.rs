@@ -360,7 +360,7 @@ pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending
         return reply::answer_to(&shared.asked(), text, streamed);
     }
     let call_id = shared.call_id.to_string();
-    let created = shared.now.get().as_unix_secs();
+    let created = shared.now().as_unix_secs();
     let text = if text.is_empty() { WITHHELD } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)

@@ -345,8 +345,8 @@ pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 pub fn targets() -> Vec<Target> {
     let streams = |dialect| fixtures::streams(dialect).iter().map(|fixture| fixture.body.to_vec());
     let wholes = |dialect| fixtures::wholes(dialect).iter().map(|fixture| fixture.body.to_vec());
-    let (chat, messages, responses) = (Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses);
-    let mcp = Dialect::McpTool;
+    let (chat, messages) = (Dialect::ChatCompletions, Dialect::Messages);
+    let (responses, mcp) = (Dialect::Responses, Dialect::McpTool);
     let batch = json!([mcp_call(1, "read_file", &json!({})), mcp_call("1", "delete_files", &json!({"path": SECRET}))]);
     let requests = [mcp_call(7, "delete_files", &json!({})), batch].map(|request| request.to_string().into_bytes());
     let framed = |body: Vec<u8>| [&[0, 7][..], &body].concat();
