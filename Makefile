@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run wasm test e2e check bench fuzz clean
+.PHONY: help run wasm test e2e check bench fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -42,5 +42,8 @@ bench: wasm ## Measures plain Envoy, a reading filter and Weir beside each other
 fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)
 	@fuzz/run $(ARGS)
 
+golden: ## Writes the files anew that list the blocks of each stream (tests/golden): look at the changes
+	WEIR_RENEW_GOLDEN=1 cargo test --package weir --test golden
+
 clean: ## Removes what was built and downloaded
-	rm -rf target .tools tests/e2e/javascript/node_modules
+	rm -rf target .tools tests/e2e/*/node_modules

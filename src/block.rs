@@ -132,16 +132,14 @@ impl ToolCallBlock {
         &self.arguments
     }
 
-    /// The arguments as a client reads them: escapes resolved, keys sorted, no white space. As they came where they are
-    /// no JSON object.
+    /// The arguments as a client reads them: escapes resolved, keys sorted, no white space, numbers as they are written.
+    /// None at all are `{}`. As they came where they are no JSON object, or one that clients could read differently.
     pub fn canonical_arguments(&self) -> Cow<'_, str> {
-        if self.free_form {
-            return Cow::Borrowed(&self.arguments);
+        if !self.free_form && self.arguments.trim().is_empty() {
+            return Cow::Borrowed("{}");
         }
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.arguments)
-            .ok()
-            .and_then(|arguments| serde_json::to_string(&arguments).ok())
-            .map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
+        let canonical = if self.free_form { None } else { json::canonical(&self.arguments) };
+        canonical.map_or(Cow::Borrowed(&self.arguments), Cow::Owned)
     }
 
     /// Whether the tool takes free text in place of JSON (custom tools).

@@ -4,12 +4,13 @@ use core::fmt;
 use core::time::Duration;
 
 use hashbrown::HashMap;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::chain::Chain;
 use crate::dialect::Dialect;
+use crate::json::{Malformed, Reader};
 use crate::judge::{Credential, Judge};
 use crate::limits::Limits;
 use crate::policy::SharedPolicy;
@@ -55,11 +56,46 @@ impl core::error::Error for DocumentError {}
 /// # Errors
 /// When the JSON does not have the shape of `T`.
 pub fn parse<T: DeserializeOwned>(json: &str) -> Result<T, DocumentError> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| DocumentError::new(error.path().to_string(), error.inner().to_string()))?;
-    deserializer.end().map_err(|error| DocumentError::new("", error.to_string()))?;
-    Ok(value)
+    serde_json::from_str(json).map_err(|error| DocumentError::new(error_path(json, &error), error.to_string()))
+}
+
+/// The path of the value, or key, behind which serde_json stopped. To find it once it is needed costs nothing; to have
+/// it at hand in every step of reading would take a tenth of the module.
+fn error_path(json: &str, error: &serde_json::Error) -> String {
+    let lines_before: usize = json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let mut path = String::new();
+    let _reached = descend(&mut Reader::new(json), lines_before.saturating_add(error.column()), &mut path);
+    path
+}
+
+/// Goes down to the value or key behind which `offset` is; an error says that it was reached.
+fn descend(reader: &mut Reader<'_>, offset: usize, path: &mut String) -> Result<(), Malformed> {
+    let dot = if path.is_empty() { "" } else { "." };
+    let mut child = |reader: &mut Reader<'_>, step: fmt::Arguments<'_>| {
+        let parent = path.len();
+        let _cannot_fail = fmt::Write::write_fmt(path, step);
+        if reader.position() > offset {
+            return Err(reader.malformed());
+        }
+        descend(reader, offset, path)?;
+        path.truncate(parent);
+        Ok(())
+    };
+    let first = reader.peek();
+    let is_within = reader.position().saturating_add(1) < offset;
+    match first {
+        Some(b'{') if is_within => reader.object(|reader, key| child(reader, format_args!("{dot}{key}")))?,
+        Some(b'[') if is_within => {
+            let mut index = 0_usize;
+            reader.array(|reader| {
+                child(reader, format_args!("[{index}]"))?;
+                index = index.saturating_add(1);
+                Ok::<_, Malformed>(())
+            })?;
+        }
+        _ => reader.skip()?,
+    }
+    if reader.position() >= offset { Err(reader.malformed()) } else { Ok(()) }
 }
 
 /// A duration in a document, such as `"200ms"` or `"5s"`.
@@ -68,11 +104,34 @@ pub struct DocumentDuration(pub Duration);
 
 impl<'de> Deserialize<'de> for DocumentDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let duration = humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format_args!("{text:?} is not a duration such as \"200ms\" or \"5s\": {error}")))?;
-        Ok(Self(duration))
+        read_text(deserializer, |text| match humantime::parse_duration(text) {
+            Ok(duration) => Ok(Self(duration)),
+            Err(error) => Err(format!("{text:?} is not a duration such as \"200ms\" or \"5s\": {error}")),
+        })
     }
+}
+
+/// Deserializes what is written as a string. What is wrong with it is told while the string is read: later its place
+/// would not be known.
+pub(crate) fn read_text<'de, D, T>(deserializer: D, read: fn(&str) -> Result<T, String>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct TextVisitor<T>(fn(&str) -> Result<T, String>);
+
+    impl<T> Visitor<'_> for TextVisitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(TextVisitor(read))
 }
 
 /// What a policy is made from.

@@ -1,5 +1,6 @@
 //! Small tools on JSON text that serde_json does not have.
 
+mod object;
 mod reader;
 
 use std::borrow::Cow;
@@ -7,80 +8,12 @@ use std::fmt;
 use std::ops::Range;
 
 use memchr::memchr;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+pub(crate) use object::{canonical, is_unambiguous_object};
 pub(crate) use reader::{Field, Form, Malformed, Reader, Value, string_leaves, take_string};
-
-/// Whether `text` is one JSON object that every reader reads alike: no key twice in one object, no lone surrogate.
-/// (serde_json itself refuses lone surrogates and nesting deeper than 128.)
-pub(crate) fn is_unambiguous_object(text: &str) -> bool {
-    text.trim_start().starts_with('{') && serde_json::from_str::<Unambiguous>(text).is_ok()
-}
-
-/// A JSON value in which no object has a key twice; the value itself is not kept.
-struct Unambiguous;
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UnambiguousVisitor)
-    }
-}
-
-struct UnambiguousVisitor;
-
-impl<'de> Visitor<'de> for UnambiguousVisitor {
-    type Value = Unambiguous;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without duplicate keys")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Unambiguous, A::Error> {
-        while elements.next_element::<Unambiguous>()?.is_some() {}
-        Ok(Unambiguous)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
-        let mut keys = hashbrown::HashSet::new();
-        while let Some(key) = members.next_key::<Key<'de>>()? {
-            if !keys.insert(key.0) {
-                return Err(A::Error::custom("a key stands twice in one object"));
-            }
-            members.next_value::<Unambiguous>()?;
-        }
-        Ok(Unambiguous)
-    }
-}
-
-/// A key, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Why a string literal has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,12 +10,12 @@ mod tests;
 
 use core::fmt;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
+pub use self::path::PathPattern;
 use self::path::{Case, matches, normalize, strip, written};
-pub use self::path::{PathPattern, PatternError};
 use crate::dialect::Dialect;
-use crate::document::DocumentError;
+use crate::document::{DocumentError, read_text};
 
 /// An endpoint of the known APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,12 +178,13 @@ pub struct AllowedRoute {
 
 impl<'de> Deserialize<'de> for AllowedRoute {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let is_method = |method: &str| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-        let Some((method, path)) = text.split_once(' ').filter(|(method, _)| is_method(method)) else {
-            return Err(D::Error::custom("must be a method and a path, such as \"GET /v1/files/*\""));
-        };
-        Ok(Self { method: method.to_owned(), path: PathPattern::new(path).map_err(D::Error::custom)? })
+        read_text(deserializer, |text| {
+            let is_method = |method: &str| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+            match text.split_once(' ').filter(|(method, _)| is_method(method)) {
+                Some((method, path)) => Ok(Self { method: method.to_owned(), path: PathPattern::new(path)? }),
+                None => Err("must be a method and a path, such as \"GET /v1/files/*\"".to_owned()),
+            }
+        })
     }
 }
 
@@ -199,11 +200,12 @@ pub struct MappedRoute {
 }
 
 fn endpoint_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    Endpoint::named(&name).ok_or_else(|| {
-        let mut names: Vec<_> = ENDPOINTS.iter().map(|(_, _, endpoint)| endpoint.name()).collect();
-        names.dedup();
-        D::Error::custom(format_args!("there is no endpoint {name:?}; there are: {}", names.join(", ")))
+    read_text(deserializer, |name| {
+        Endpoint::named(name).ok_or_else(|| {
+            let mut names: Vec<_> = ENDPOINTS.iter().map(|(_, _, endpoint)| endpoint.name()).collect();
+            names.dedup();
+            format!("there is no endpoint {name:?}; there are: {}", names.join(", "))
+        })
     })
 }
 

@@ -70,7 +70,7 @@ fn the_counter_counts() {
 
 #[test]
 fn a_forwarded_text_delta_allocates_nothing() {
-    for (dialect, text) in [(Dialect::ChatCompletions, " aus"), (Dialect::Messages, " aus")] {
+    for (dialect, text) in [(Dialect::ChatCompletions, " aus"), (Dialect::Messages, " aus"), (Dialect::Responses, " aus")] {
         let (opening, delta) = stream(dialect, "text", text, "a\\nb");
         for chain in
             [json!([]), json!([{"use": "no_op"}]), json!([{"use": "ask_judge"}]), json!([{"use": "ask_judge"}, {"use": "no_op"}])]
@@ -82,7 +82,9 @@ fn a_forwarded_text_delta_allocates_nothing() {
 
 #[test]
 fn a_forwarded_fragment_of_a_tool_call_allocates_nothing() {
-    for (dialect, fixture) in [(Dialect::ChatCompletions, "tool_call"), (Dialect::Messages, "tool_use")] {
+    for (dialect, fixture) in
+        [(Dialect::ChatCompletions, "tool_call"), (Dialect::Messages, "tool_use"), (Dialect::Responses, "tool_call")]
+    {
         let (opening, delta) = stream(dialect, fixture, "{\\\"city", "{\\\"a");
         let (opening, delta) = (opening, String::from_utf8(delta).unwrap().replace("{\\\"a", "aaaa").into_bytes());
         for chain in [json!([]), json!([{"use": "no_op"}]), json!([{"use": "watch"}])] {

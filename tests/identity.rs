@@ -23,7 +23,7 @@ use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{chunking, fixtures, legality, order, policies, sse};
 
-const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
 /// Longer streams are cut at random positions, not at every one.
 const EVERY_SPLIT_UP_TO: usize = 20_000;

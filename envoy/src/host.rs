@@ -7,7 +7,11 @@ use std::time::UNIX_EPOCH;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use weir::dialect::reply::Reply;
+use weir::encoding::READABLE;
 use weir::time::Timestamp;
+
+/// The status of an answer that says which encodings a request may have.
+const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
 
 /// The proxy's clock. Any phase.
 pub(crate) fn now() -> Timestamp {
@@ -67,7 +71,11 @@ pub(crate) fn reset_stream() {
 /// Answers in place of the upstream. While the response's head has not left; nothing of the stream may be touched
 /// afterwards.
 pub(crate) fn answer(reply: &Reply) {
-    let _ = hostcalls::send_http_response(u32::from(reply.status), vec![("content-type", reply.content_type)], Some(&reply.body));
+    let mut headers = vec![("content-type", reply.content_type)];
+    if reply.status == UNSUPPORTED_MEDIA_TYPE {
+        headers.push(("accept-encoding", READABLE));
+    }
+    let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 
 /// A property of the stream. Any phase.

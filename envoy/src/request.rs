@@ -10,7 +10,7 @@
 //! proxy received and that no callback brought: then the head is let go, and the body alone is held from there on.
 
 use proxy_wasm::types::{Action, BufferType, MapType};
-use weir::exchange::{RequestHead, RequestProgress, Resumed};
+use weir::exchange::{Exchange, RequestHead, RequestProgress, Resumed};
 use weir::time::Timestamp;
 
 use crate::callouts::Callouts;
@@ -20,6 +20,10 @@ use crate::stream::Stream;
 
 /// A body may always grow to this size: no sensible proxy buffers less.
 const ALWAYS_FITS: usize = 64 * 1024;
+
+/// How many times its length a request may have once it was rewritten, or decoded.
+const REWRITTEN_FACTOR: usize = 2;
+const DECODED_FACTOR: usize = 32;
 
 /// Where the request stands.
 #[derive(Debug, Default)]
@@ -35,7 +39,13 @@ pub(crate) enum RequestState {
 #[derive(Debug)]
 pub(crate) struct Held {
     head: Head,
-    /// How much of the body the proxy holds. The engine gets it all at once, at the end: until then it would only take up
+    /// How long the body is, as the head says.
+    announced: Option<usize>,
+    /// A body callback came.
+    has_begun: bool,
+    /// Bytes of ballast before the body: newlines in place of what it may grow by.
+    ballast: usize,
+    /// How much the proxy holds, ballast and body. The engine gets it all at once, at the end: until then it would only take up
     /// the memory of a worker, which slow clients together could exhaust.
     size: usize,
 }
@@ -93,7 +103,7 @@ impl Stream {
                 }
                 Action::Continue
             }
-            RequestProgress::Hold => self.hold_request(end),
+            RequestProgress::Hold => self.hold_request(end, head.content_length),
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::SendBody(_) => {
                 self.answer_failure(500, "request_without_body", "a policy gave a body to a request that has none")
@@ -110,11 +120,19 @@ impl Stream {
             proxy::prove_head_hold();
             held.head = Head::Held;
         }
+        let limit = self.plugin.chain.limits.max_request_bytes;
         held.size = size;
-        if !end && size <= self.plugin.chain.limits.max_request_bytes {
+        if !core::mem::replace(&mut held.has_begun, true) {
+            held.ballast = ballast_for(&self.exchange, held.announced, limit);
+            held.size = held.ballast.saturating_add(size);
+            if held.ballast > 0 {
+                host::replace_body(BufferType::HttpRequestBody, 0, &vec![b'\n'; held.ballast]);
+            }
+        }
+        if !end && held.size.saturating_sub(held.ballast) <= limit {
             return Action::Pause;
         }
-        self.read_request(size, now)
+        self.read_request(now)
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
@@ -122,16 +140,21 @@ impl Stream {
         if self.over {
             return Action::Pause;
         }
-        let RequestState::Held(held) = &self.request else { return Action::Continue };
-        self.read_request(held.size, now)
+        if !self.request.is_held() {
+            return Action::Continue;
+        }
+        self.read_request(now)
     }
 
     /// Feeds the whole body, or as much of it as is too long.
-    fn read_request(&mut self, size: usize, now: Timestamp) -> Action {
-        if !self.kept.may_grow(size) {
+    fn read_request(&mut self, now: Timestamp) -> Action {
+        let RequestState::Held(held) = &self.request else { return Action::Continue };
+        let Held { size, ballast, .. } = *held;
+        let decoded = if self.exchange.is_request_encoded() { self.plugin.chain.limits.max_request_bytes } else { 0 };
+        if !self.kept.may_grow(size.saturating_sub(ballast).max(decoded)) {
             return self.answer_failure(503, "worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
-        let body = host::body(BufferType::HttpRequestBody, 0, size);
+        let body = host::body(BufferType::HttpRequestBody, ballast, size);
         let progress = self.exchange.handle_request_body(&body, true, now);
         self.decide_request(progress, now)
     }
@@ -156,9 +179,7 @@ impl Stream {
             return;
         }
         held.head = Head::Left;
-        if self.exchange.may_rewrite_request() {
-            host::remove_header(MapType::HttpRequestHeaders, "content-length");
-        }
+        self.prepare_head_to_leave();
         host::resume_request();
         if proxy::miss_head_hold() {
             self.plugin.metrics.count("errors", "request_hold_unsupported", 1);
@@ -171,7 +192,7 @@ impl Stream {
         }
     }
 
-    fn hold_request(&mut self, end: bool) -> Action {
+    fn hold_request(&mut self, end: bool, announced: Option<u64>) -> Action {
         ask_for_plain_response();
         let head = if end || (self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Proven) {
             Head::Held
@@ -180,15 +201,23 @@ impl Stream {
         } else {
             Head::Left
         };
-        self.request = RequestState::Held(Held { head, size: 0 });
+        let announced = announced.and_then(|length| usize::try_from(length).ok());
+        self.request = RequestState::Held(Held { head, announced, has_begun: false, ballast: 0, size: 0 });
         if head != Head::Left {
             return Action::Pause;
         }
-        if self.exchange.may_rewrite_request() {
-            // Once the head has left its length cannot be corrected.
-            host::remove_header(MapType::HttpRequestHeaders, "content-length");
-        }
+        self.prepare_head_to_leave();
         Action::Continue
+    }
+
+    /// Once the head has left it cannot be corrected.
+    fn prepare_head_to_leave(&self) {
+        if self.exchange.may_rewrite_request() {
+            host::remove_header(MapType::HttpRequestHeaders, "content-length");
+            if self.exchange.is_request_encoded() {
+                host::remove_header(MapType::HttpRequestHeaders, "content-encoding");
+            }
+        }
     }
 
     /// Carries out the effects, which may bring the progress forward.
@@ -204,6 +233,9 @@ impl Stream {
             RequestProgress::Hold => Action::Pause,
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::Send => {
+                if let RequestState::Held(Held { ballast: ballast @ 1.., .. }) = self.request {
+                    host::replace_body(BufferType::HttpRequestBody, ballast, &[]);
+                }
                 self.request = RequestState::Passing;
                 Action::Continue
             }
@@ -223,9 +255,24 @@ impl Stream {
         host::replace_body(BufferType::HttpRequestBody, held.size, body);
         if held.head != Head::Left {
             host::set_header(MapType::HttpRequestHeaders, "content-length", &body.len().to_string());
+            host::remove_header(MapType::HttpRequestHeaders, "content-encoding");
         }
         self.request = RequestState::Passing;
         Action::Continue
+    }
+}
+
+/// How much ballast a request gets. A policy may make it longer than what came, and nothing longer may be put into the
+/// buffer later than it is known to take; ballast makes Envoy check that in the first callback of the body, where it
+/// refuses the request in an orderly way. With its ballast a request is not longer than the longest that is allowed.
+fn ballast_for(exchange: &Exchange, announced: Option<usize>, limit: usize) -> usize {
+    let factor = if exchange.is_request_encoded() { DECODED_FACTOR } else { REWRITTEN_FACTOR };
+    match announced {
+        Some(length) if exchange.may_rewrite_request() => {
+            let needed = length.saturating_mul(factor).min(limit);
+            if needed > ALWAYS_FITS { needed.saturating_sub(length) } else { 0 }
+        }
+        _ => 0,
     }
 }
 

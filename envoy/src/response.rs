@@ -141,8 +141,9 @@ impl Stream {
         let _ = self.carry_out_effects(now, &mut out);
         self.keep_for_later(&out);
         if !end {
-            // A changed body would be cut off at the old length.
+            // A changed body would be cut off at the old length; and what leaves is decoded.
             host::remove_header(MapType::HttpResponseHeaders, "content-length");
+            host::remove_header(MapType::HttpResponseHeaders, "content-encoding");
         }
         if head_held { Action::Pause } else { Action::Continue }
     }

@@ -56,7 +56,6 @@
 
 mod content_only;
 mod content_transform;
-mod fingerprint;
 mod no_op;
 mod text;
 mod tool_call_judge;

@@ -41,7 +41,7 @@ pub enum RequestProgress {
     Hold,
     /// It leaves as it came.
     Send,
-    /// It leaves with this body; its length is to be corrected.
+    /// It leaves with this body, which is not encoded; its length is to be corrected.
     SendBody(Vec<u8>),
     /// It does not leave; the client gets this answer.
     Answer(Reply),
@@ -67,9 +67,9 @@ pub enum ResponseProgress {
 pub enum ResponseMode {
     /// It passes as it is: neither governed nor to be fed.
     Pass,
-    /// It is an event stream: remove `content-length`, feed the body, send what comes out at once.
+    /// It is an event stream: remove `content-length` and `content-encoding`, feed the body, send what comes out at once.
     Stream,
-    /// It is a whole JSON body: remove `content-length`, feed the body; all comes out at its end. Hold the head until
+    /// It is a whole JSON body: remove `content-length` and `content-encoding`, feed the body; all comes out at its end. Hold the head until
     /// then where that can be done, so that the status can still change.
     Whole,
     /// It cannot be read, and is blocked: answer, or treat as a [`Self::Stream`] that yields an error.
@@ -188,6 +188,11 @@ impl Exchange {
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
     pub const fn reads_response(&self) -> bool {
         matches!(self.phase, Phase::Sent(_))
+    }
+
+    /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
+    pub fn is_request_encoded(&self) -> bool {
+        matches!(&self.phase, Phase::Reading(reading) if reading.is_encoded())
     }
 
     /// The request head came; `end` if no body follows.

@@ -12,6 +12,7 @@ use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::reply::{self, Answer, Reply};
 use crate::dialect::request::{self, parts};
 use crate::dialect::{DecodeError, Dialect, Ending};
+use crate::encoding::{Decoder, Encoding, EncodingError, READABLE};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
@@ -49,12 +50,19 @@ pub(super) enum Step {
 /// A request whose body is on its way.
 pub(super) struct Reading {
     endpoint: Endpoint,
+    /// Where the body comes encoded.
+    decoder: Option<Decoder>,
+    /// As much of it as came, decoded.
     body: Vec<u8>,
     /// What the head says about the body, of MCP; `None` where no body may come.
     mcp: Option<Box<mcp::Headers>>,
 }
 
 impl Reading {
+    pub(super) const fn is_encoded(&self) -> bool {
+        self.decoder.is_some()
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.body.len()
     }
@@ -94,10 +102,12 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         RouteAction::Govern => {}
     }
     let limits = chain.limits;
-    if !is_identity(head.content_encoding) {
-        let message = "The request body has a content-encoding that cannot be read here; send it unencoded.";
-        return unreadable(shared, endpoint, 415, "request_encoding", message);
-    }
+    let Ok(encoding) = Encoding::parse(head.content_encoding) else {
+        let message = format!(
+            "The request body has a content-encoding that cannot be read here; send it unencoded, or as one of {READABLE}."
+        );
+        return unreadable(shared, endpoint, 415, "request_encoding", &message);
+    };
     let longest = u64::try_from(limits.max_request_bytes).unwrap_or(u64::MAX);
     if head.content_length.is_some_and(|length| length > longest) {
         return too_large(shared, endpoint);
@@ -106,7 +116,12 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
     if endpoint == MCP && head.method == b"DELETE" {
         return Step::Ungoverned;
     }
-    let reading = Reading { endpoint, body: Vec::new(), mcp: has_messages.then(|| Box::new(mcp_headers(head))) };
+    let reading = Reading {
+        endpoint,
+        decoder: encoding.map(Decoder::new),
+        body: Vec::new(),
+        mcp: has_messages.then(|| Box::new(mcp_headers(head))),
+    };
     if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
 }
 
@@ -163,17 +178,36 @@ fn shown_path(head: &RequestHead<'_>) -> String {
 
 /// Takes bytes of the body in.
 pub(super) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
-    if reading.body.len().saturating_add(chunk.len()) > shared.chain.limits.max_request_bytes {
-        return too_large(shared, reading.endpoint);
+    let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
+    let read = match &mut reading.decoder {
+        Some(decoder) => decoder.feed(chunk, room, &mut reading.body),
+        None if chunk.len() > room => Err(EncodingError::TooLong),
+        None => {
+            reading.body.extend_from_slice(chunk);
+            Ok(())
+        }
+    };
+    match read {
+        Err(error) => unreadable_encoding(shared, reading.endpoint, error),
+        Ok(()) if end => finish_reading(shared, reading),
+        Ok(()) => Step::Reading(reading),
     }
-    reading.body.extend_from_slice(chunk);
-    if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
 }
 
-fn finish_reading(shared: &Shared, reading: Reading) -> Step {
+fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
+    let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
+    let is_encoded = reading.decoder.is_some();
+    if let Some(mut decoder) = reading.decoder.take()
+        && let Err(error) = decoder.finish(room, &mut reading.body)
+    {
+        return unreadable_encoding(shared, reading.endpoint, error);
+    }
     let endpoint = reading.endpoint;
+    let may_change = shared.chain.policies.iter().any(|policy| policy.interests().rewrites_request);
+    // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
+    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change };
     if endpoint == MCP {
-        return finish_messages(shared, reading);
+        return finish_messages(shared, reading, asking);
     }
     let reads_parts = shared.chain.policies.iter().any(|policy| policy.interests().request_parts);
     let facts = request::read(endpoint, &reading.body)
@@ -202,11 +236,11 @@ fn finish_reading(shared: &Shared, reading: Reading) -> Step {
     let summary = format!("{endpoint} request for {}", if request.model.is_empty() { "no model" } else { &request.model });
     let metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, summary, metadata);
-    Step::Asking(Asking { endpoint, stage: 0, hook: None, changed: false })
+    Step::Asking(asking)
 }
 
 /// Reads the messages of an MCP client; `GET` has none.
-fn finish_messages(shared: &Shared, reading: Reading) -> Step {
+fn finish_messages(shared: &Shared, reading: Reading, asking: Asking) -> Step {
     let mut asked = Asked::default();
     let read = match &reading.mcp {
         Some(headers) => mcp::read(&reading.body, headers, &mut asked),
@@ -228,7 +262,7 @@ fn finish_messages(shared: &Shared, reading: Reading) -> Step {
     let request = shared.request();
     let metadata = json!({"route": MCP.name(), "asked": subject, "stream": stream, "request_bytes": bytes, "policy_user": request.policy_user});
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, format!("{MCP} request for {subject}"), metadata);
-    Step::Asking(Asking { endpoint: MCP, stage: 0, hook: None, changed: false })
+    Step::Asking(asking)
 }
 
 /// Runs the request hooks as far as they go.
@@ -272,7 +306,7 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
             }
         }
     }
-    if asking.endpoint == MCP {
+    if asking.endpoint == MCP && shared.asked().is_known() {
         return Step::Calls { is_rewritten: asking.changed };
     }
     Step::Decided(leave(shared, asking.changed))
@@ -346,12 +380,6 @@ fn without_body(request: &Request) -> Request {
     }
 }
 
-/// Whether a `content-encoding` leaves the body as it is.
-pub(super) fn is_identity(encoding: &[u8]) -> bool {
-    let encoding = encoding.trim_ascii();
-    encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity")
-}
-
 fn read_user(value: &[u8]) -> Option<String> {
     let value = value.get(..MAX_USER_BYTES.min(value.len()))?;
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
@@ -362,6 +390,16 @@ fn too_large(shared: &Shared, endpoint: Endpoint) -> Step {
     // A body beyond the bound cannot be let through: it is not there to be sent on. Both modes refuse it.
     let message = format!("The request body is longer than {limit} bytes (limits.max_request_bytes).");
     refuse(shared, endpoint, 413, "request_too_large", &message, Map::new())
+}
+
+fn unreadable_encoding(shared: &Shared, endpoint: Endpoint, error: EncodingError) -> Step {
+    match error {
+        EncodingError::TooLong => too_large(shared, endpoint),
+        EncodingError::Corrupt => {
+            let message = "The request body is not what its content-encoding says, or is not whole.";
+            unreadable(shared, endpoint, 400, "request_malformed", message)
+        }
+    }
 }
 
 fn unreadable(shared: &Shared, endpoint: Endpoint, status: u16, word: &'static str, message: &str) -> Step {

@@ -9,13 +9,14 @@ use super::calls::Wire;
 use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{error, is_identity, local_answer};
+use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
+use crate::encoding::{self, Encoding, EncodingError};
 use crate::event::Severity;
 use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
@@ -35,6 +36,8 @@ pub(super) struct Governed {
     status: u16,
     max_held_bytes: usize,
     outbox: Outbox,
+    /// Where the body comes encoded.
+    encoding: Option<encoding::Decoder>,
     decoder: Decoder,
     parser: sse::Parser,
     opening: Gate,
@@ -87,14 +90,17 @@ impl Governed {
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
         }
-        if !is_identity(head.content_encoding) {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_encoding",
-                "the provider's response has a content-encoding that cannot be read",
-            );
-        }
+        let decoder = match Encoding::parse(head.content_encoding) {
+            Ok(encoding) if encoding.is_none_or(Encoding::streams) => encoding.map(encoding::Decoder::new),
+            _ => {
+                return unreadable_head(
+                    shared,
+                    dialect,
+                    "response_encoding",
+                    "the provider's response has a content-encoding that cannot be read",
+                );
+            }
+        };
         let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
             return unreadable_head(
                 shared,
@@ -107,6 +113,7 @@ impl Governed {
             dialect,
             status: head.status,
             max_held_bytes,
+            encoding: decoder,
             outbox: Outbox::new(dialect, shape, wire.encoder),
             decoder: wire.decoder,
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
@@ -155,12 +162,23 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> ResponseProgress {
         self.upstream_ended |= end;
+        if self.broken {
+            return ResponseProgress::Finished;
+        }
+        let mut decoded = Vec::new();
+        let mut chunk = chunk;
+        if let Some(encoding) = &mut self.encoding {
+            let limit = shared.chain.limits.max_response_bytes;
+            let result = encoding.feed(chunk, limit, &mut decoded);
+            if let Err(error) = result.and_then(|()| if end { encoding.finish(limit, &mut decoded) } else { Ok(()) }) {
+                let progress = self.undecodable(shared, error, out);
+                return self.after(shared, pipeline, progress, out);
+            }
+            chunk = &decoded;
+        }
         if self.let_through {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
-        }
-        if self.broken {
-            return ResponseProgress::Finished;
         }
         let progress = match self.outbox.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
@@ -413,6 +431,20 @@ impl Governed {
         }
         self.opening = Gate::Open;
         Opened::Yes
+    }
+
+    /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
+    fn undecodable(&mut self, shared: &Shared, error: EncodingError, out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        let (word, summary) = match error {
+            EncodingError::Corrupt => {
+                ("response_malformed", "the provider's response is not what its content-encoding says, or is not whole")
+            }
+            EncodingError::TooLong => {
+                ("response_too_large", "a part of the provider's response decodes to more than limits.max_response_bytes")
+            }
+        };
+        self.let_through = false;
+        self.beyond(shared, FailureMode::Block, word, summary, &[], out)
     }
 
     fn malformed(&mut self, shared: &Shared, error: DecodeError, rest: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {

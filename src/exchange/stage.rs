@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::outbox::{DocumentNumber, SlotRef};
 use crate::block::{BlockId, BlockKind, Chunk, ContentBlock, ToolCallBlock};
 use crate::dialect::Piece;
+use crate::fingerprint::Fingerprint;
 use crate::policy::{BlockFate, DeltaFate, Hook, Instance, Interests};
 
 /// A piece of a block on its way through the stages.
@@ -113,20 +114,6 @@ pub(super) struct StageBlock {
 struct Comparison {
     came: Fingerprint,
     left: Fingerprint,
-}
-
-/// FNV-1a, which is the same for a text however it is cut.
-#[derive(Debug, PartialEq, Eq)]
-struct Fingerprint(u64);
-
-impl Fingerprint {
-    const fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, text: &str) {
-        self.0 = text.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    }
 }
 
 /// What a stage says of a piece.

@@ -34,6 +34,28 @@ fn ambiguous_objects_are_told_from_plain_ones() {
 }
 
 #[test]
+fn the_canonical_form_of_an_object_says_the_same_in_one_way() {
+    let cases = [
+        (" { } ", "{}"),
+        (
+            r#"{"b":[1.0,{"\u0064":null,"c":true}],"a":"\u0061\/\ud83d\ude00\u0000"}"#,
+            r#"{"a":"a/😀\u0000","b":[1.0,{"c":true,"d":null}]}"#,
+        ),
+        (
+            r#"{"big":123456789012345678901234567890,"small":-0,"exponent":1E+2}"#,
+            r#"{"big":123456789012345678901234567890,"exponent":1E+2,"small":-0}"#,
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(canonical(text).as_deref(), Some(expected));
+        assert_eq!(canonical(expected).as_deref(), Some(expected));
+    }
+    for ambiguous in [r#"{"a":1,"a":1}"#, "[]", r#"{"a":1e999}"#, "{"] {
+        assert_eq!(canonical(ambiguous), None, "{ambiguous}");
+    }
+}
+
+#[test]
 fn an_object_closes_where_its_last_brace_stands() {
     let closes_at = |text: &str| {
         let mut scanner = ObjectScanner::default();

@@ -1,8 +1,8 @@
 //! Paths and what they are compared with.
 
-use core::fmt;
+use serde::{Deserialize, Deserializer};
 
-use serde::{Deserialize, Deserializer, de::Error};
+use crate::document::read_text;
 
 /// Whether the case of letters counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,27 +19,22 @@ impl PathPattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// [`PatternError`] when no path as servers understand it could match.
-    pub fn new(pattern: impl Into<String>) -> Result<Self, PatternError> {
-        let pattern = pattern.into();
-        let Some(segments) = pattern.strip_prefix('/') else { return Err(PatternError("must begin with a slash")) };
-        if !is_plain(&pattern) {
-            return Err(PatternError("must be a path as it is written plainly: no query, %, ;, \\, space, // or dot segment"));
+    /// When no path as servers understand it could match, with what is wrong.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        let Some(segments) = pattern.strip_prefix('/') else { return Err("a path must begin with a slash".to_owned()) };
+        if !is_plain(pattern) {
+            return Err("a path must be written plainly: no query, %, ;, \\, space, // or dot segment".to_owned());
         }
         let mut segments = segments.split('/').peekable();
         while let Some(segment) = segments.next() {
-            let is_last = segments.peek().is_none();
-            match segment {
-                "" => return Err(PatternError("must not end in a slash")),
-                "*" => {}
-                "**" if is_last => {}
-                segment if segment.contains('*') => {
-                    return Err(PatternError("* must be a whole segment, and ** the last one"));
-                }
-                _ => {}
+            let is_wildcard = segment == "*" || (segment == "**" && segments.peek().is_none());
+            if segment.is_empty() {
+                return Err("a path must not end in a slash".to_owned());
+            } else if segment.contains('*') && !is_wildcard {
+                return Err("in a path * must be a whole segment, and ** the last one".to_owned());
             }
         }
-        Ok(Self(pattern))
+        Ok(Self(pattern.to_owned()))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -49,21 +44,9 @@ impl PathPattern {
 
 impl<'de> Deserialize<'de> for PathPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
+        read_text(deserializer, Self::new)
     }
 }
-
-/// What is wrong with a pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PatternError(&'static str);
-
-impl fmt::Display for PatternError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl core::error::Error for PatternError {}
 
 /// Whether `path` is one that `pattern` stands for.
 pub(super) fn matches(pattern: &str, path: &str, case: Case) -> bool {

@@ -12,11 +12,11 @@ from harness.gateway import Gateway
 from harness.judge import Judge
 from harness.provider import Provider
 from support.documents import tool_call_judge, with_limits
-from support.exchange import CHAT, PATHS, Answer, ask, question
+from support.exchange import CHAT, NAMES, PATHS, Answer, ask, question
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 
 def assert_refused(answer: Answer, path: str, provider: Provider, sink: Sink, status: int) -> None:

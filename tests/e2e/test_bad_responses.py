@@ -12,11 +12,11 @@ from harness.gateway import Gateway
 from harness.provider import Provider
 from support import scripts
 from support.documents import tool_call_judge, with_limits
-from support.exchange import CHAT, MESSAGES, PATHS, ask, question
+from support.exchange import CHAT, MESSAGES, NAMES, PATHS, ask, question
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 JSON_TYPE = ("content-type", "application/json")
 

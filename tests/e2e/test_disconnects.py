@@ -12,11 +12,11 @@ from harness.gateway import Gateway
 from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
-from support.exchange import PATHS, Answer, ask, question, streaming
+from support.exchange import NAMES, PATHS, Answer, ask, question, streaming
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:

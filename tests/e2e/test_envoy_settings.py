@@ -10,11 +10,11 @@ from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
 from support.documents import Document, no_op, tool_call_judge
-from support.exchange import PATHS, ask, question
+from support.exchange import NAMES, PATHS, ask, question
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 each_mode = pytest.mark.parametrize("hold", [True, False], ids=["holds-head", "sends-head-on"])
 each_promise = pytest.mark.parametrize("promise", ["headers", "body", None], ids=["told-head", "told-body", "untold"])
 

@@ -9,11 +9,11 @@ from harness.gateway import Gateway
 from harness.http_server import Handler
 from harness.judge import Judge
 from support.documents import REFUSED_CLUSTER, tool_call_judge
-from support.exchange import PATHS, ask, question
+from support.exchange import NAMES, PATHS, ask, question
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 each_verdict = pytest.mark.parametrize("on_error", ["block", "allow"])
 
 SECRET = "stack trace of the judge"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from harness.gateway import Gateway
-from support.exchange import CHAT, MESSAGES, PATHS, ask, question
+from support.exchange import CHAT, MESSAGES, PATHS, RESPONSES, ask, question
 from support.legality import read_legal
 
 USER = {"role": "user", "content": "Hi."}
@@ -17,6 +17,8 @@ CHAT_CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weath
 MESSAGES_CALL = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
 MESSAGES_RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "fine"}
 TEXT = {"type": "text", "text": "Sure."}
+RESPONSES_CALL = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
+RESPONSES_RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "fine"}
 
 
 def assistant(**fields: Any) -> dict[str, Any]:
@@ -52,24 +54,40 @@ REFUSED = {
         "two user messages": [USER, USER],
         "no messages": [],
     },
+    RESPONSES: {
+        "empty message": [USER, assistant(type="message", content=[]), USER],
+        "message with an empty part": [USER, assistant(content=[{"type": "output_text", "text": ""}]), USER],
+        "call without an output": [USER, RESPONSES_CALL, USER],
+        "output without a call": [USER, RESPONSES_RESULT],
+        "call without a name": [USER, {**RESPONSES_CALL, "name": ""}, RESPONSES_RESULT],
+        "arguments that are no string": [USER, {**RESPONSES_CALL, "arguments": {}}, RESPONSES_RESULT],
+        "unknown role": [{"role": "robot", "content": "Hi."}],
+        "unknown type": [USER, {"type": "guess"}],
+        "no items": [],
+    },
 }
 
 ACCEPTED = {
     CHAT: [USER, assistant(tool_calls=[CHAT_CALL]), {"role": "tool", "tool_call_id": "call_1", "content": "fine"}],
     MESSAGES: [USER, assistant(content=[TEXT, MESSAGES_CALL]), user(MESSAGES_RESULT)],
+    RESPONSES: [USER, RESPONSES_CALL, RESPONSES_RESULT],
 }
+
+
+def turns(path: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    return question(path, **{"input" if path == RESPONSES else "messages": messages})
 
 
 @pytest.mark.parametrize(("path", "case"), [(path, case) for path in PATHS for case in REFUSED[path]])
 def test_provider_refuses_what_the_real_one_refuses(plain: Gateway, path: str, case: str) -> None:
-    answer = ask(plain.url, path, question(path, messages=REFUSED[path][case]))
+    answer = ask(plain.url, path, turns(path, REFUSED[path][case]))
     assert answer.status == 400
     answer.error_message(path)
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_provider_accepts_a_conversation_with_tool_results(plain: Gateway, path: str) -> None:
-    answer = ask(plain.url, path, question(path, messages=ACCEPTED[path]))
+    answer = ask(plain.url, path, turns(path, ACCEPTED[path]))
     assert answer.status == 200
     assert "fine" in read_legal(path, answer.body).text
 

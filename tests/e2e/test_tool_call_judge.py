@@ -14,11 +14,11 @@ from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
 from support.documents import tool_call_judge
-from support.exchange import CHAT, MESSAGES, PATHS, Answer, ask, question, streaming
+from support.exchange import CHAT, NAMES, PATHS, Answer, ask, question, streaming
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 
 def held_until(release: threading.Event, then: Handler = judges.verdict) -> Handler:
@@ -150,7 +150,7 @@ def test_blocked_exchange_is_told_in_events_and_access_log(judged: Gateway, sink
     assert decision["enforced"] is True
     assert decision["policy_id"] == "demo"
     assert decision["policy_revision"] == 1
-    assert decision["policy_target"] == ("messages" if path == MESSAGES else "chat.completions")
+    assert decision["policy_target"] == {"chat": "chat.completions"}.get(NAMES[path], NAMES[path])
     assert decision["status"] == 200
     assert decision["streamed"] is True
     assert decision["reason_code"]

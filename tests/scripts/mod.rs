@@ -2,9 +2,11 @@
 //! played (`play`) and what a test is (`test`): the engine alone natively and in Node, the built module in an emulated host.
 
 mod bounds;
+mod dialects;
 mod hostile_provider;
 mod judging;
-mod mcp;
+mod mcp_calls;
+mod mcp_results;
 mod parity;
 mod requests;
 mod stream_rules;
@@ -12,3 +14,4 @@ mod two_turn;
 mod wire_rules_bytes;
 mod wire_rules_chat;
 mod wire_rules_messages;
+mod wire_rules_responses;

@@ -5,9 +5,8 @@
 
 use serde_json::{Map, Value};
 use weir::block::BlockId;
+use weir::fingerprint::Fingerprint;
 use weir::id::CallId;
-
-use crate::fingerprint::fnv1a64;
 
 /// Most bytes of a tool's name that are shown; the dialects allow 64 and 128.
 const MAX_NAME_BYTES: usize = 256;
@@ -66,12 +65,12 @@ impl Call<'_> {
 
 /// The tag of a block's question. The id of the exchange is random and no model sees it.
 pub(super) fn tag(call_id: CallId, block: BlockId) -> String {
-    format!("{:016x}", fnv1a64(format!("{call_id}/{}", block.0).as_bytes()))
+    Fingerprint::of(&format!("{call_id}/{}", block.0)).to_string()
 }
 
 /// What events show in place of arguments.
 pub(super) fn arguments_fingerprint(arguments: &str) -> String {
-    format!("{:016x}", fnv1a64(arguments.as_bytes()))
+    Fingerprint::of(arguments).to_string()
 }
 
 struct Excerpt<'a> {

@@ -35,7 +35,7 @@ impl Encoder {
                     change.before.push_str(text);
                 }
                 Chunk::Text { text, .. } => change.after.push_str(text),
-                Chunk::ToolCall { .. } => change.calls.push(&insertion.chunk),
+                Chunk::ToolCall { .. } => change.calls.push((insertion.before, &insertion.chunk)),
             }
         }
         for (index, choice) in &choices {

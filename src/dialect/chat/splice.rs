@@ -2,6 +2,7 @@
 //! decoder and in the same order.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::output::{Function, ToolCall};
 use crate::block::Chunk;
@@ -28,8 +29,8 @@ pub(super) struct ChoiceChange<'a> {
     pub(super) before: String,
     /// Text that goes after the content (whole bodies).
     pub(super) after: String,
-    /// Tool calls that are added (whole bodies).
-    pub(super) calls: Vec<&'a Chunk>,
+    /// Tool calls that are added, with the number of the slot that they go before (whole bodies).
+    pub(super) calls: Vec<(usize, &'a Chunk)>,
 }
 
 /// The edits of a document.
@@ -47,7 +48,7 @@ pub(super) fn splice<'c>(
     slots: impl Iterator<Item = SlotChange<'c>>,
     choices: &[ChoiceChange<'_>],
 ) -> Spliced {
-    let mut splicer = Splicer { document, slots, choices, spliced: Spliced::default(), text_changed: false };
+    let mut splicer = Splicer { document, slots, taken: 0, choices, spliced: Spliced::default(), text_changed: false };
     let top = json::members(document);
     splicer.spliced.useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
     for choice in json::member(&top, "choices").map(json::elements).unwrap_or_default() {
@@ -59,6 +60,8 @@ pub(super) fn splice<'c>(
 struct Splicer<'d, 'c, S> {
     document: &'d str,
     slots: S,
+    /// How many slots were taken.
+    taken: usize,
     choices: &'c [ChoiceChange<'c>],
     spliced: Spliced,
     text_changed: bool,
@@ -97,7 +100,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         self.content(&fields, change, &mut set);
         self.text(&fields, "refusal");
         let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
-        let (legacy, added): (Vec<&Chunk>, Vec<&Chunk>) = added.iter().partition(|chunk| legacy_function(chunk).is_some());
+        let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk)| legacy_function(chunk).is_some());
         match json::member(&fields, "tool_calls") {
             Some(calls) => {
                 if !self.tool_calls(calls, &added) {
@@ -106,13 +109,13 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             }
             None if added.is_empty() => {}
             None => {
-                let calls: Vec<String> = added.iter().map(|chunk| call_text(chunk)).collect();
+                let calls: Vec<String> = added.iter().map(|(_, chunk)| call_text(chunk)).collect();
                 set.push(("tool_calls", format!("[{}]", calls.join(","))));
             }
         }
         let function_call = json::member(&fields, "function_call");
         let is_removed = function_call.is_some_and(|function| !self.function_call(function));
-        match legacy.first().and_then(|chunk| legacy_function(chunk)) {
+        match legacy.first().and_then(|(_, chunk)| legacy_function(chunk)) {
             Some(added) => set.push(("function_call", json::to_text(&added))),
             None if is_removed => removed.push("function_call"),
             None => {}
@@ -125,7 +128,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         if json::string(literal).is_empty() {
             return None;
         }
-        let change = self.slots.next()?;
+        let change = self.next_slot()?;
         self.text_changed |= *change.fate != SlotFate::Keep;
         self.spliced.useful |= *change.fate != SlotFate::Remove;
         match change.fate {
@@ -183,38 +186,43 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                 }
             }
         }
-        let as_part = |text: &str| (!text.is_empty()).then(|| format!(r#"{{"type":"text","text":{}}}"#, json::to_text(text)));
-        self.edit_list(parts, &elements, &removed, as_part(before).into_iter(), as_part(after).into_iter());
+        let as_part = |text: &str| format!(r#"{{"type":"text","text":{}}}"#, json::to_text(text));
+        let added = [(0, before), (elements.len(), after)].into_iter().filter(|(_, text)| !text.is_empty());
+        self.edit_list(parts, &elements, &mut removed, added.map(|(position, text)| (position, as_part(text))));
     }
 
-    /// Takes elements out of the list `list` and puts others at its beginning and end.
-    fn edit_list(
-        &mut self,
-        list: &str,
-        elements: &[&str],
-        removed: &[bool],
-        first: impl Iterator<Item = String>,
-        last: impl Iterator<Item = String>,
-    ) {
+    /// Takes elements out of the list `list`, and puts others in before those of these positions.
+    fn edit_list(&mut self, list: &str, elements: &[&str], removed: &mut [bool], added: impl Iterator<Item = (usize, String)>) {
         let ranges: Vec<_> = elements.iter().map(|element| json::span(self.document, element)).collect();
-        let is_removed = |position: usize| removed.get(position).copied().unwrap_or(false);
-        let mut has_items = (0..elements.len()).any(|position| !is_removed(position));
-        let list = json::span(self.document, list);
+        let mut additions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        added.for_each(|(position, item)| additions.entry(position).or_default().push(item));
         let edits = &mut self.spliced.edits;
-        for item in first {
-            let comma = if core::mem::replace(&mut has_items, true) { "," } else { "" };
-            edits.insert(list.start.saturating_add(1), format!("{item}{comma}"));
+        for (position, items) in additions {
+            let items = items.join(",");
+            match (ranges.get(position), removed.get_mut(position)) {
+                (Some(range), Some(removed)) if *removed => {
+                    *removed = false;
+                    edits.replace(range.clone(), items);
+                }
+                (Some(range), _) => edits.insert(range.start, format!("{items},")),
+                (None, _) => {
+                    let comma = if removed.contains(&false) { "," } else { "" };
+                    edits.insert(json::span(self.document, list).end.saturating_sub(1), format!("{comma}{items}"));
+                }
+            }
         }
-        edits.remove_items(&ranges, is_removed);
-        for item in last {
-            let comma = if core::mem::replace(&mut has_items, true) { "," } else { "" };
-            edits.insert(list.end.saturating_sub(1), format!("{comma}{item}"));
-        }
+        edits.remove_items(&ranges, |position| removed.get(position).copied().unwrap_or(false));
+    }
+
+    fn next_slot(&mut self) -> Option<SlotChange<'f>> {
+        self.taken = self.taken.saturating_add(1);
+        self.slots.next()
     }
 
     /// Whether any tool call is left.
-    fn tool_calls(&mut self, calls: &'d str, added: &[&Chunk]) -> bool {
+    fn tool_calls(&mut self, calls: &'d str, added: &[&(usize, &Chunk)]) -> bool {
         let elements = json::elements(calls);
+        let first_slot = self.taken;
         let mut removed = vec![false; elements.len()];
         for (element, removed) in elements.iter().zip(&mut removed) {
             *removed = !self.tool_call(element);
@@ -222,15 +230,16 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
         let is_left = elements.is_empty() || !added.is_empty() || removed.contains(&false);
         if is_left {
-            let added = added.iter().map(|chunk| call_text(chunk));
-            self.edit_list(calls, &elements, &removed, core::iter::empty(), added);
+            let place = |before: usize| before.saturating_sub(first_slot).min(elements.len());
+            let added = added.iter().map(|(before, chunk)| (place(*before), call_text(chunk)));
+            self.edit_list(calls, &elements, &mut removed, added);
         }
         is_left
     }
 
     /// Whether the tool call is left.
     fn tool_call(&mut self, call: &'d str) -> bool {
-        let Some(change) = self.slots.next() else {
+        let Some(change) = self.next_slot() else {
             return true;
         };
         let fields = json::members(call);
@@ -269,7 +278,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
 
     /// Whether the function call is left.
     fn function_call(&mut self, function: &'d str) -> bool {
-        let Some(change) = self.slots.next() else {
+        let Some(change) = self.next_slot() else {
             return true;
         };
         let fields = json::members(function);

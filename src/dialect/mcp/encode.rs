@@ -13,8 +13,8 @@ use crate::json::{self, Edits};
 #[derive(Debug, Default)]
 pub struct Encoder {
     asked: Rc<Asked>,
-    /// The request is on its way, or there is none.
-    is_answering: bool,
+    /// The next body is the request.
+    awaits_request: bool,
     /// Which of the requests are answered.
     answered: Vec<bool>,
     /// Calls that did not leave and whose clients have not been told so yet.
@@ -30,7 +30,7 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder of an exchange in which this is asked.
     pub(crate) fn new(asked: Rc<Asked>) -> Self {
-        Self { answered: vec![false; asked.requests.len()], asked, ..Self::default() }
+        Self { awaits_request: true, answered: vec![false; asked.requests.len()], asked, ..Self::default() }
     }
 
     /// The calls that did not leave.
@@ -67,7 +67,6 @@ impl Encoder {
         if self.ended {
             return;
         }
-        self.is_answering = true;
         self.note_answers(frame);
         if is_untouched(fates) {
             self.seam.verbatim(raw, out);
@@ -82,7 +81,7 @@ impl Encoder {
 
     pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
         let document = core::str::from_utf8(raw).unwrap_or_default();
-        if !core::mem::replace(&mut self.is_answering, true) {
+        if core::mem::take(&mut self.awaits_request) {
             if insertions.is_empty() && is_untouched(fates) {
                 return out.extend_from_slice(raw);
             }

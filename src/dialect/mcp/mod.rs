@@ -67,7 +67,7 @@ impl Asked {
     }
 
     /// Whether the requests are known: on a stream that a `GET` opened, answers to earlier ones may come.
-    const fn is_known(&self) -> bool {
+    pub(crate) const fn is_known(&self) -> bool {
         self.messages > 0
     }
 }

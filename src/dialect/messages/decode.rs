@@ -269,7 +269,7 @@ impl Decoder {
         if let Some(content) = content {
             Reader::at(document, content).array(|reader| {
                 let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
-                all_said.push((self.blocks.begin()?, self.said(document, &block)?));
+                all_said.push((self.blocks.begin()?, self.said(document, &block, true)?));
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -289,7 +289,7 @@ impl Decoder {
         if self.open.iter().any(|open| open.index == index) {
             return Err(DecodeError::OutOfOrder { what: "a content block that is open begins again" });
         }
-        let said = self.said(document, &content_block)?;
+        let said = self.said(document, &content_block, false)?;
         let block = self.blocks.begin()?;
         self.open.push(OpenBlock { index, block, kind: said.kind });
         let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: false };
@@ -297,7 +297,8 @@ impl Decoder {
         Ok(())
     }
 
-    fn said(&mut self, document: &str, block: &BlockFields) -> Result<Said, DecodeError> {
+    /// What a block says about itself; nothing is to follow if it is `whole`.
+    fn said(&mut self, document: &str, block: &BlockFields, whole: bool) -> Result<Said, DecodeError> {
         let kind = self.strings.read(document, Some(block.r#type))?;
         let kind = block_kind(self.strings.get(document, kind));
         let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
@@ -307,7 +308,8 @@ impl Decoder {
                 said.call_id = self.strings.read(document, block.id)?;
                 said.name = self.strings.read(document, block.name)?;
                 let input = block.input.map_or(Text::EMPTY, Text::verbatim);
-                said.text = if is_empty_input(self.strings.get(document, input)) { Text::EMPTY } else { input };
+                let is_to_come = !whole && is_empty_input(self.strings.get(document, input));
+                said.text = if is_to_come { Text::EMPTY } else { input };
             }
             BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id)?,
             BlockKind::Unknown => said.text = self.strings.leaves(document, block.start..block.end, Some(block.r#type))?,

@@ -481,8 +481,14 @@ const BODY: &str = r#"{"id":"m","type":"message","content":[{"type":"thinking","
 #[test]
 fn a_whole_body_gives_the_same_blocks() {
     let (parts, output) = run_body(MESSAGES, BODY, |_| SlotFate::Keep, &[]).unwrap();
-    let expected =
-        ["0:Other^$", r#"1:Text^$"hi""#, r#"2:ToolCall^$[x,f]"{\"a\":1.0}""#, "3:ToolCall^$[y,g]", "finish 0 tool_use", "end"];
+    let expected = [
+        "0:Other^$",
+        r#"1:Text^$"hi""#,
+        r#"2:ToolCall^$[x,f]"{\"a\":1.0}""#,
+        r#"3:ToolCall^$[y,g]"{}""#,
+        "finish 0 tool_use",
+        "end",
+    ];
     assert_eq!(parts, expected);
     assert_eq!(output, BODY);
 }

@@ -272,6 +272,8 @@ impl Encoder {
             match reading.event {
                 EventKind::ItemDone => {
                     if let Some(element) = json::member(&members, "item") {
+                        let status = json::member(&json::members(element), "status").map(json::string);
+                        item.status = status.unwrap_or_default().into_owned();
                         item.repeat(document, element, edits);
                         self.kept_item_bytes = item.keep_ended(element, self.kept_item_bytes);
                     }
@@ -474,12 +476,24 @@ impl Encoder {
             items.push((index, apply(element, of_item)));
         }
         if is_changed {
-            items.extend(self.own_items.iter().map(|own| (own.index, own.json.clone())));
-            items.sort_by_key(|(index, _)| *index);
-            let items: Vec<String> = items.into_iter().map(|(_, json)| json).collect();
-            let set = [("output", format!("[{}]", items.join(",")))];
+            let set = [("output", self.output(items))];
             edits.edit_object(document, response, &members, &["output_text"], &set);
         }
+    }
+
+    /// The upstream's items with our own between them, as a JSON array.
+    fn output(&self, mut items: Vec<(u32, String)>) -> String {
+        for own in &self.own_items {
+            let place = items.partition_point(|(index, _)| *index < own.index);
+            items.insert(place, (own.index, own.json.clone()));
+        }
+        let mut output = String::from("[");
+        for (_, json) in items {
+            output.push_str(if output.len() > 1 { "," } else { "" });
+            output.push_str(&json);
+        }
+        output.push(']');
+        output
     }
 
     pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
@@ -489,47 +503,41 @@ impl Encoder {
         self.terminated = true;
         self.ended = true;
         if !self.begun {
-            let begun = response(&self.identity, "in_progress", None, &[]);
+            let begun = response(&self.identity, "in_progress", None, "[]");
             for r#type in ["response.created", "response.in_progress"] {
                 self.write(Event { r#type, response: serde_json::from_str(&begun).ok(), ..Event::default() }, out);
             }
         }
         self.release_waiting(out);
         for number in 0..self.items.len() {
-            self.close(number, out);
+            self.close(number, ending, out);
         }
         if self.next_index == 0 || self.owes_message {
             self.write_message(WITHHELD, out);
         }
-        let mut items: Vec<(u32, String)> = self
-            .items
-            .iter()
-            .filter_map(|item| Some((item.index?, item.to_json(if item.is_done { "completed" } else { "incomplete" }))))
-            .chain(self.own_items.iter().map(|own| (own.index, own.json.clone())))
-            .collect();
-        items.sort_by_key(|(index, _)| *index);
-        let items: Vec<String> = items.into_iter().map(|(_, json)| json).collect();
+        let output = self.output(self.items.iter().filter_map(|item| Some((item.index?, item.to_json()))).collect());
         let (status, details) = status(ending);
         let r#type = if ending == Ending::Stop { "response.completed" } else { "response.incomplete" };
         let whole = if self.beginning.is_empty() {
-            response(&self.identity, status, details, &items)
+            response(&self.identity, status, details, &output)
         } else {
-            ended_response(&self.beginning, status, details, &items)
+            ended_response(&self.beginning, status, details, &output)
         };
         self.write(Event { r#type, response: serde_json::from_str(&whole).ok(), ..Event::default() }, out);
     }
 
     /// Ends an item that is open at the client.
-    fn close(&mut self, number: usize, out: &mut Vec<u8>) {
+    fn close(&mut self, number: usize, ending: Ending, out: &mut Vec<u8>) {
         let Some(item) = self.items.get_mut(number).filter(|item| !item.is_done) else { return };
         let Some(index) = item.index else { return };
         let id = item.id();
         let texts = core::mem::take(&mut item.texts);
-        let mut is_cut = item.kind.payload().is_some();
+        // Of a call that has left in part nothing is known but that it is not whole.
+        let is_whole = ending == Ending::Stop && item.kind.payload().is_none();
+        item.status = if is_whole { "completed" } else { "incomplete" }.to_owned();
         for sent in texts {
             let SentText { key, kind, mut text, is_done, changed } = sent;
             if key != PartKey::Payload && !is_done {
-                is_cut = true;
                 if text.is_empty() && kind != BlockKind::Reasoning {
                     text.push_str(WITHHELD);
                     let event = part_event(delta_type(kind, key), &id, index, key);
@@ -552,7 +560,7 @@ impl Encoder {
             }
         }
         let Some(item) = self.items.get_mut(number) else { return };
-        let json = item.to_json(if is_cut { "incomplete" } else { "completed" });
+        let json = item.to_json();
         self.write_item("response.output_item.done", index, &json, out);
     }
 

@@ -137,7 +137,7 @@ struct Response<'a> {
     instructions: Option<&'a str>,
     metadata: NoMembers,
     model: &'a str,
-    output: Vec<&'a RawValue>,
+    output: Option<&'a RawValue>,
     parallel_tool_calls: bool,
     temperature: Option<f64>,
     tool_choice: &'static str,
@@ -155,12 +155,12 @@ pub(super) struct IncompleteDetails {
     pub(super) reason: &'static str,
 }
 
-/// A response with these items.
+/// A response with this output, an array of items.
 pub(super) fn response(
     identity: &Identity,
     status: &'static str,
     incomplete_details: Option<IncompleteDetails>,
-    items: &[String],
+    output: &str,
 ) -> String {
     json::to_text(&Response {
         id: &identity.id,
@@ -172,7 +172,7 @@ pub(super) fn response(
         instructions: None,
         metadata: NoMembers {},
         model: &identity.model,
-        output: items.iter().filter_map(|item| serde_json::from_str(item).ok()).collect(),
+        output: serde_json::from_str(output).ok(),
         parallel_tool_calls: true,
         temperature: None,
         tool_choice: "auto",
@@ -196,7 +196,7 @@ pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending:
     let parts = [Part::new(PartKey::Content(0), BlockKind::Text, text)];
     let item = message(&own_id("msg", 0), "completed", &parts);
     let (status, details) = status(ending);
-    out.extend_from_slice(response(identity, status, details, &[item]).as_bytes());
+    out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());
 }
 
 /// The id of an item that Weir makes, the `index`th of its response.

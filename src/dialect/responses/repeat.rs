@@ -31,12 +31,22 @@ pub(super) struct Item {
     /// Where the latest command begins in the text of a shell's call.
     pub(super) command_start: usize,
     pub(super) is_done: bool,
+    /// How it ended.
+    pub(super) status: String,
 }
 
 impl Item {
     /// The item that `json` begins.
     pub(super) fn new(index: Option<u32>, json: &str) -> Self {
-        Self { index, kind: kind_of(json), json: json.to_owned(), texts: SmallVec::new(), command_start: 0, is_done: false }
+        Self {
+            index,
+            kind: kind_of(json),
+            json: json.to_owned(),
+            texts: SmallVec::new(),
+            command_start: 0,
+            is_done: false,
+            status: String::new(),
+        }
     }
 
     pub(super) fn is_reasoning(&self) -> bool {
@@ -84,12 +94,12 @@ impl Item {
     }
 
     /// The item as it was sent, where the upstream does not repeat it.
-    pub(super) fn to_json(&self, status: &str) -> String {
+    pub(super) fn to_json(&self) -> String {
         let mut edits = Edits::default();
         let members = json::members(&self.json);
         let mut set = Vec::new();
         if json::member(&members, "status").is_some() {
-            set.push(("status", json::to_text(status)));
+            set.push(("status", json::to_text(&self.status)));
         }
         if let Some(payload) = self.kind.payload() {
             if payload.text_in(&self.json) != self.payload_text() {
@@ -165,13 +175,9 @@ pub(super) fn apply(document: &str, edits: Edits) -> String {
 }
 
 /// The response that began as `began`, at its end.
-pub(super) fn ended_response(began: &str, status: &str, details: Option<IncompleteDetails>, items: &[String]) -> String {
+pub(super) fn ended_response(began: &str, status: &str, details: Option<IncompleteDetails>, output: &str) -> String {
     let members = json::members(began);
-    let set = [
-        ("status", json::to_text(status)),
-        ("incomplete_details", json::to_text(&details)),
-        ("output", format!("[{}]", items.join(","))),
-    ];
+    let set = [("status", json::to_text(status)), ("incomplete_details", json::to_text(&details)), ("output", output.to_owned())];
     let mut edits = Edits::default();
     edits.edit_object(began, began, &members, &["output_text"], &set);
     apply(began, edits)

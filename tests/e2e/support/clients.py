@@ -1,4 +1,4 @@
-"""The official client libraries behind one face, so that a test is written once for both dialects."""
+"""The official client libraries behind one face, so that a test is written once for all dialects."""
 
 from __future__ import annotations
 
@@ -132,6 +132,88 @@ class AsyncOpenAI(OpenAI):
         self.loop.close()
 
 
+class OpenAIResponses(Client):
+    """`openai`, responses."""
+
+    name, finish_text, finish_calls = "openai-responses", "completed", "completed"
+
+    def __init__(self, url: str) -> None:
+        self.sdk = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
+
+    def send(self, prompt: str, *, stream: bool, history: Iterable[dict[str, Any]] = ()) -> Turn:
+        trace_id = new_trace_id()
+        options = responses_request(prompt, history)
+        options["extra_headers"] = trace_headers(trace_id)
+        return responses_turn(trace_id, self.streamed(options) if stream else self.whole(options))
+
+    def streamed(self, options: dict[str, Any]) -> Any:
+        with self.sdk.responses.stream(**options) as events:
+            return events.until_done().get_final_response()
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.sdk.responses.create(**options)
+
+    def results(self, turn: Turn) -> list[dict[str, Any]]:
+        return [{"type": "function_call_output", "call_id": call_id, "output": "fine"} for call_id in turn.call_ids]
+
+    def history(self, prompt: str, turn: Turn) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": prompt}, *turn.message["items"], *self.results(turn)]
+
+    def close(self) -> None:
+        self.sdk.close()
+
+
+class AsyncOpenAIResponses(OpenAIResponses):
+    """`openai`, responses, in an event loop."""
+
+    name = "openai-responses-async"
+
+    def __init__(self, url: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.sdk = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
+
+    def streamed(self, options: dict[str, Any]) -> Any:
+        async def final() -> Any:
+            async with self.sdk.responses.stream(**options) as events:
+                return await events.get_final_response()
+
+        return self.loop.run_until_complete(final())
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.loop.run_until_complete(self.sdk.responses.create(**options))
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.sdk.close())
+        self.loop.close()
+
+
+def responses_request(prompt: str, history: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    tools = [
+        {"type": "function", "name": name, "parameters": schema, "strict": False} for name, schema in SCHEMAS.items()
+    ]
+    turns = [*history, *([{"role": "user", "content": prompt}] if prompt else [])]
+    return {"model": "gpt-mock", "input": turns, "tools": tools}
+
+
+def responses_turn(trace_id: str, response: Any) -> Turn:
+    assert response.usage is not None and response.usage.total_tokens > 0
+    calls = [item for item in response.output if item.type == "function_call"]
+    items = [item.model_dump(exclude_none=True) for item in response.output]
+    for item in items:
+        # The streaming helper adds what it parsed; applications send back what the API defines.
+        item.pop("parsed_arguments", None)
+        for part in item.get("content", []):
+            part.pop("parsed", None)
+    return Turn(
+        trace_id,
+        response.output_text,
+        [(call.name, json.loads(call.arguments)) for call in calls],
+        response.status,
+        {"items": items},
+        [call.call_id for call in calls],
+    )
+
+
 class Anthropic(Client):
     """`anthropic`, messages."""
 
@@ -222,4 +304,4 @@ def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-CLIENTS = (OpenAI, AsyncOpenAI, Anthropic, AsyncAnthropic)
+CLIENTS = (OpenAI, AsyncOpenAI, OpenAIResponses, AsyncOpenAIResponses, Anthropic, AsyncAnthropic)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from harness import anthropic_messages, openai_chat
+from harness import anthropic_messages, openai_chat, openai_responses
 
 CHAT = openai_chat.PATH
 MESSAGES = anthropic_messages.PATH
-PATHS = (CHAT, MESSAGES)
+RESPONSES = openai_responses.PATH
+PATHS = (CHAT, MESSAGES, RESPONSES)
+NAMES = {CHAT: "chat", MESSAGES: "messages", RESPONSES: "responses"}
 
 
 def new_trace_id() -> str:
@@ -29,7 +31,8 @@ def trace_headers(trace_id: str) -> dict[str, str]:
 
 def question(path: str, prompt: str = "Say hello.", *, stream: bool = True, **more: Any) -> dict[str, Any]:
     """A request in the dialect of `path`."""
-    body = {"model": "mock", "stream": stream, "messages": [{"role": "user", "content": prompt}], **more}
+    turns = [{"role": "user", "content": prompt}]
+    body = {"model": "mock", "stream": stream, "input" if path == RESPONSES else "messages": turns, **more}
     return {"max_tokens": 256, **body} if path == MESSAGES else body
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.exchange import MESSAGES
+from support.exchange import CHAT, MESSAGES, RESPONSES
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Seen:
 
 def read(path: str, body: bytes) -> Seen:
     """Reads a whole streamed body in the dialect of `path`."""
-    return _read_messages(body) if path == MESSAGES else _read_chat(body)
+    return {CHAT: _read_chat, MESSAGES: _read_messages, RESPONSES: _read_responses}[path](body)
 
 
 def read_legal(path: str, body: bytes) -> Seen:
@@ -177,3 +177,86 @@ def _end_block(block: dict[str, Any], seen: Seen) -> None:
             seen.broken.append("an empty text block: the next request would be refused")
     elif block["type"] == "tool_use":
         seen.calls.append((block["name"], _arguments(block["json"], seen) if block["json"] else block["input"]))
+
+
+def _read_responses(body: bytes) -> Seen:
+    seen = Seen()
+    items: list[dict[str, Any]] = []
+    ended: dict[str, Any] | None = None
+    for number, (name, payload) in enumerate(events(body)):
+        event = json.loads(payload)
+        kind = event["type"]
+        if name != kind:
+            seen.broken.append(f"event line {name!r} before type {kind!r}")
+        if event.get("sequence_number") != number:
+            seen.broken.append(f"sequence number {event.get('sequence_number')} where {number} was due")
+        if ended is not None:
+            seen.broken.append(f"{kind} after the end")
+        if (number == 0) != (kind == "response.created"):
+            seen.broken.append(f"{kind} as number {number}")
+        index = event.get("output_index")
+        match kind:
+            case "response.output_item.added":
+                if index != len(items):
+                    seen.broken.append(f"item {index} begins where {len(items)} was due")
+                items.append({**event["item"], "said": "", "done": False})
+            case "response.output_item.done" if index < len(items):
+                _end_item(event["item"], items[index], seen)
+            case "response.completed" | "response.incomplete" | "response.failed":
+                ended = event["response"]
+            case "error":
+                ended = {"output": [item["done"] for item in items if item["done"]]}
+            case _ if index is not None and index >= len(items):
+                seen.broken.append(f"{kind} of item {index}, which has not begun")
+            case _ if kind.endswith(".delta") and isinstance(event["delta"], str):
+                items[index]["said"] += event["delta"]
+    if ended is None:
+        seen.broken.append("the stream has no end")
+    else:
+        _check_repeated(ended["output"], items, seen)
+        details = ended.get("incomplete_details") or {}
+        seen.finish = details.get("reason") or ended.get("status")
+    return seen
+
+
+TOOL_FIELDS = {
+    "function_call": ("arguments",),
+    "custom_tool_call": ("input",),
+    "mcp_approval_request": ("arguments",),
+    "local_shell_call": ("action",),
+    "apply_patch_call": ("operation",),
+    "computer_call": ("action",),
+}
+
+
+def _end_item(item: dict[str, Any], begun: dict[str, Any], seen: Seen) -> None:
+    begun["done"] = item
+    if (item["id"], item["type"]) != (begun["id"], begun["type"]):
+        seen.broken.append(f"item {begun['id']} ends as {item['id']}")
+    said = begun["said"]
+    if item["type"] == "message":
+        text = "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
+        seen.text += text
+        if not text:
+            seen.broken.append("an empty message: the next request would be refused")
+        if text != said:
+            seen.broken.append(f"{text!r} is repeated of {said!r}")
+    elif item["type"] == "function_call" and said not in ("", item["arguments"]):
+        seen.broken.append(f"{item['arguments']!r} is repeated of {said!r}")
+    is_hosted = str((item.get("environment") or {}).get("type")).startswith("container")
+    for field_ in TOOL_FIELDS.get(item["type"], ()):
+        arguments = item[field_]
+        if item["type"] == "function_call":
+            arguments = _arguments(arguments, seen)
+        seen.calls.append((item.get("name") or item["type"].removesuffix("_call"), arguments))
+    if item["type"] == "shell_call" and not is_hosted:
+        seen.calls.append(("shell", item["action"]))
+
+
+def _check_repeated(output: list[dict[str, Any]], items: list[dict[str, Any]], seen: Seen) -> None:
+    def said(item: dict[str, Any] | bool) -> Any:
+        # The seal of reasoning is made anew each time.
+        return isinstance(item, dict) and {name: item[name] for name in item if name != "encrypted_content"}
+
+    if output and [said(item) for item in output] != [said(item["done"]) for item in items]:
+        seen.broken.append("the end does not repeat what was sent")

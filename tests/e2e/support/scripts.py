@@ -6,13 +6,13 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 
-from harness import anthropic_messages, openai_chat
+from harness import anthropic_messages, openai_chat, openai_responses
 from harness.answers import Answer, answer_to
 from harness.http_server import Handler, Reply
 
-from support.exchange import CHAT, MESSAGES, question
+from support.exchange import CHAT, MESSAGES, RESPONSES, question
 
-DIALECTS = {CHAT: openai_chat, MESSAGES: anthropic_messages}
+DIALECTS = {CHAT: openai_chat, MESSAGES: anthropic_messages, RESPONSES: openai_responses}
 Register = Callable[[Handler], str]
 """Makes a script known to the mock provider; returns its name."""
 EVENT_STREAM = ("content-type", "text/event-stream")

@@ -9,6 +9,10 @@
     reason = "a panic fails the test, as it should"
 )]
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use weir_host_tests::Host;
 use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, no_op, with};
@@ -190,4 +194,100 @@ fn bodies_that_do_not_end_take_up_no_memory_of_the_worker_until_they_are_whole()
     let exchange = host.request(CHAT, ASK_FOR_STREAM);
     assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
     assert_eq!(host.metric("weir.errors.worker_memory"), 0);
+}
+
+fn gzip(body: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn encoded_head(length: usize) -> Vec<(&'static str, Vec<u8>)> {
+    [head(length), vec![("content-encoding", b"gzip".to_vec())]].concat()
+}
+
+/// A document that replaces `from` by `to` in what users say.
+fn replacing(from: &str, to: &str, hold: &str) -> String {
+    let policy = json!({"use": "content_transform", "with": {"replace": [{"find": from, "with": to}], "request": ["user"]}});
+    json!({"policy": {"id": "scene"}, "chain": [policy], "envoy": {"request_hold": hold}}).to_string()
+}
+
+fn saying(text: &str) -> String {
+    json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": text}]}).to_string()
+}
+
+/// Sends a request in pieces, as a slow client does.
+fn send(host: &mut Host, head: &[(&'static str, Vec<u8>)], body: &[u8]) -> u32 {
+    let exchange = begin(host, head, false);
+    for chunk in body.chunks(body.len().div_ceil(3)) {
+        host.request_body(exchange, chunk, false);
+    }
+    host.request_body(exchange, b"", true);
+    exchange
+}
+
+#[test]
+fn an_encoded_request_leaves_as_it_came() {
+    for (document, knob) in [(no_op().to_string(), false), (holding_heads(), true)] {
+        let mut host = Host::new(&document).knob(knob).start();
+        let body = gzip(ASK_FOR_STREAM);
+        let exchange = send(&mut host, &encoded_head(body.len()), &body);
+        let upstream = host.upstream(exchange);
+        assert_eq!((upstream.body.as_slice(), upstream.ended), (body.as_slice(), true));
+        assert_eq!(upstream.header("content-encoding"), Some("gzip"));
+    }
+}
+
+#[test]
+fn an_encoded_request_that_may_be_rewritten_leaves_decoded_with_a_head_that_says_so() {
+    for (hold, knob) in [("headers", true), ("body", false)] {
+        for (text, sent) in [("a secret", "a ***"), ("nothing", "nothing")] {
+            let mut host = Host::new(&replacing("secret", "***", hold)).knob(knob).start();
+            let body = gzip(&saying(text));
+            let exchange = send(&mut host, &encoded_head(body.len()), &body);
+            let upstream = host.upstream(exchange);
+            assert_eq!(String::from_utf8_lossy(&upstream.body), saying(sent), "{hold}");
+            assert_eq!(upstream.header("content-encoding"), None, "{hold}");
+            let length = upstream.body.len().to_string();
+            assert_eq!(upstream.header("content-length"), (hold == "headers").then_some(length.as_str()));
+        }
+    }
+}
+
+#[test]
+fn an_encoding_that_cannot_be_read_is_refused_with_those_that_can() {
+    let mut host = Host::new(&holding_heads()).knob(true).start();
+    let exchange = begin(&mut host, &[head(4), vec![("content-encoding", b"br".to_vec())]].concat(), false);
+    assert_eq!(host.client(exchange).status, 415);
+    assert_eq!(host.client(exchange).header("accept-encoding"), Some("gzip, deflate, zstd"));
+}
+
+#[test]
+fn a_long_request_may_grow_to_twice_its_length() {
+    for (hold, knob) in [("headers", true), ("body", false)] {
+        let mut host = Host::new(&replacing("a", "bb", hold)).knob(knob).buffer_limit(11 << 20).start();
+        let body = saying(&"a".repeat(300_000));
+        let exchange = send(&mut host, &head(body.len()), body.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&host.upstream(exchange).body), saying(&"bb".repeat(300_000)), "{hold}");
+        let untouched = saying(&"c".repeat(300_000));
+        let exchange = send(&mut host, &head(untouched.len()), untouched.as_bytes());
+        assert_eq!(host.upstream(exchange).body, untouched.as_bytes(), "{hold}");
+    }
+}
+
+#[test]
+fn a_request_that_grows_beyond_what_the_proxy_was_seen_to_buffer_is_refused() {
+    let mut host = Host::new(&replacing("a", "bbbb", "headers")).knob(true).buffer_limit(11 << 20).start();
+    let body = saying(&"a".repeat(300_000));
+    let exchange = send(&mut host, &head(body.len()), body.as_bytes());
+    assert_eq!(host.client(exchange).status, 500);
+    assert!(host.upstream(exchange).headers.is_empty());
+}
+
+#[test]
+fn a_proxy_that_buffers_less_refuses_a_long_request_that_may_grow() {
+    let mut host = Host::new(&replacing("a", "bb", "headers")).knob(true).buffer_limit(512 << 10).start();
+    let body = saying(&"a".repeat(300_000));
+    let exchange = send(&mut host, &head(body.len()), body.as_bytes());
+    assert_eq!(host.client(exchange).status, 413);
 }

@@ -9,6 +9,10 @@
     reason = "a panic fails the test, as it should"
 )]
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use weir_host_tests::Host;
 use weir_host_tests::scene::{
@@ -343,4 +347,32 @@ fn responses_that_do_not_end_cannot_take_up_all_memory_of_a_worker() {
     host.provider_sends(exchange, whole_tool_call("ls", "{}"));
     host.provider_ends(exchange);
     assert_eq!(host.client(exchange).text().trim(), whole_tool_call("ls", "{}"), "a short answer passes");
+}
+
+#[test]
+fn an_encoded_response_leaves_decoded_with_a_head_that_says_so() {
+    let body = format!("{}{}{DONE}", text("Hello"), finish("stop"));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let encoded = encoder.finish().unwrap();
+    let mut host = Host::new(&judged().to_string()).start();
+    let exchange = host.request(CHAT, ASK_FOR_STREAM);
+    let length = encoded.len().to_string();
+    host.provider_head(
+        exchange,
+        &[
+            (":status", b"200"),
+            ("content-type", b"text/event-stream"),
+            ("content-encoding", b"gzip"),
+            ("content-length", length.as_bytes()),
+        ],
+        false,
+    );
+    for chunk in encoded.chunks(20) {
+        host.provider_sends(exchange, chunk);
+    }
+    host.provider_ends(exchange);
+    let client = host.client(exchange);
+    assert_eq!((client.text(), client.ended), (body, true));
+    assert_eq!((client.header("content-encoding"), client.header("content-length")), (None, None));
 }

@@ -108,6 +108,12 @@ pub fn streams(dialect: Dialect) -> &'static [Fixture] {
                 "web_search"
             ]
         ),
+        Dialect::McpTool => fixtures!(
+            Dialect::McpTool,
+            "mcp",
+            ".sse",
+            ["call", "elicitation", "error", "input_required", "odd", "prompt", "resource", "tools_list"]
+        ),
         _ => &[],
     }
 }
@@ -176,6 +182,9 @@ pub fn wholes(dialect: Dialect) -> &'static [Fixture] {
                 "web_search"
             ]
         ),
+        Dialect::McpTool => {
+            fixtures!(Dialect::McpTool, "mcp", ".json", ["call", "error", "prompt", "resource", "tools_list"])
+        }
         _ => &[],
     }
 }

@@ -11,7 +11,8 @@ use weir::chain::Chain;
 use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
 use weir::sse::Parser;
 
-use crate::script::{JudgeReply, JudgeRule, Script, Step, document};
+use crate::native::RequestOutcome;
+use crate::script::{JudgeReply, JudgeRule, Script, Step, document, mcp_call};
 use crate::{chunking, fixtures, legality, native, policies, sse};
 
 /// Words that stand in denied calls of the exchange target, and nowhere else.
@@ -36,7 +37,7 @@ impl<'a> Choices<'a> {
     }
 
     fn dialect(&mut self) -> Dialect {
-        self.pick(&[Dialect::ChatCompletions, Dialect::Messages])
+        self.pick(&[Dialect::ChatCompletions, Dialect::Messages, Dialect::McpTool])
     }
 }
 
@@ -92,7 +93,8 @@ fn decode(dialect: Dialect, data: &[u8]) {
     let mut input = data;
     while let Ok(Some(event)) = parser.next(&mut input) {
         let mut pieces = 0;
-        let read = decoder.event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
+        let read = decoder
+            .event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_) | Part::Tool { .. })));
         if read.is_err() {
             assert_eq!(pieces, 0, "nothing is reported on an error");
             break;
@@ -115,7 +117,10 @@ fn decode(dialect: Dialect, data: &[u8]) {
 
     let mut decoder = Decoder::new(dialect);
     let mut pieces = 0;
-    if decoder.body(data, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_)))).is_ok() {
+    if decoder
+        .body(data, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_) | Part::Tool { .. })))
+        .is_ok()
+    {
         assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot of a body");
         let mut out = Vec::new();
         Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Keep; pieces], &[], &mut out);
@@ -135,6 +140,23 @@ pub fn decode_chat(data: &[u8]) {
 /// Decoder and encoder of messages.
 pub fn decode_messages(data: &[u8]) {
     decode(Dialect::Messages, data);
+}
+
+/// Decoder and encoder of MCP, of what comes back and of requests.
+pub fn decode_mcp(data: &[u8]) {
+    decode(Dialect::McpTool, data);
+    for chain in [json!([]), json!([{"use": "ask_judge"}])] {
+        let script = Script::request_to("/mcp", document(chain), vec![data.to_vec()])
+            .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
+        let outcome = native::play(&script, &policies::registry());
+        match outcome.request {
+            RequestOutcome::Sent => {}
+            RequestOutcome::SentBody(body) => assert!(serde_json::from_slice::<Value>(&body).is_ok(), "what is left is JSON"),
+            RequestOutcome::Answered => legality::assert_whole(Dialect::McpTool, &outcome.client),
+            RequestOutcome::Held => panic!("nothing was decided"),
+        }
+    }
 }
 
 /// A whole exchange, as a sequence of operations: a stream put together from real events with edits, cut anywhere, a
@@ -291,7 +313,9 @@ pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 pub fn targets() -> Vec<Target> {
     let streams = |dialect| fixtures::streams(dialect).iter().map(|fixture| fixture.body.to_vec());
     let wholes = |dialect| fixtures::wholes(dialect).iter().map(|fixture| fixture.body.to_vec());
-    let (chat, messages) = (Dialect::ChatCompletions, Dialect::Messages);
+    let (chat, messages, mcp) = (Dialect::ChatCompletions, Dialect::Messages, Dialect::McpTool);
+    let batch = json!([mcp_call(1, "read_file", &json!({})), mcp_call("1", "delete_files", &json!({"path": SECRET}))]);
+    let requests = [mcp_call(7, "delete_files", &json!({})), batch].map(|request| request.to_string().into_bytes());
     let framed = |body: Vec<u8>| [&[0, 7][..], &body].concat();
     let odd: [&[u8]; 4] =
         [b"\xef\xbb\xbfdata: a\r\rdata:b\r\n\r\n", b"data\n\n: c\n\n\r\n", b"event: x\ndata: 1\ndata: 2", b"\r\n\n\r"];
@@ -300,6 +324,7 @@ pub fn targets() -> Vec<Target> {
         ("sse", sse, odd.into_iter().map(<[u8]>::to_vec).chain(streams(messages)).map(framed).collect()),
         ("decode_chat", decode_chat, streams(chat).chain(wholes(chat)).chain([beyond_every_number]).collect()),
         ("decode_messages", decode_messages, streams(messages).chain(wholes(messages)).collect()),
+        ("decode_mcp", decode_mcp, streams(mcp).chain(wholes(mcp)).chain(requests).collect()),
         (
             "exchange",
             exchange,

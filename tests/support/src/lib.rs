@@ -2,6 +2,7 @@
 //! the engine's own parsers.
 
 pub mod allocations;
+pub mod answer;
 pub mod chunking;
 pub mod client;
 pub mod corpus;

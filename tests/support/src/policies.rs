@@ -9,7 +9,7 @@ use weir::event::Severity;
 use weir::exchange::{Request, Response};
 use weir::judge::JudgeQuestion;
 use weir::policy::{
-    BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy, StreamAction,
+    BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy, StreamAction,
     StreamingContext,
 };
 
@@ -17,12 +17,15 @@ use weir::policy::{
 pub fn registry() -> Registry {
     Registry::default()
         .with("answer", |config| Ok(SharedPolicy::new("Answer", read::<Answer>(config)?)))
+        .with("ask_about_text", |config| Ok(SharedPolicy::new("AskAboutText", read::<AskAboutText>(config)?)))
         .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
         .with("block_stream", |config| Ok(SharedPolicy::new("BlockStream", read::<BlockStream>(config)?)))
         .with("deny_tool", |config| Ok(SharedPolicy::new("DenyTool", read::<DenyTool>(config)?)))
         .with("drop_text", |config| Ok(SharedPolicy::new("DropText", read::<DropText>(config)?)))
         .with("finish_after", |config| Ok(SharedPolicy::new("FinishAfter", read::<FinishAfter>(config)?)))
+        .with("finish_at_call", |config| Ok(SharedPolicy::new("FinishAtCall", read::<FinishAtCall>(config)?)))
         .with("hold_text", |config| Ok(SharedPolicy::new("HoldText", read::<HoldText>(config)?)))
+        .with("may_rewrite", |config| Ok(SharedPolicy::new("MayRewrite", read::<MayRewrite>(config)?)))
         .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
         .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
         .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
@@ -38,6 +41,17 @@ fn read<P: DeserializeOwned>(config: PolicyConfig<'_>) -> Result<P, DocumentErro
 pub struct NoOp {}
 
 impl Policy for NoOp {}
+
+/// Says that it may rewrite requests, and does not.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayRewrite {}
+
+impl Policy for MayRewrite {
+    fn interests(&self) -> Interests {
+        Interests { rewrites_request: true, ..Interests::TOOL_CALLS }
+    }
+}
 
 /// Holds every tool call and asks the judge called `main` about it.
 #[derive(Debug, Deserialize)]
@@ -101,6 +115,24 @@ impl Policy for AskJudge {
     }
 }
 
+/// Holds every text and asks the judge called `main` about it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskAboutText {}
+
+impl Policy for AskAboutText {
+    fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        DeltaFate::Hold
+    }
+
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
+        match cx.judge(JudgeQuestion { judge: "main", instructions: "Is this text harmful?", matter: block.text() }).await {
+            Ok(verdict) if verdict.probability < 0.5 => BlockFate::Forward,
+            _ => BlockFate::Replace(build_text_chunk(block.choice(), "Text was withheld.")),
+        }
+    }
+}
+
 /// Decides on tool calls by their name alone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +173,10 @@ impl Policy for DenyTool {
             Some(message) => BlockFate::Replace(build_text_chunk(call.choice(), message.as_str())),
             None => BlockFate::Drop,
         }
+    }
+
+    fn on_tool_offered(&self, name: &str, _: &StreamingContext) -> OfferFate {
+        if name == self.name { OfferFate::Remove } else { OfferFate::Keep }
     }
 }
 
@@ -239,6 +275,24 @@ impl Policy<usize> for FinishAfter {
     async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext<usize>) -> BlockFate {
         cx.emit("finish.seen", "a call came", Severity::Debug, json!({"tool": call.name(), "finished": cx.is_output_finished()}));
         BlockFate::Forward
+    }
+}
+
+/// Says something at the first tool call, and ends the output there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishAtCall {}
+
+impl Policy for FinishAtCall {
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+        DeltaFate::Hold
+    }
+
+    async fn on_tool_call_complete(&self, _: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+        if cx.send_text("That is all.").is_ok() {
+            cx.mark_output_finished();
+        }
+        BlockFate::Drop
     }
 }
 

@@ -4,6 +4,7 @@
 //! comes out may break no rule that what went in kept ([`added`]).
 
 mod chat;
+mod mcp;
 mod messages;
 mod responses;
 
@@ -56,6 +57,7 @@ pub fn stream(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
         Dialect::ChatCompletions => chat::stream(body),
         Dialect::Messages => messages::stream(body),
         Dialect::Responses => responses::stream(body),
+        Dialect::McpTool => mcp::stream(body),
         other => panic!("there is no checker for {other}"),
     }
 }
@@ -66,6 +68,7 @@ pub fn whole(dialect: Dialect, body: &[u8]) -> Vec<Violation> {
         Dialect::ChatCompletions => chat::whole(body),
         Dialect::Messages => messages::whole(body),
         Dialect::Responses => responses::whole(body),
+        Dialect::McpTool => mcp::whole(body),
         other => panic!("there is no checker for {other}"),
     }
 }
