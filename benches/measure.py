@@ -31,7 +31,7 @@ class Load:
         ]
         self._pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
 
-    def start(self, proxy: Proxy, mode: str, **options: int) -> subprocess.Popen[str]:
+    def start(self, proxy: Proxy, mode: str, **options: int | str) -> subprocess.Popen[str]:
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         return subprocess.Popen(
             [*self._command, "--proxy-port", str(proxy.port), mode, *arguments],
@@ -41,7 +41,7 @@ class Load:
             preexec_fn=self._pin,
         )
 
-    def run(self, proxy: Proxy, mode: str, **options: int) -> Figures:
+    def run(self, proxy: Proxy, mode: str, **options: int | str) -> Figures:
         """The report of one measurement."""
         return self.finish(proxy, mode, self.start(proxy, mode, **options))
 
@@ -93,6 +93,11 @@ class Text:
         return {"transit": paced["transit_us"], "first_delta": short["first_delta_us"]}
 
 
+def dialect_cost(load: Load, proxy: Proxy, dialect: str) -> Figures:
+    """What text costs in a dialect, in events of the same size for all."""
+    return _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=1, dialect=dialect)
+
+
 class ToolCalls:
     """Answers of text that end in a tool call."""
 
@@ -117,10 +122,10 @@ def memory(load: Load, proxy: Proxy, in_tool_call: bool) -> Figures:
     process.stdout.readline()
     held = proxy.resident_mib()
     load.finish(proxy, "hold", process)
-    return {"idle_mib": idle, "held_mib": held, "per_1000_streams_mib": (held - idle) * 1000 / HELD_STREAMS}
+    return {"idle_mib": idle, "held_mib": held, "stream_kib": (held - idle) * 1024 / HELD_STREAMS}
 
 
-def _worker_cost(load: Load, proxy: Proxy, mode: str, **options: int) -> Figures:
+def _worker_cost(load: Load, proxy: Proxy, mode: str, **options: int | str) -> Figures:
     used_before, waited_before = proxy.worker_seconds()
     report = load.run(proxy, mode, **options)
     used_after, waited_after = proxy.worker_seconds()

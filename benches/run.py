@@ -29,7 +29,9 @@ FOLDER = ROOT / "target/bench"
 NOOP_CHAIN = [{"use": "no_op"}]
 JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
 # Which of the measured rows others are compared with.
-PLAIN, READER = "plain", "reader"
+PLAIN, EMPTY, READER, NOOP = "plain", "idle", "reader", "weir-noop"
+# The dialects that the load generator speaks.
+DIALECTS = ("chat.completions", "messages")
 # Measurements of the worker's cost in each repeat.
 TURNS = 4
 
@@ -49,10 +51,10 @@ def main() -> None:
     load = Load(arguments.load, ports, load_core)
     filters = wasm_filters(arguments)
     rows = [row for row in all_rows() if row.proxy in filters]
-    speed = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
+    speed, dialects = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
     memory = measure_memory(rows, filters, load, ports, proxy_core, arguments.memory_repeats)
     summaries = summarise(rows, speed, memory)
-    report(arguments, summaries, speed, memory)
+    report(arguments, summaries, speed, dialects, memory)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -98,9 +100,9 @@ def all_rows() -> list[RowPlan]:
     text, tools = measure.Text, measure.ToolCalls
     return [
         RowPlan("plain", "plain Envoy", PLAIN, text),
-        RowPlan("idle", "Wasm, no-op callback", "idle", text),
+        RowPlan("idle", "Wasm, no-op callback", EMPTY, text),
         RowPlan("reader", "Wasm, reads each chunk", READER, text),
-        RowPlan("weir-noop", "weir no_op", "weir-noop", text),
+        RowPlan(NOOP, "weir no_op", NOOP, text),
         RowPlan("weir-judge", "weir tool_call_judge, text only", "weir-judge", text),
         RowPlan("plain-tools", "plain Envoy, tool calls", PLAIN, tools),
         RowPlan("reader-tools", "Wasm, reads each chunk, tool calls", READER, tools),
@@ -109,9 +111,9 @@ def all_rows() -> list[RowPlan]:
 
 
 def wasm_filters(arguments: argparse.Namespace) -> Filters:
-    filters = {PLAIN: None, "idle": Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
+    filters = {PLAIN: None, EMPTY: Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
     if arguments.module.exists():
-        filters["weir-noop"] = Filter(arguments.module, policy_document(NOOP_CHAIN))
+        filters[NOOP] = Filter(arguments.module, policy_document(NOOP_CHAIN))
         filters["weir-judge"] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
     else:
         print(f"{arguments.module} is missing: only the yardsticks are measured", flush=True)
@@ -124,7 +126,7 @@ def policy_document(chain: list[dict[str, Any]]) -> str:
             "policy": {"id": "bench", "name": "Bench", "revision": 1},
             # The proxies have allow_on_headers_stop_iteration: true.
             "envoy": {"request_hold": "headers"},
-            "targets": ["chat.completions"],
+            "targets": DIALECTS,
             "chain": chain,
             "judges": {
                 "main": {
@@ -142,8 +144,12 @@ def policy_document(chain: list[dict[str, Any]]) -> str:
 
 def measure_speed(
     rows: list[RowPlan], filters: Filters, load: Load, ports: Ports, core: int | None, repeats: int
-) -> dict[str, dict[str, list[Figures]]]:
+) -> tuple[dict[str, dict[str, list[Figures]]], dict[str, dict[str, list[Figures]]]]:
+    """What the rows cost, and what the dialects cost each proxy."""
     results: dict[str, dict[str, list[Figures]]] = {row.name: {"costs": [], "delays": []} for row in rows}
+    dialects: dict[str, dict[str, list[Figures]]] = {
+        dialect: {READER: [], NOOP: []} for dialect in DIALECTS if NOOP in filters
+    }
     with contextlib.ExitStack() as stack:
         proxies = {}
         for number, (name, wasm_filter) in enumerate(filters.items()):
@@ -158,10 +164,14 @@ def measure_speed(
                 for row in order:
                     progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {row.label}")
                     results[row.name]["costs"].append(row.cost(load, proxies[row.proxy]))
+                for dialect, costs in dialects.items():
+                    for name in costs:
+                        progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {dialect}, {name}")
+                        costs[name].append(measure.dialect_cost(load, proxies[name], dialect))
             for row in order:
                 progress(f"repeat {repeat + 1} of {repeats}, delays: {row.label}")
                 results[row.name]["delays"].append(row.traffic.delays(load, proxies[row.proxy]))
-    return results
+    return results, dialects
 
 
 def measure_memory(
@@ -186,12 +196,16 @@ def summarise(
         measured[row.name].summary(
             plain=measured[row.compared_with(rows, PLAIN).name],
             reader=measured[row.compared_with(rows, READER).name],
+            # It keeps nothing of a stream, whatever the traffic.
+            empty=measured[EMPTY],
         )
         for row in rows
     ]
 
 
-def report(arguments: argparse.Namespace, summaries: list[Figures], speed: Figures, memory: Figures) -> None:
+def report(
+    arguments: argparse.Namespace, summaries: list[Figures], speed: Figures, dialects: Figures, memory: Figures
+) -> None:
     size = arguments.module.stat().st_size if arguments.module.exists() else None
     now = datetime.datetime.now(datetime.timezone.utc)
     result = {
@@ -199,7 +213,7 @@ def report(arguments: argparse.Namespace, summaries: list[Figures], speed: Figur
         "load_average": os.getloadavg(),
         "module_bytes": size,
         "rows": summaries,
-        "repeats": {"speed": speed, "memory": memory},
+        "repeats": {"speed": speed, "dialects": dialects, "memory": memory},
     }
     path = FOLDER / f"envoy-{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(result, indent=2))
@@ -208,6 +222,12 @@ def report(arguments: argparse.Namespace, summaries: list[Figures], speed: Figur
     print(table.render(summaries))
     print()
     print("Added: to plain Envoy with the same traffic, whose own figures stand in parentheses.")
+    print()
+    print(table.render_dialects(dialects, READER, NOOP))
+    print()
+    print(table.render_memory(summaries))
+    print()
+    print("An empty filter: the no-op callback, whose VM is there before any filter does something.")
     if size is not None:
         print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
     for summary in summaries:

@@ -45,11 +45,11 @@ def e2e() -> int:
     redis = tools.ensure_redis()
     if redis is None:
         progress("redis-server is missing and cannot be installed without root: the Redis tests count as skipped")
+    if not tools.ensure_mcp_conformance():
+        progress("npm is missing: the conformance suite of MCP counts as skipped")
     javascript = tools.ensure_javascript_clients()
     if not javascript:
         progress(f"Node {tools.OLDEST_NODE} or npm is missing: the tests with clients for JavaScript count as skipped")
-    if not tools.ensure_mcp_conformance():
-        progress("npm is missing: the conformance suite of MCP counts as skipped")
     tools.build_filter()
     tools.build_collector()
     environment = {**os.environ, "WEIR_TEST_ENVOY": str(envoy), "WEIR_TEST_REDIS": str(redis or "")}

@@ -35,6 +35,8 @@ class Settings:
     buffer_limit: int | None = None
     """`request_body_buffer_limit` of the route."""
     stream_idle_timeout: str | None = None
+    provider_http2: bool = False
+    """HTTP/2 towards the provider; clients choose for themselves."""
 
 
 def shipped() -> dict[str, Any]:
@@ -53,6 +55,8 @@ def render(settings: Settings) -> dict[str, Any]:
     listener = config["static_resources"]["listeners"][0]
     _address(listener)["port_value"] = settings.listener_port
     _place_clusters(config["static_resources"]["clusters"], settings.clusters)
+    if settings.provider_http2:
+        _speak_http2(config["static_resources"]["clusters"][0])
     manager = _connection_manager(config)
     if settings.stream_idle_timeout:
         manager["stream_idle_timeout"] = settings.stream_idle_timeout
@@ -80,6 +84,15 @@ def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) ->
             by_name[name] = cluster
         endpoint = by_name[name]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         _address(endpoint)["port_value"] = port
+
+
+def _speak_http2(cluster: dict[str, Any]) -> None:
+    cluster["typed_extension_protocol_options"] = {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
 
 
 def _address(owner: dict[str, Any]) -> dict[str, Any]:

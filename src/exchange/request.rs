@@ -17,7 +17,7 @@ use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::id::TraceContext;
 use crate::limits::FailureMode;
-use crate::policy::{Hook, HookOutput, RequestAction, Shared};
+use crate::policy::{Hook, HookOutput, Interests, RequestAction, Shared};
 use crate::route::{Endpoint, Route, RouteAction};
 
 /// Longest name of a model that is kept, in characters.
@@ -203,9 +203,8 @@ fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
         return unreadable_encoding(shared, reading.endpoint, error);
     }
     let endpoint = reading.endpoint;
-    let may_change = shared.chain.policies.iter().any(|policy| policy.interests().rewrites_request);
     // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
-    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change };
+    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change(shared) };
     if endpoint == MCP {
         return finish_messages(shared, reading, asking);
     }
@@ -312,9 +311,16 @@ pub(super) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> S
     Step::Decided(leave(shared, asking.changed))
 }
 
+/// Whether the body may leave changed: a policy rewrites requests, or the calls in them.
+pub(super) fn may_change(shared: &Shared) -> bool {
+    let has_calls = shared.request().dialect == Some(Dialect::McpTool);
+    let changes = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
+    shared.chain.policies.iter().any(|policy| changes(policy.interests()))
+}
+
 /// The messages of a request that a policy has rewritten.
 pub(super) fn read_again(shared: &Shared) -> Option<Step> {
-    let mut asked = Asked::default();
+    let mut asked = shared.asked().for_another_body();
     let read = mcp::read(&shared.request().body, &mcp::Headers::default(), &mut asked);
     shared.asked.with(|known| *known = Rc::new(asked));
     let message = "The request could not be checked by policy.";
@@ -354,7 +360,7 @@ pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending
         return reply::answer_to(&shared.asked(), text, streamed);
     }
     let call_id = shared.call_id.to_string();
-    let created = shared.now.get().as_unix_secs();
+    let created = shared.now().as_unix_secs();
     let text = if text.is_empty() { WITHHELD } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)

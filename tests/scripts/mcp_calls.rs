@@ -1,5 +1,9 @@
 //! MCP requests: a call is decided before a server sees it, and a request that can be read in two ways is refused.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use weir::decision::Decision;
 use weir::dialect::Dialect;
@@ -359,6 +363,18 @@ fn a_body_that_a_policy_wrote_is_read_anew() {
     assert_eq!(answer(&play(&script))["id"], 9);
     let chain = json!([{"use": "answer", "with": {"body": "not json"}}]);
     assert_eq!(play(&post(call(1, "read_file").to_string().as_bytes(), document(chain))).status, 500);
+}
+
+#[test]
+fn an_encoded_request_leaves_decoded_where_its_calls_may_be_refused() {
+    let body = call(1, "read_file").to_string().into_bytes();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&body).unwrap();
+    let encoded = encoder.finish().unwrap();
+    let asked = with_header(judged(&Value::Null).replacing_body(&encoded), "content-encoding", "gzip");
+    assert_eq!(play(&asked).request, RequestOutcome::SentBody(body));
+    let unasked = with_header(post(&encoded, document(json!([]))), "content-encoding", "gzip");
+    assert_eq!(play(&unasked).request, RequestOutcome::Sent);
 }
 
 #[test]

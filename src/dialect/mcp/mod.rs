@@ -57,6 +57,11 @@ impl Asked {
         self.streams_only
     }
 
+    /// What the same client asks with another body.
+    pub(crate) fn for_another_body(&self) -> Self {
+        Self { streams_only: self.streams_only, is_modern: self.is_modern, ..Self::default() }
+    }
+
     /// What is asked for, in a few words.
     pub(crate) fn subject(&self) -> String {
         match self.messages {

@@ -33,7 +33,7 @@ pub(crate) fn read(body: &[u8], headers: &Headers, asked: &mut Asked) -> Result<
     let document = document::utf8(body)?;
     let messages = Messages::read(document)?;
     asked.is_batch = messages.is_batch;
-    asked.streams_only = headers.streams_only();
+    asked.streams_only |= headers.streams_only();
     asked.messages = messages.all.len();
     let mut names = NameBytes::default();
     for message in &messages.all {

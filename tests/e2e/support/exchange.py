@@ -89,6 +89,7 @@ def ask(
     headers: dict[str, str] | None = None,
     script: str | None = None,
     timeout: float = 60.0,
+    http2: bool = False,
 ) -> Answer:
     """Sends a request and reads the response to its end, whatever that is.
 
@@ -96,7 +97,9 @@ def ask(
     """
     answer = Answer()
     try:
-        with streaming(url, path, body, headers=headers, script=script, timeout=timeout, answer=answer) as response:
+        with streaming(
+            url, path, body, headers=headers, script=script, timeout=timeout, http2=http2, answer=answer
+        ) as response:
             for chunk in response.iter_raw():
                 answer.chunks.append((time.monotonic(), chunk))
     except httpx.TransportError as error:
@@ -114,6 +117,7 @@ def streaming(
     headers: dict[str, str] | None = None,
     script: str | None = None,
     timeout: float = 60.0,
+    http2: bool = False,
 ) -> Iterator[httpx.Response]:
     """The response as it streams; leaving the block early closes the connection, as a client that goes away."""
     if not isinstance(body, bytes):
@@ -125,7 +129,7 @@ def streaming(
         **(headers or {}),
     }
     with (
-        httpx.Client(timeout=timeout, trust_env=False) as client,
+        httpx.Client(timeout=timeout, trust_env=False, http1=not http2, http2=http2) as client,
         client.stream("POST", url + path, content=body, headers=everything) as response,
     ):
         answer.status = response.status_code
