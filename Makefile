@@ -46,4 +46,4 @@ golden: ## Writes the files anew that list the blocks of each stream (tests/gold
 	WEIR_RENEW_GOLDEN=1 cargo test --package weir --test golden
 
 clean: ## Removes what was built and downloaded
-	rm -rf target .tools tests/e2e/javascript/node_modules
+	rm -rf target .tools tests/e2e/*/node_modules

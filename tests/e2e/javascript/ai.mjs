@@ -1,20 +1,21 @@
-// Vercel's `ai` with its providers for both dialects.
+// Vercel's `ai` with its providers for OpenAI (chat.completions, responses) and Anthropic (messages).
 
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { generateText, jsonSchema, streamText, tool } from "ai";
 
-export const openai = {
-  send: (request) =>
-    send(createOpenAI({ baseURL: `${request.url}/v1`, apiKey: "none" }).chat("gpt-mock"), request),
-};
+/** Else the next turn refers to what the provider has stored: what the model said, not what a policy made of it. */
+const UNSTORED = { openai: { store: false } };
 
-export const anthropic = {
-  send: (request) =>
-    send(createAnthropic({ baseURL: `${request.url}/v1`, apiKey: "none" })("claude-mock"), request),
-};
+const settings = (url) => ({ baseURL: `${url}/v1`, apiKey: "none" });
 
-async function send(model, { headers, prompt, stream, history, schemas }) {
+export const chat = { send: (request) => send(createOpenAI(settings(request.url)).chat("gpt-mock"), request) };
+export const responses = {
+  send: (request) => send(createOpenAI(settings(request.url)).responses("gpt-mock"), request, UNSTORED),
+};
+export const messages = { send: (request) => send(createAnthropic(settings(request.url))("claude-mock"), request) };
+
+async function send(model, { headers, prompt, stream, history, schemas }, providerOptions = {}) {
   const tools = Object.entries(schemas).map(([name, schema]) => [name, tool({ inputSchema: jsonSchema(schema) })]);
   const request = {
     model,
@@ -23,6 +24,7 @@ async function send(model, { headers, prompt, stream, history, schemas }) {
     tools: Object.fromEntries(tools),
     maxOutputTokens: 512,
     maxRetries: 0,
+    providerOptions,
   };
   const { text, toolCalls, finishReason, totalUsage, response } = stream
     ? await streamed(request)
@@ -30,8 +32,6 @@ async function send(model, { headers, prompt, stream, history, schemas }) {
 
   const invalid = toolCalls.find((call) => call.invalid);
   if (invalid) throw invalid.error;
-  const [message, ...others] = response.messages;
-  if (others.length) throw new Error(`one message was expected, not ${JSON.stringify(response.messages)}`);
   const results = toolCalls.map(({ toolCallId, toolName }) => ({
     type: "tool-result",
     toolCallId,
@@ -43,7 +43,7 @@ async function send(model, { headers, prompt, stream, history, schemas }) {
     calls: toolCalls.map((call) => [call.toolName, call.input]),
     finish: finishReason,
     tokens: totalUsage.totalTokens,
-    message,
+    messages: response.messages,
     results: results.length ? [{ role: "tool", content: results }] : [],
   };
 }

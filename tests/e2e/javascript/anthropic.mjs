@@ -23,7 +23,7 @@ export async function send({ url, headers, prompt, stream, history, schemas }) {
     calls: calls.map((call) => [call.name, call.input]),
     finish: message.stop_reason,
     tokens: message.usage.output_tokens,
-    message: { role: "assistant", content: message.content.map(sendable) },
+    messages: [{ role: "assistant", content: message.content.map(sendable) }],
     results: results.length ? [{ role: "user", content: results }] : [],
   };
 }

@@ -4,10 +4,12 @@
 import { createInterface } from "node:readline";
 
 const LIBRARIES = {
-  "openai-js": () => import("./openai.mjs"),
+  "openai-js": async () => (await import("./openai.mjs")).chat,
+  "openai-responses-js": async () => (await import("./openai.mjs")).responses,
   "anthropic-js": () => import("./anthropic.mjs"),
-  "ai-openai": async () => (await import("./ai.mjs")).openai,
-  "ai-anthropic": async () => (await import("./ai.mjs")).anthropic,
+  "ai-openai": async () => (await import("./ai.mjs")).chat,
+  "ai-openai-responses": async () => (await import("./ai.mjs")).responses,
+  "ai-anthropic": async () => (await import("./ai.mjs")).messages,
 };
 
 const library = await LIBRARIES[process.argv[2]]();

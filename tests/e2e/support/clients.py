@@ -144,14 +144,14 @@ class OpenAIResponses(Client):
         trace_id = new_trace_id()
         options = responses_request(prompt, history)
         options["extra_headers"] = trace_headers(trace_id)
-        if stream:
-            with self.sdk.responses.stream(**options) as events:
-                for _ in events:
-                    pass
-                response = events.get_final_response()
-        else:
-            response = self.sdk.responses.create(**options)
-        return responses_turn(trace_id, response)
+        return responses_turn(trace_id, self.streamed(options) if stream else self.whole(options))
+
+    def streamed(self, options: dict[str, Any]) -> Any:
+        with self.sdk.responses.stream(**options) as events:
+            return events.until_done().get_final_response()
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.sdk.responses.create(**options)
 
     def results(self, turn: Turn) -> list[dict[str, Any]]:
         return [{"type": "function_call_output", "call_id": call_id, "output": "fine"} for call_id in turn.call_ids]
@@ -164,29 +164,27 @@ class OpenAIResponses(Client):
 
 
 class AsyncOpenAIResponses(OpenAIResponses):
-    """`openai`, responses, asynchronously."""
+    """`openai`, responses, in an event loop."""
 
     name = "openai-responses-async"
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.loop = asyncio.new_event_loop()
+        self.sdk = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
 
-    def send(self, prompt: str, *, stream: bool, history: Iterable[dict[str, Any]] = ()) -> Turn:
-        return asyncio.run(self._send(prompt, stream, history))
+    def streamed(self, options: dict[str, Any]) -> Any:
+        async def final() -> Any:
+            async with self.sdk.responses.stream(**options) as events:
+                return await events.get_final_response()
 
-    async def _send(self, prompt: str, stream: bool, history: Iterable[dict[str, Any]]) -> Turn:
-        trace_id = new_trace_id()
-        options = responses_request(prompt, history)
-        options["extra_headers"] = trace_headers(trace_id)
-        base = f"{self.url}/v1"
-        async with openai.AsyncOpenAI(base_url=base, api_key="none", max_retries=0, timeout=30) as sdk:
-            if not stream:
-                return responses_turn(trace_id, await sdk.responses.create(**options))
-            async with sdk.responses.stream(**options) as events:
-                return responses_turn(trace_id, await events.get_final_response())
+        return self.loop.run_until_complete(final())
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.loop.run_until_complete(self.sdk.responses.create(**options))
 
     def close(self) -> None:
-        pass
+        self.loop.run_until_complete(self.sdk.close())
+        self.loop.close()
 
 
 def responses_request(prompt: str, history: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -50,7 +50,6 @@ class JavaScript(Client):
         if "WEIR_TEST_JAVASCRIPT" not in os.environ:
             pytest.skip("the client libraries for JavaScript need Node 20 and npm")
         self._url = url
-        self._results: dict[str, list[dict[str, Any]]] = {}
 
     def send(self, prompt: str, *, stream: bool, history: Iterable[dict[str, Any]] = ()) -> Turn:
         trace_id = new_trace_id()
@@ -63,12 +62,14 @@ class JavaScript(Client):
             schemas=SCHEMAS,
         )
         assert turn["tokens"] > 0
-        self._results[trace_id] = turn["results"]
         calls = [(name, arguments) for name, arguments in turn["calls"]]
-        return Turn(trace_id, turn["text"], calls, turn["finish"], turn["message"])
+        return Turn(trace_id, turn["text"], calls, turn["finish"], turn)
 
     def results(self, turn: Turn) -> list[dict[str, Any]]:
-        return self._results[turn.trace_id]
+        return turn.message["results"]
+
+    def history(self, prompt: str, turn: Turn) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": prompt}, *turn.message["messages"], *self.results(turn)]
 
     def close(self) -> None:
         pass
@@ -78,6 +79,12 @@ class OpenAIForJavaScript(JavaScript):
     """`openai`, chat.completions."""
 
     name, finish_text, finish_calls = "openai-js", "stop", "tool_calls"
+
+
+class OpenAIResponsesForJavaScript(JavaScript):
+    """`openai`, responses."""
+
+    name, finish_text, finish_calls = "openai-responses-js", "completed", "completed"
 
 
 class AnthropicForJavaScript(JavaScript):
@@ -92,10 +99,23 @@ class AiWithOpenAI(JavaScript):
     name, finish_text, finish_calls = "ai-openai", "stop", "tool-calls"
 
 
+class AiWithOpenAIResponses(JavaScript):
+    """Vercel's `ai`, responses."""
+
+    name, finish_text, finish_calls = "ai-openai-responses", "stop", "tool-calls"
+
+
 class AiWithAnthropic(JavaScript):
     """Vercel's `ai`, messages."""
 
     name, finish_text, finish_calls = "ai-anthropic", "stop", "tool-calls"
 
 
-JAVASCRIPT_CLIENTS = (OpenAIForJavaScript, AnthropicForJavaScript, AiWithOpenAI, AiWithAnthropic)
+JAVASCRIPT_CLIENTS = (
+    OpenAIForJavaScript,
+    OpenAIResponsesForJavaScript,
+    AnthropicForJavaScript,
+    AiWithOpenAI,
+    AiWithOpenAIResponses,
+    AiWithAnthropic,
+)
