@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run wasm test e2e check bench fuzz golden clean
 
+# Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
+export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
+
 HARNESS := PYTHONPATH=$(CURDIR)/envoy python3 -m harness
 
 help: ## Lists the targets
@@ -43,4 +46,4 @@ golden: ## Writes the files anew that list the blocks of each stream (tests/gold
 	WEIR_RENEW_GOLDEN=1 cargo test --package weir --test golden
 
 clean: ## Removes what was built and downloaded
-	rm -rf target .tools
+	rm -rf target .tools tests/e2e/javascript/node_modules

@@ -1,5 +1,7 @@
 """Envoy as the benchmarks need it: one worker on a core of its own, with or without a Wasm filter."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -10,6 +12,9 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+JsonObject = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_SECONDS = 30
@@ -39,25 +44,25 @@ class Ports:
     base: int
 
     @property
-    def provider(self):
+    def provider(self) -> int:
         return self.base
 
     @property
-    def judge(self):
+    def judge(self) -> int:
         return self.base + 1
 
     @property
-    def collector(self):
+    def collector(self) -> int:
         return self.base + 2
 
-    def listener(self, number):
+    def listener(self, number: int) -> int:
         return self.base + 10 + 2 * number
 
-    def admin(self, number):
+    def admin(self, number: int) -> int:
         return self.base + 11 + 2 * number
 
 
-def find_envoy():
+def find_envoy() -> str:
     """The Envoy of the environment, of PATH or of the project's own folder, in this order."""
     own = ROOT / ".tools/venv/bin/envoy"
     envoy = os.environ.get("ENVOY") or shutil.which("envoy") or (str(own) if own.exists() else None)
@@ -72,7 +77,9 @@ def find_envoy():
 class Proxy:
     """A running Envoy."""
 
-    def __init__(self, name, number, ports, wasm_filter, folder, core):
+    def __init__(
+        self, name: str, number: int, ports: Ports, wasm_filter: Filter | None, folder: Path, core: int | None
+    ) -> None:
         self.name = name
         self.port = ports.listener(number)
         self._admin = ports.admin(number)
@@ -93,7 +100,7 @@ class Proxy:
             self.close()
             raise
 
-    def _wait_until_ready(self):
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -105,7 +112,7 @@ class Proxy:
                 time.sleep(0.05)
         raise BenchError(f"Envoy of {self.name} was not ready within {READY_WITHIN_SECONDS} s, see {self._log}")
 
-    def worker_seconds(self):
+    def worker_seconds(self) -> tuple[float, float]:
         """CPU time of the worker threads, and the time in which they were ready to run but had no core."""
         used = waited = 0
         for task in Path(f"/proc/{self._process.pid}/task").iterdir():
@@ -115,13 +122,13 @@ class Proxy:
                 waited += int(ready)
         return used / 1e9, waited / 1e9
 
-    def resident_mib(self):
+    def resident_mib(self) -> float:
         """Memory of the process that is in RAM."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) / 1024
 
-    def check(self):
+    def check(self) -> None:
         """A filter that has failed answers quickly: its numbers would look good and mean nothing."""
         if self._process.poll() is not None:
             raise BenchError(f"Envoy of {self.name} has died, see {self._log}:\n{self._last_lines()}")
@@ -129,10 +136,10 @@ class Proxy:
         if complaints:
             raise BenchError(f"the filter of {self.name} complains, see {self._log}:\n" + "\n".join(complaints[-5:]))
 
-    def _last_lines(self):
+    def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
 
-    def close(self):
+    def close(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -141,12 +148,11 @@ class Proxy:
             self._process.wait()
 
 
-def _bootstrap(port, admin, ports, wasm_filter):
+def _bootstrap(port: int, admin: int, ports: Ports, wasm_filter: Filter | None) -> JsonObject:
     filters = [] if wasm_filter is None else [_http_filter("wasm", "wasm.v3.Wasm", config=_plugin(wasm_filter))]
     filters.append(_http_filter("router", "router.v3.Router"))
     manager = {
-        "@type": TYPE
-        + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "stream_idle_timeout": "60s",
         "route_config": {
@@ -179,7 +185,7 @@ def _bootstrap(port, admin, ports, wasm_filter):
     }
 
 
-def _plugin(wasm_filter):
+def _plugin(wasm_filter: Filter) -> JsonObject:
     return {
         "name": "bench",
         "failure_policy": "FAIL_RELOAD",
@@ -192,14 +198,14 @@ def _plugin(wasm_filter):
     }
 
 
-def _http_filter(name, message, **fields):
+def _http_filter(name: str, message: str, **fields: Any) -> JsonObject:
     return {
         "name": f"envoy.filters.http.{name}",
         "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.{message}", **fields},
     }
 
 
-def _cluster(name, port):
+def _cluster(name: str, port: int) -> JsonObject:
     limits = ("max_connections", "max_pending_requests", "max_requests")
     return {
         "name": name,
@@ -213,5 +219,5 @@ def _cluster(name, port):
     }
 
 
-def _address(port):
+def _address(port: int) -> JsonObject:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

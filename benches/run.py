@@ -5,6 +5,8 @@ All proxies run at the same time and one at a time has work; every repeat visits
 opposite order. Envoy has one core and the load generator another. Results go to target/bench/.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import datetime
@@ -13,21 +15,28 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import measure
 import table
+from measure import Figures, Load, Traffic
 from proxy import ROOT, BenchError, Filter, Ports, Proxy
+
+Filters = dict[str, Filter | None]
+"""The filter of each proxy, by the proxy's name."""
 
 FOLDER = ROOT / "target/bench"
 NOOP_CHAIN = [{"use": "no_op"}]
 JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
 # Which of the measured rows others are compared with.
-PLAIN, READER = "plain", "reader"
+PLAIN, EMPTY, READER, NOOP = "plain", "idle", "reader", "weir-noop"
+# The dialects that the load generator speaks.
+DIALECTS = ("chat.completions", "messages")
 # Measurements of the worker's cost in each repeat.
 TURNS = 4
 
 
-def main():
+def main() -> None:
     arguments = parse_arguments()
     FOLDER.mkdir(parents=True, exist_ok=True)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -39,16 +48,16 @@ def main():
         print("only one core: Envoy and the load generator share it, the numbers will be poor", flush=True)
 
     ports = Ports(arguments.ports)
-    load = measure.Load(arguments.load, ports, load_core)
+    load = Load(arguments.load, ports, load_core)
     filters = wasm_filters(arguments)
     rows = [row for row in all_rows() if row.proxy in filters]
-    speed = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
+    speed, dialects = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
     memory = measure_memory(rows, filters, load, ports, proxy_core, arguments.memory_repeats)
     summaries = summarise(rows, speed, memory)
-    report(arguments, summaries, speed, memory)
+    report(arguments, summaries, speed, dialects, memory)
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     release = ROOT / "target/release"
     wasm = ROOT / "target/wasm32-wasip1/wasm"
@@ -68,13 +77,13 @@ def parse_arguments():
 class RowPlan:
     """One row of the table: a proxy and the traffic it gets."""
 
-    def __init__(self, name, label, proxy, traffic):
+    def __init__(self, name: str, label: str, proxy: str, traffic: type[Traffic]) -> None:
         self.name = name
         self.label = label
         self.proxy = proxy
         self.traffic = traffic
 
-    def cost(self, load, proxy):
+    def cost(self, load: Load, proxy: Proxy) -> Figures:
         cost = self.traffic.cost(load, proxy)
         # A judge that is not asked costs nothing, and protects nobody.
         expected = 1 if self.proxy == "weir-judge" and self.traffic is measure.ToolCalls else 0
@@ -82,18 +91,18 @@ class RowPlan:
             raise BenchError(f"{self.label}: {cost['judged']:.0%} of the exchanges were judged, not {expected:.0%}")
         return cost
 
-    def compared_with(self, rows, proxy):
+    def compared_with(self, rows: list[RowPlan], proxy: str) -> RowPlan:
         """The row of another proxy that got the same traffic."""
         return next(row for row in rows if row.proxy == proxy and row.traffic is self.traffic)
 
 
-def all_rows():
+def all_rows() -> list[RowPlan]:
     text, tools = measure.Text, measure.ToolCalls
     return [
         RowPlan("plain", "plain Envoy", PLAIN, text),
-        RowPlan("idle", "Wasm, no-op callback", "idle", text),
+        RowPlan("idle", "Wasm, no-op callback", EMPTY, text),
         RowPlan("reader", "Wasm, reads each chunk", READER, text),
-        RowPlan("weir-noop", "weir no_op", "weir-noop", text),
+        RowPlan(NOOP, "weir no_op", NOOP, text),
         RowPlan("weir-judge", "weir tool_call_judge, text only", "weir-judge", text),
         RowPlan("plain-tools", "plain Envoy, tool calls", PLAIN, tools),
         RowPlan("reader-tools", "Wasm, reads each chunk, tool calls", READER, tools),
@@ -101,24 +110,23 @@ def all_rows():
     ]
 
 
-def wasm_filters(arguments):
-    """The filter of each proxy, by the proxy's name."""
-    filters = {PLAIN: None, "idle": Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
+def wasm_filters(arguments: argparse.Namespace) -> Filters:
+    filters = {PLAIN: None, EMPTY: Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
     if arguments.module.exists():
-        filters["weir-noop"] = Filter(arguments.module, policy_document(NOOP_CHAIN))
+        filters[NOOP] = Filter(arguments.module, policy_document(NOOP_CHAIN))
         filters["weir-judge"] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
     else:
         print(f"{arguments.module} is missing: only the yardsticks are measured", flush=True)
     return filters
 
 
-def policy_document(chain):
+def policy_document(chain: list[dict[str, Any]]) -> str:
     return json.dumps(
         {
             "policy": {"id": "bench", "name": "Bench", "revision": 1},
             # The proxies have allow_on_headers_stop_iteration: true.
             "envoy": {"request_hold": "headers"},
-            "targets": ["chat.completions"],
+            "targets": DIALECTS,
             "chain": chain,
             "judges": {
                 "main": {
@@ -134,8 +142,14 @@ def policy_document(chain):
     )
 
 
-def measure_speed(rows, filters, load, ports, core, repeats):
-    results = {row.name: {"costs": [], "delays": []} for row in rows}
+def measure_speed(
+    rows: list[RowPlan], filters: Filters, load: Load, ports: Ports, core: int | None, repeats: int
+) -> tuple[dict[str, dict[str, list[Figures]]], dict[str, dict[str, list[Figures]]]]:
+    """What the rows cost, and what the dialects cost each proxy."""
+    results: dict[str, dict[str, list[Figures]]] = {row.name: {"costs": [], "delays": []} for row in rows}
+    dialects: dict[str, dict[str, list[Figures]]] = {
+        dialect: {READER: [], NOOP: []} for dialect in DIALECTS if NOOP in filters
+    }
     with contextlib.ExitStack() as stack:
         proxies = {}
         for number, (name, wasm_filter) in enumerate(filters.items()):
@@ -150,14 +164,20 @@ def measure_speed(rows, filters, load, ports, core, repeats):
                 for row in order:
                     progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {row.label}")
                     results[row.name]["costs"].append(row.cost(load, proxies[row.proxy]))
+                for dialect, costs in dialects.items():
+                    for name in costs:
+                        progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {dialect}, {name}")
+                        costs[name].append(measure.dialect_cost(load, proxies[name], dialect))
             for row in order:
                 progress(f"repeat {repeat + 1} of {repeats}, delays: {row.label}")
                 results[row.name]["delays"].append(row.traffic.delays(load, proxies[row.proxy]))
-    return results
+    return results, dialects
 
 
-def measure_memory(rows, filters, load, ports, core, repeats):
-    results = {row.name: [] for row in rows}
+def measure_memory(
+    rows: list[RowPlan], filters: Filters, load: Load, ports: Ports, core: int | None, repeats: int
+) -> dict[str, list[Figures]]:
+    results: dict[str, list[Figures]] = {row.name: [] for row in rows}
     for repeat in range(repeats):
         for row in rows:
             progress(f"memory {repeat + 1} of {repeats}: {row.label}")
@@ -168,18 +188,24 @@ def measure_memory(rows, filters, load, ports, core, repeats):
     return results
 
 
-def summarise(rows, speed, memory):
+def summarise(
+    rows: list[RowPlan], speed: dict[str, dict[str, list[Figures]]], memory: dict[str, list[Figures]]
+) -> list[Figures]:
     measured = {row.name: table.Row(row.label, **speed[row.name], memory=memory[row.name]) for row in rows}
     return [
         measured[row.name].summary(
             plain=measured[row.compared_with(rows, PLAIN).name],
             reader=measured[row.compared_with(rows, READER).name],
+            # It keeps nothing of a stream, whatever the traffic.
+            empty=measured[EMPTY],
         )
         for row in rows
     ]
 
 
-def report(arguments, summaries, speed, memory):
+def report(
+    arguments: argparse.Namespace, summaries: list[Figures], speed: Figures, dialects: Figures, memory: Figures
+) -> None:
     size = arguments.module.stat().st_size if arguments.module.exists() else None
     now = datetime.datetime.now(datetime.timezone.utc)
     result = {
@@ -187,7 +213,7 @@ def report(arguments, summaries, speed, memory):
         "load_average": os.getloadavg(),
         "module_bytes": size,
         "rows": summaries,
-        "repeats": {"speed": speed, "memory": memory},
+        "repeats": {"speed": speed, "dialects": dialects, "memory": memory},
     }
     path = FOLDER / f"envoy-{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(result, indent=2))
@@ -196,18 +222,24 @@ def report(arguments, summaries, speed, memory):
     print(table.render(summaries))
     print()
     print("Added: to plain Envoy with the same traffic, whose own figures stand in parentheses.")
+    print()
+    print(table.render_dialects(dialects, READER, NOOP))
+    print()
+    print(table.render_memory(summaries))
+    print()
+    print("An empty filter: the no-op callback, whose VM is there before any filter does something.")
     if size is not None:
         print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
     for summary in summaries:
         if summary["altered_exchanges"]:
-            print(f"{summary['variant']}: {summary['altered_exchanges']} answers left with another length than they came")
+            print(f"{summary['variant']}: {summary['altered_exchanges']} answers changed their length")
         if summary["worker_waited"] > 0.05:
             share = summary["worker_waited"]
-            print(f"{summary['variant']}: the worker waited for its core {share:.0%} of its time, something else ran there")
+            print(f"{summary['variant']}: the worker waited {share:.0%} of its time, something else ran on its core")
     print(f"all repeats: {path.relative_to(ROOT)}")
 
 
-def progress(line):
+def progress(line: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 

@@ -1,6 +1,11 @@
 """The table: medians over all turns and repeats, and ratios between rows that were measured beside each other."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from statistics import median
+
+from measure import Figures
 
 HEADINGS = (
     "variant",
@@ -12,8 +17,22 @@ HEADINGS = (
     "transit added p50/p99 µs",
     "first delta added p50/p99 µs",
     "tool call added p50/p99 µs",
-    "1,000 open streams added MiB",
-    "idle added MiB",
+)
+DIALECT_HEADINGS = (
+    "dialect, events of 300 bytes",
+    "reader µs/event",
+    "weir no_op µs/event",
+    "× reader",
+    "× cheapest dialect",
+)
+MEMORY_HEADINGS = (
+    "memory",
+    "one worker MiB",
+    "over plain MiB",
+    "over an empty filter MiB",
+    "an open stream KiB",
+    "over plain KiB",
+    "over an empty filter KiB",
 )
 NOTHING = "–"
 
@@ -21,13 +40,13 @@ NOTHING = "–"
 class Row:
     """All repeats of one variant with one traffic."""
 
-    def __init__(self, label, costs, delays, memory):
+    def __init__(self, label: str, costs: list[Figures], delays: list[Figures], memory: list[Figures]) -> None:
         self.label = label
         self._costs = costs
         self._delays = delays
         self._memory = memory
 
-    def summary(self, plain, reader):
+    def summary(self, plain: Row, reader: Row, empty: Row) -> Figures:
         """The figures of the row, for people and for other programs."""
         cost = median(one["worker_us_per_event"] for one in self._costs)
         return {
@@ -41,13 +60,13 @@ class Row:
             "transit_us": self._delay("transit", plain),
             "first_delta_us": self._delay("first_delta", plain),
             "tool_call_us": self._delay("tool_call", plain),
-            "per_1000_streams_mib": self._mib("per_1000_streams_mib", plain),
-            "idle_mib": self._mib("idle_mib", plain),
+            "worker_mib": self._memory_beside("idle_mib", plain, empty),
+            "stream_kib": self._memory_beside("stream_kib", plain, empty),
             "altered_exchanges": sum(one["altered"] for one in self._costs),
             "worker_waited": max(one["worker_waited"] for one in self._costs),
         }
 
-    def _ratio(self, other):
+    def _ratio(self, other: Row) -> Figures:
         # Turn by turn, so that a machine that gets slower during the run does not look like a slower filter.
         ratios = [
             mine["worker_us_per_event"] / theirs["worker_us_per_event"]
@@ -57,7 +76,7 @@ class Row:
         edge = len(ratios) // 20
         return {"median": median(ratios), "low": ratios[edge], "high": ratios[-1 - edge]}
 
-    def _delay(self, kind, plain):
+    def _delay(self, kind: str, plain: Row) -> Figures | None:
         if kind not in self._delays[0]:
             return None
         delay = {}
@@ -70,21 +89,50 @@ class Row:
             delay[f"{quantile}_added"] = median(mine - theirs for mine, theirs in pairs)
         return delay
 
-    def _mib(self, kind, plain):
-        mine = median(one[kind] for one in self._memory)
-        return {"mib": mine, "added": mine - median(one[kind] for one in plain._memory)}
+    def _memory_beside(self, kind: str, plain: Row, empty: Row) -> Figures:
+        mine, of_plain, of_empty = (median(one[kind] for one in row._memory) for row in (self, plain, empty))
+        return {"used": mine, "over_plain": mine - of_plain, "over_empty": mine - of_empty}
 
 
-def render(summaries):
+def render(summaries: list[Figures]) -> str:
+    """What the variants cost."""
+    return _render([HEADINGS, *(_cells(summary) for summary in summaries)])
+
+
+def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
+    """What the dialects cost: those of one run were measured in turns."""
+
+    def cost(dialect: str, proxy: str) -> float:
+        return median(one["worker_us_per_event"] for one in dialects[dialect][proxy])
+
+    cheapest = min((cost(dialect, noop) for dialect in dialects), default=None)
+    rows = [
+        (
+            dialect,
+            f"{cost(dialect, reader):.2f}",
+            f"{cost(dialect, noop):.2f}",
+            f"{cost(dialect, noop) / cost(dialect, reader):.2f}",
+            f"{cost(dialect, noop) / cheapest:.2f}",
+        )
+        for dialect in dialects
+    ]
+    return _render([DIALECT_HEADINGS, *rows])
+
+
+def render_memory(summaries: list[Figures]) -> str:
+    """What the variants need of memory."""
+    return _render([MEMORY_HEADINGS, *(_memory_cells(summary) for summary in summaries)])
+
+
+def _render(rows: Sequence[Sequence[str]]) -> str:
     """The rows as a table of Markdown that is aligned for a terminal, too."""
-    rows = [HEADINGS, *(_cells(summary) for summary in summaries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     ruler = "|" + "|".join("-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths)) + "|"
     return "\n".join([lines[0], ruler, *lines[1:]])
 
 
-def _cells(summary):
+def _cells(summary: Figures) -> tuple[str, ...]:
     plain = summary["is_plain"]
     return (
         summary["variant"],
@@ -96,16 +144,27 @@ def _cells(summary):
         _added_delay(summary["transit_us"], plain),
         _added_delay(summary["first_delta_us"], plain),
         _added_delay(summary["tool_call_us"], plain),
-        _added_memory(summary["per_1000_streams_mib"], plain),
-        _added_memory(summary["idle_mib"], plain),
     )
 
 
-def _spread(ratio):
+def _memory_cells(summary: Figures) -> tuple[str, ...]:
+    worker, stream = summary["worker_mib"], summary["stream_kib"]
+    return (
+        summary["variant"],
+        f"{worker['used']:.1f}",
+        f"{worker['over_plain']:+.1f}",
+        f"{worker['over_empty']:+.1f}",
+        f"{stream['used']:.1f}",
+        f"{stream['over_plain']:+.1f}",
+        f"{stream['over_empty']:+.1f}",
+    )
+
+
+def _spread(ratio: Figures) -> str:
     return f"{ratio['median']:.2f} [{ratio['low']:.2f}–{ratio['high']:.2f}]"
 
 
-def _added_delay(delay, plain):
+def _added_delay(delay: Figures | None, plain: bool) -> str:
     if delay is None:
         return NOTHING
     if plain:
@@ -113,11 +172,7 @@ def _added_delay(delay, plain):
     return f"{delay['p50_added']:+.0f} / {delay['p99_added']:+.0f}"
 
 
-def _added_memory(memory, plain):
-    return f"({memory['mib']:.1f})" if plain else f"{memory['added']:+.1f}"
-
-
-def _line(row, widths):
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     first, *others = (
         cell.rjust(width) if column else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))

@@ -265,7 +265,7 @@ impl Judging {
             outcome.set(Some(Err(JudgeError::TooManyQuestions)));
             return Self { outcome };
         }
-        let now = shared.now.get();
+        let now = shared.now();
         let id = shared.judgings.with(|judgings| judgings.open(&outcome, now, judge.timeout));
         shared.push_effect(Effect::Callout(Callout {
             id,

@@ -21,5 +21,6 @@ pub mod judge;
 pub mod limits;
 pub mod policy;
 pub mod route;
+mod scan;
 pub mod sse;
 pub mod time;

@@ -3,7 +3,7 @@
 //! [`Parser`] cuts a body into events without losing a byte: the raw ranges of all events, one after the other, are
 //! the body. Incomplete is not invalid: what has not ended yet waits, within a bound.
 
-use memchr::memchr2;
+use crate::scan::find_line_end;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -140,7 +140,7 @@ impl Parser {
                 unread = rest;
                 break;
             }
-            let (line, rest) = unread.split_at_checked(memchr2(b'\r', b'\n', unread)?)?;
+            let (line, rest) = unread.split_at_checked(find_line_end(unread)?)?;
             unread = rest.strip_prefix(b"\n")?;
             if let Some(value) = field_value(line, b"data") {
                 if data.replace(value).is_some() {
@@ -171,7 +171,7 @@ impl Parser {
                     continue;
                 }
             }
-            let Some(length) = memchr2(b'\r', b'\n', rest) else {
+            let Some(length) = find_line_end(rest) else {
                 self.line_is_empty = false;
                 return None;
             };
@@ -233,7 +233,7 @@ impl Parser {
 }
 
 fn take_line<'a>(unread: &mut &'a [u8]) -> &'a [u8] {
-    let length = memchr2(b'\r', b'\n', unread).unwrap_or(unread.len());
+    let length = find_line_end(unread).unwrap_or(unread.len());
     let (line, rest) = unread.split_at_checked(length).unwrap_or((unread, &[]));
     *unread = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or(&[]);
     line

@@ -1,4 +1,4 @@
-//! Time as the engine sees it: an argument, never a clock.
+//! Time as the engine sees it: an argument.
 
 use core::time::Duration;
 
@@ -31,5 +31,31 @@ impl Timestamp {
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The time at which something happens: known, or to be asked for by who needs it. A proxy's clock costs as much as the
+/// reading of a short delta, and few deltas need the time.
+#[derive(Clone, Copy, Debug)]
+pub enum Now {
+    /// At this time.
+    At(Timestamp),
+    /// When this clock is asked. The engine asks it once at most for each call that it is given to.
+    Clock(fn() -> Timestamp),
+}
+
+impl Now {
+    /// The time.
+    pub fn timestamp(self) -> Timestamp {
+        match self {
+            Self::At(timestamp) => timestamp,
+            Self::Clock(clock) => clock(),
+        }
+    }
+}
+
+impl From<Timestamp> for Now {
+    fn from(timestamp: Timestamp) -> Self {
+        Self::At(timestamp)
     }
 }

@@ -21,7 +21,7 @@ use weir::fingerprint::Fingerprint;
 use weir::sse;
 use weir_test_support::{corpus, fixtures};
 
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 /// How much of a text the files show.
 const SHOWN_CHARS: usize = 60;

@@ -21,7 +21,7 @@ use weir::dialect::Dialect;
 use weir_test_support::corpus;
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality, policies, sse};
+use weir_test_support::{chunking, fixtures, legality, order, policies, sse};
 
 const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
@@ -100,21 +100,13 @@ fn a_policy_that_overrides_nothing_leaves_every_byte_alone_at_every_split() {
     every_split(json!([{"use": "no_op"}]));
 }
 
-/// Text, tool calls and pings may overtake one another where one is held; of a changed byte the order would tell.
-fn sorted_events(body: &[u8]) -> Vec<Vec<u8>> {
-    let mut events = chunking::events(body);
-    events.sort();
-    events
-}
-
 #[test]
 fn a_policy_that_holds_and_releases_leaves_every_byte_alone() {
     let chain = chain(json!([{"use": "hold_text", "with": {}}]));
     for stream in streams() {
         for chunks in [chunking::bytes(&stream.body), chunking::events(&stream.body), vec![stream.body.clone()]] {
             let out = native::stream_through(&chain, stream.dialect, chunks.iter().map(Vec::as_slice));
-            let sorted = |body: &[u8]| sorted_events(body).concat();
-            assert_untouched(&Stream { body: sorted(&stream.body), ..stream.clone() }, "held", &sorted(&out));
+            order::assert_kept(&stream.name, stream.dialect, &stream.body, &out);
         }
     }
 }
@@ -128,7 +120,7 @@ fn a_released_tool_call_leaves_as_it_came() {
         // Calls that cannot be read are blocked, whatever the judge says.
         // Of an illegal stream (two answers in one) the client gets what was judged, with indices that say so.
         if outcome.events_of("ask.blocked").is_empty() && legality::stream(stream.dialect, &stream.body).is_empty() {
-            assert!(sorted_events(&outcome.client) == sorted_events(&stream.body), "{}: {}", stream.name, outcome.text());
+            order::assert_kept(&stream.name, stream.dialect, &stream.body, &outcome.client);
         }
     }
 }

@@ -22,6 +22,7 @@ use weir_test_support::{chunking, client, fixtures, policies};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
+const RESPONSES: Dialect = Dialect::Responses;
 
 /// Treats what is of unknown type and contains `secret` in this way, and lets all else pass.
 #[derive(Debug, Deserialize)]
@@ -74,6 +75,10 @@ fn unknowns(dialect: Dialect) -> Vec<String> {
             "data: {\"object\":\"new.event\",\"notes\":[{\"n\":1.0,\"text\":\"a s\\u0065cret\"}]}\n\n".to_owned(),
             "event: vendor\ndata: {\"text\":\"secret\"}\n\n".to_owned(),
         ],
+        RESPONSES => vec![
+            "event: vendor\ndata: {\"type\":\"vendor\",\"notes\":[{\"n\":1.0,\"text\":\"a s\\u0065cret\"}]}\n\n".to_owned(),
+            "event: response.new\ndata: {\"type\":\"response.new\",\"output_index\":0,\"text\":\"secret\"}\n\n".to_owned(),
+        ],
         _ => vec![
             "event: vendor\ndata: {\"type\":\"vendor\",\"notes\":[{\"n\":1.0,\"text\":\"a s\\u0065cret\"}]}\n\n".to_owned(),
             [
@@ -92,13 +97,16 @@ fn stream_with(dialect: Dialect, unknown: &str) -> Vec<u8> {
     let text = String::from_utf8(fixtures::stream(dialect, "text").to_vec()).unwrap();
     let end = match dialect {
         CHAT => text.rfind("\n\ndata: {\"id\":").and_then(|usage| text[..usage].rfind("\n\ndata: {\"id\":")).unwrap() + 2,
+        RESPONSES => text.rfind("event: response.completed").unwrap(),
         _ => text.rfind("event: message_delta").unwrap(),
     };
     [&text[..end], unknown, &text[end..]].concat().into_bytes()
 }
 
 fn cases() -> impl Iterator<Item = (Dialect, String)> {
-    [CHAT, MESSAGES].into_iter().flat_map(|dialect| unknowns(dialect).into_iter().map(move |unknown| (dialect, unknown)))
+    [CHAT, MESSAGES, RESPONSES]
+        .into_iter()
+        .flat_map(|dialect| unknowns(dialect).into_iter().map(move |unknown| (dialect, unknown)))
 }
 
 /// The events in an order of their own: a `ping` may overtake what is held.
@@ -195,7 +203,7 @@ fn a_block_of_unknown_type_in_a_whole_body_passes_or_is_left_out() {
 
 #[test]
 fn there_may_be_any_number_of_unknown_events() {
-    for dialect in [CHAT, MESSAGES] {
+    for dialect in [CHAT, MESSAGES, RESPONSES] {
         let body = stream_with(dialect, &unknowns(dialect)[0].repeat(MAX_BLOCKS + 1));
         let outcome = play(&Script::streamed(dialect, document(with("hold_and_forward")), vec![body.clone()]));
         assert!(outcome.client == body, "{dialect}");

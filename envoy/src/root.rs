@@ -54,7 +54,8 @@ impl Context for Root {
         let reply = host::callout_reply(num_headers, body_size, weir::judge::MAX_ANSWER_BYTES.saturating_add(1));
         let handled = plugin.events.try_borrow_mut().ok().and_then(|mut events| {
             let queue = events.as_mut()?;
-            let dropped = queue.handle_reply(token, reply.as_ref().map(|(status, _)| *status), host::now())?;
+            let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice()));
+            let dropped = queue.handle_reply(token, reply, host::now())?;
             Some((dropped, queue.is_done()))
         });
         if let Some((dropped, done)) = handled {

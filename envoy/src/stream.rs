@@ -79,7 +79,8 @@ impl Stream {
     }
 
     /// Records something about the proxy's configuration, for those who watch the activity page.
-    pub(crate) fn report(&self, event_type: &str, summary: &str, now: Timestamp) {
+    pub(crate) fn report(&self, event_type: &str, summary: &str) {
+        let now = host::now();
         log::warn!("{summary}");
         self.plugin.record(&Event {
             id: CallId::random().map_or_else(|_| format!("{event_type}-{}", now.as_unix_millis()), |id| id.to_string()),
@@ -99,8 +100,8 @@ impl Stream {
     }
 
     /// Carries out what the exchange asks for; what that set going is returned.
-    pub(crate) fn carry_out_effects(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
-        self.callouts.carry_out(&mut self.exchange, &self.plugin, now, out)
+    pub(crate) fn carry_out_effects(&mut self, out: &mut Vec<u8>) -> Resumed {
+        self.callouts.carry_out(&mut self.exchange, &self.plugin, out)
     }
 
     /// Whether that callout is this stream's.
@@ -116,10 +117,9 @@ impl Stream {
         }
         let reply =
             reply.as_ref().map_or(CalloutReply::Broken, |(status, body)| CalloutReply::Response { status: *status, body });
-        let now = host::now();
         let mut out = Vec::new();
-        let resumed = self.exchange.handle_callout_reply(id, reply, now, &mut out);
-        self.resume(resumed, out, now);
+        let resumed = self.exchange.handle_callout_reply(id, reply, host::now(), &mut out);
+        self.resume(resumed, out);
     }
 
     /// Time passed. Whether there is anything left to look after.
@@ -128,11 +128,11 @@ impl Stream {
         if self.over {
             return false;
         }
-        self.release_head_held_in_vain(now);
+        self.release_head_held_in_vain();
         if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
             let mut out = Vec::new();
             let resumed = self.exchange.handle_tick(now, &mut out);
-            self.resume(resumed, out, now);
+            self.resume(resumed, out);
             self.note_kept();
         }
         self.is_looked_after = self.is_waiting();
@@ -148,27 +148,27 @@ impl Stream {
     }
 
     /// Goes on outside a callback of the stream's own.
-    fn resume(&mut self, resumed: Resumed, mut out: Vec<u8>, now: Timestamp) {
-        let resumed = match self.carry_out_effects(now, &mut out) {
+    fn resume(&mut self, resumed: Resumed, mut out: Vec<u8>) {
+        let resumed = match self.carry_out_effects(&mut out) {
             Resumed::Nothing => resumed,
             later => later,
         };
         match resumed {
             Resumed::Nothing => self.keep_for_later(&out),
-            Resumed::Request(progress) => self.resume_request(progress, now),
+            Resumed::Request(progress) => self.resume_request(progress),
             Resumed::Response(progress) => self.resume_response(progress, out),
         }
     }
 
-    fn handle_log(&mut self, now: Timestamp) {
+    fn handle_log(&mut self) {
         let details = host::property(&["response", "code_details"]).unwrap_or_default();
         let reason = self.end_reason(&details);
         if reason == EndReason::ProxyBufferExceeded {
-            self.learn_buffer_size(now);
+            self.learn_buffer_size();
         }
-        self.exchange.handle_end(reason, now);
+        self.exchange.handle_end(reason, host::now());
         // The stream is gone: whatever this sets going, nothing of it can be sent.
-        let _ = self.carry_out_effects(now, &mut Vec::new());
+        let _ = self.carry_out_effects(&mut Vec::new());
         host::set_filter_state("weir.decision", self.exchange.decision().name());
         host::set_filter_state("weir.held_ms", &self.exchange.held_time().as_millis().to_string());
         self.over = true;
@@ -205,10 +205,10 @@ impl StreamContext {
     }
 
     /// Runs a hook, and has the root's tick look after the stream if the hook left it waiting.
-    fn run<T>(&mut self, otherwise: T, hook: impl FnOnce(&mut Stream, Timestamp) -> T) -> T {
+    fn run<T>(&mut self, otherwise: T, hook: impl FnOnce(&mut Stream) -> T) -> T {
         let Some(stream) = &self.stream else { return otherwise };
         let Ok(mut borrowed) = stream.try_borrow_mut() else { return otherwise };
-        let result = hook(&mut borrowed, host::now());
+        let result = hook(&mut borrowed);
         borrowed.note_kept();
         if borrowed.is_waiting() && !borrowed.is_looked_after {
             let plugin = Rc::clone(&borrowed.plugin);
@@ -224,7 +224,7 @@ impl StreamContext {
 impl Context for StreamContext {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
         let reply = host::callout_reply(num_headers, body_size, MAX_ANSWER_BYTES.saturating_add(1));
-        self.run((), |stream, _| stream.handle_callout_reply(token, reply));
+        self.run((), |stream| stream.handle_callout_reply(token, reply));
     }
 }
 
@@ -237,11 +237,11 @@ impl HttpContext for StreamContext {
         };
         let stream = Stream::new(Rc::clone(plugin), self.context_id, host::now());
         self.stream = Some(Rc::new(RefCell::new(stream)));
-        self.run(Action::Pause, |stream, now| stream.handle_request_headers(end, now))
+        self.run(Action::Pause, |stream| stream.handle_request_headers(end))
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
-        self.run(Action::Continue, |stream, now| stream.handle_request_body(size, end, now))
+        self.run(Action::Continue, |stream| stream.handle_request_body(size, end))
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
@@ -249,11 +249,11 @@ impl HttpContext for StreamContext {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        self.run(Action::Continue, |stream, now| stream.handle_response_headers(end, now))
+        self.run(Action::Continue, |stream| stream.handle_response_headers(end))
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        self.run(Action::Continue, |stream, now| stream.handle_response_body(size, end, now))
+        self.run(Action::Continue, |stream| stream.handle_response_body(size, end))
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {

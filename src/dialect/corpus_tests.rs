@@ -1,6 +1,8 @@
 //! The recorded streams of providers.
 
-use super::testing::{corpus, data_of, run};
+use weir_test_support::corpus::{THINNED_OUT, files};
+
+use super::testing::{data_of, run};
 use super::*;
 
 const FOLDERS: [(Dialect, &str); 3] = [
@@ -9,12 +11,9 @@ const FOLDERS: [(Dialect, &str); 3] = [
     (Dialect::Responses, "openai-responses"),
 ];
 
-/// The deltas of these were thinned out by who recorded them: what they repeat is not what they stream.
-const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
-
 #[test]
 fn a_recorded_stream_that_repeats_something_else_than_it_streamed_repeats_what_it_streamed() {
-    let streams = corpus("openai-responses");
+    let streams = files("openai-responses");
     for (name, body) in streams.iter().filter(|(name, _)| THINNED_OUT.contains(&name.as_str())) {
         let repeats_more = |stream: &[u8]| {
             let data = data_of(stream).iter().map(ToString::to_string).collect::<String>();
@@ -28,7 +27,7 @@ fn a_recorded_stream_that_repeats_something_else_than_it_streamed_repeats_what_i
 #[test]
 fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
     for (dialect, folder) in FOLDERS {
-        for (name, body) in corpus(folder).into_iter().filter(|(name, _)| !THINNED_OUT.contains(&name.as_str())) {
+        for (name, body) in files(folder).into_iter().filter(|(name, _)| !THINNED_OUT.contains(&name.as_str())) {
             let whole = run(dialect, [body.as_slice()], |_| SlotFate::Keep);
             assert_eq!(whole.error, None, "{name}");
             assert!(whole.output == body, "{name} leaves as it came");
@@ -54,7 +53,7 @@ fn every_recorded_stream_is_read_and_leaves_as_it_came_at_every_split() {
 #[test]
 fn replacing_every_text_by_itself_changes_no_part() {
     for (dialect, folder) in FOLDERS {
-        for (name, body) in corpus(folder) {
+        for (name, body) in files(folder) {
             let is_plain = |kind: BlockKind| kind.is_content() || kind == BlockKind::ToolCall;
             let edited = run(dialect, [body.as_slice()], |piece| {
                 if is_plain(piece.kind) && !piece.text.is_empty() {

@@ -7,7 +7,7 @@
 
 mod chat;
 mod document;
-mod framing;
+pub(crate) mod framing;
 pub(crate) mod mcp;
 mod messages;
 pub mod reply;

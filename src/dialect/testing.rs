@@ -117,22 +117,6 @@ pub(super) fn run_body(
     Ok((parts, String::from_utf8(out).unwrap()))
 }
 
-/// The recorded streams of a dialect; none, with a line that says so, where they are absent.
-pub(super) fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
-    let root =
-        std::env::var("WEIR_CORPUS").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus").to_owned());
-    let Ok(entries) = std::fs::read_dir(format!("{root}/{folder}")) else {
-        println!("skipped: no recorded streams at {root}/{folder} (set WEIR_CORPUS)");
-        return Vec::new();
-    };
-    let mut streams: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
-        .collect();
-    streams.sort();
-    streams
-}
-
 /// The data of all events of a stream, as JSON.
 pub(super) fn data_of(stream: &[u8]) -> Vec<serde_json::Value> {
     let mut parser = sse::Parser::new(1 << 24);

@@ -8,7 +8,7 @@ use super::pipeline::{Pipeline, Sink};
 use super::response::take_part;
 use crate::dialect::mcp;
 use crate::dialect::reply::Reply;
-use crate::dialect::{DecodeError, Decoder, Dialect, Encoder};
+use crate::dialect::{DecodeError, Decoder, Dialect, Encoder, Frame};
 use crate::policy::Shared;
 
 /// A request whose calls are being decided.
@@ -52,11 +52,11 @@ impl Calls {
             is_rewritten,
         };
         let request = shared.request();
-        let mut frame = calls.outbox.begin();
+        let mut frame = Frame::default();
+        calls.outbox.begin();
         let mut sink = Sink { outbox: &mut calls.outbox, out: &mut calls.out };
         calls.decoder.request(&request.body, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-        calls.outbox.fill(frame);
-        calls.outbox.finish_document(&request.body, shared.now.get(), &mut calls.out);
+        calls.outbox.finish_document(&request.body, &mut frame, shared, &mut calls.out);
         Ok(calls)
     }
 

@@ -25,12 +25,13 @@ use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
 use crate::judge::CalloutReply;
 use crate::policy::Shared;
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// What is to happen to the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,14 +93,14 @@ pub enum EndReason {
 /// drain [`Self::poll_effect`] after each.
 ///
 /// ```text
-///  Start ──request head──► Reading ──last byte──► Asking ──hooks done──► Sent ──response head──► Governed ─┐
-///    │                        │                     │                      │                               │
-///    │ path is no concern     │ too large,          │ a policy answers     │ an upstream error,            │
-///    ▼                        ▼ unreadable          ▼                      ▼ or nothing to read            ▼
-///  Passing                 Answered ◄───────────────┘                    Passing                  handle_end, from
-///                                                                                                 every state, once
+///  Start ──head──► Reading ──last byte──► Asking ──hooks──► Calls ──verdicts──► Sent ──response head──► Governed
+///    │                │                     │         (MCP)   │                   │
+///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
+///    │                      too large              refused                        │
+///    └──► no concern of the document ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
-/// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`.
+/// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
+/// from every state, once.
 pub struct Exchange {
     shared: Rc<Shared>,
     pipeline: Pipeline,
@@ -194,14 +195,14 @@ impl Exchange {
 
     /// The request head came; `end` if no body follows.
     pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         let step = request::begin(&self.shared, head, end);
         self.take_step(step)
     }
 
     /// Bytes of the request body came; the engine keeps them until `end`.
     pub fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         self.request_bytes = self.request_bytes.saturating_add(chunk.len() as u64);
         match mem::replace(&mut self.phase, Phase::Passing) {
             Phase::Reading(reading) => {
@@ -278,7 +279,7 @@ impl Exchange {
 
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
         self.status = head.status;
         match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
@@ -300,15 +301,15 @@ impl Exchange {
     }
 
     /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
-    pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
-        self.shared.now.set(now);
+    pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
+        self.shared.set_now(now);
         self.response_bytes = self.response_bytes.saturating_add(chunk.len() as u64);
+        if let Phase::Governed(governed) = &mut self.phase {
+            let progress = governed.feed(&self.shared, &mut self.pipeline, chunk, end, out);
+            return self.settle_response(progress);
+        }
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Refused(reply) => self.answer(reply),
-            Phase::Governed(mut governed) => {
-                let progress = governed.feed(&self.shared, &mut self.pipeline, chunk, end, out);
-                self.resume_response(governed, progress)
-            }
             // Whatever else comes after an answer of our own is the provider's, and dropped.
             Phase::Answered if self.shared.output_finished.get() => ResponseProgress::Finished,
             phase => {
@@ -319,13 +320,9 @@ impl Exchange {
         }
     }
 
-    fn resume_response(&mut self, governed: Box<Governed>, progress: ResponseProgress) -> ResponseProgress {
+    fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
         self.renew_deadlines();
-        if let ResponseProgress::Answer(reply) = progress {
-            return self.answer(reply);
-        }
-        self.phase = Phase::Governed(governed);
-        progress
+        if let ResponseProgress::Answer(reply) = progress { self.answer(reply) } else { progress }
     }
 
     fn answer(&mut self, reply: Reply) -> ResponseProgress {
@@ -341,14 +338,14 @@ impl Exchange {
         let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
         if dialect == Dialect::McpTool {
             // JSON-RPC has errors of its own, whatever the status.
-            return request::error(&self.shared, Some(dialect), 502, "response_withheld", response::WITHHELD).body;
+            return request::error(&self.shared, Some(dialect), 502, "response_withheld", RESPONSE_WITHHELD).body;
         }
-        request::local_answer(&self.shared, dialect, response::WITHHELD, Ending::Refusal, false).body
+        request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         let Some(observation) = self.shared.judgings.with(|judgings| judgings.answer(id, reply, now)) else {
             return Resumed::Nothing;
         };
@@ -358,20 +355,20 @@ impl Exchange {
 
     /// Time passed: ends questions whose deadline is over.
     pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         if self.shared.judgings.with(|judgings| judgings.expire(now)) { self.wake(out) } else { Resumed::Nothing }
     }
 
     fn wake(&mut self, out: &mut Vec<u8>) -> Resumed {
+        if let Phase::Governed(governed) = &mut self.phase {
+            let progress = governed.wake(&self.shared, &mut self.pipeline, out);
+            return Resumed::Response(self.settle_response(progress));
+        }
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Asking(asking) => Resumed::Request(self.take_step(request::Step::Asking(asking))),
             Phase::Calls(mut calls) => {
                 calls.wake(&mut self.pipeline);
                 Resumed::Request(self.settle_calls(calls))
-            }
-            Phase::Governed(mut governed) => {
-                let progress = governed.wake(&self.shared, &mut self.pipeline, out);
-                Resumed::Response(self.resume_response(governed, progress))
             }
             phase => {
                 self.phase = phase;
@@ -382,13 +379,13 @@ impl Exchange {
 
     fn renew_deadlines(&self) {
         if self.shared.renews_deadlines.take() {
-            self.shared.judgings.with(|judgings| judgings.renew(self.shared.now.get()));
+            self.shared.judgings.with(|judgings| judgings.renew(self.shared.now()));
         }
     }
 
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
     pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
-        self.shared.now.set(now);
+        self.shared.set_now(now);
         let request = self.shared.request();
         let is_ours = request.endpoint.is_some() || matches!(self.phase, Phase::Answered);
         if mem::replace(&mut self.ended, true) || !is_ours {
@@ -421,6 +418,11 @@ impl Exchange {
     /// When [`Self::handle_tick`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.shared.judgings.with(|judgings| judgings.next_deadline())
+    }
+
+    /// Whether anything of the response came and has not left.
+    pub fn is_holding_response(&self) -> bool {
+        matches!(&self.phase, Phase::Governed(governed) if governed.is_holding())
     }
 
     /// An upper bound, in bytes, of what can still leave of that which is held: the held bytes and the replacements for

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotFate, TooLate};
+use crate::policy::Shared;
 use crate::time::Timestamp;
 
 /// Number of a document within its response.
@@ -217,6 +218,11 @@ impl Outbox {
         })
     }
 
+    /// Whether anything of the output is held.
+    pub(super) const fn is_holding(&self) -> bool {
+        self.held_slots > 0 || self.held_bytes > 0
+    }
+
     pub(super) fn max_release_bytes(&self) -> usize {
         self.held_slots.saturating_add(1).saturating_mul(REPLACEMENT_BYTES).saturating_add(self.held_bytes)
     }
@@ -226,16 +232,13 @@ impl Outbox {
         self.encoder.notice(raw);
     }
 
-    /// Begins the next document: hands out a frame to be filled. Its slots are opened as they are found.
-    pub(super) fn begin(&mut self) -> Frame {
+    /// Begins the next document. Its slots are opened as they are found.
+    pub(super) fn begin(&mut self) {
         self.current_number = self.current_number.saturating_add(1);
-        let mut frame = mem::take(&mut self.current.frame);
-        frame.clear();
         self.current.fates.clear();
         self.current.decided.clear();
         self.current.undecided = 0;
         self.current.texts.clear();
-        frame
     }
 
     /// Opens the next slot of the document: undecided.
@@ -250,15 +253,6 @@ impl Outbox {
     /// The document has a finish reason: undecided.
     pub(super) const fn open_finish(&mut self) {
         self.current.undecided = self.current.undecided.saturating_add(1);
-    }
-
-    /// The document was read to its end.
-    pub(super) fn fill(&mut self, frame: Frame) {
-        if matches!(frame.role, FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure) {
-            self.closed = true;
-            self.stirred = true;
-        }
-        self.current.frame = frame;
     }
 
     /// Decides a slot.
@@ -299,6 +293,9 @@ impl Outbox {
 
     /// The document of that number: queued, or the one that is being worked on.
     fn document(&mut self, number: DocumentNumber) -> Option<&mut Document> {
+        if self.queue.is_empty() {
+            return (number == self.current_number).then_some(&mut self.current);
+        }
         let first = self.queue.partition_point(|entry| entry.number < number);
         let queued =
             self.queue.range_mut(first..).take_while(|entry| entry.number == number).find_map(|entry| match &mut entry.content {
@@ -345,36 +342,35 @@ impl Outbox {
         self.release(out);
     }
 
-    /// The document was worked on: it leaves, or waits.
-    pub(super) fn finish_document(&mut self, raw: &[u8], came: Timestamp, out: &mut Vec<u8>) {
+    /// The document was read to its end and worked on: it leaves, or waits. If it waits, its frame is taken.
+    pub(super) fn finish_document(&mut self, raw: &[u8], frame: &mut Frame, shared: &Shared, out: &mut Vec<u8>) {
+        if matches!(frame.role, FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure) {
+            self.closed = true;
+            self.stirred = true;
+        }
         if self.finished {
             return;
         }
-        if self.shape == Shape::Whole {
-            self.queue_current(raw, came, Lanes::new());
-            self.release(out);
+        if self.queue.is_empty() && self.current.undecided == 0 && self.shape == Shape::Stream {
+            self.encoder.event(raw, frame, &self.current.fates, out);
             return;
         }
-        if self.stirred && !self.queue.is_empty() {
+        let lanes = if self.shape == Shape::Whole { Lanes::new() } else { self.lanes(frame) };
+        let stirs = self.shape == Shape::Whole || (self.stirred && !self.queue.is_empty());
+        let overtakes = lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane)));
+        if self.current.undecided == 0 && !stirs && !overtakes {
+            self.encoder.event(raw, frame, &self.current.fates, out);
+            return;
+        }
+        self.queue_current(raw, mem::take(frame), shared.now(), lanes);
+        if stirs {
             // The document itself is last: what it decided, or closed, about those before it shows first.
-            let lanes = self.lanes(&self.current.frame);
-            self.queue_current(raw, came, lanes);
             self.release(out);
-            return;
         }
-        if self.current.undecided == 0 {
-            let lanes = if self.queue.is_empty() { Lanes::new() } else { self.lanes(&self.current.frame) };
-            if !lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane))) {
-                self.encoder.event(raw, &self.current.frame, &self.current.fates, out);
-                return;
-            }
-        }
-        let lanes = self.lanes(&self.current.frame);
-        self.queue_current(raw, came, lanes);
     }
 
-    fn queue_current(&mut self, raw: &[u8], came: Timestamp, lanes: Lanes) {
-        let document = mem::take(&mut self.current);
+    fn queue_current(&mut self, raw: &[u8], frame: Frame, came: Timestamp, lanes: Lanes) {
+        let document = Document { frame, ..mem::take(&mut self.current) };
         self.held_bytes = self.held_bytes.saturating_add(raw.len());
         self.held_slots = self.held_slots.saturating_add(usize::from(document.frame.slots.iter().any(|slot| slot.starts)));
         for lane in &lanes {

@@ -13,6 +13,7 @@ use super::outbox::{Outbox, SlotRef};
 use super::stage::{Finish, Item, Passage, Progress, Stage};
 use crate::block::{BlockId, BlockKind, Chunk, build_text_chunk};
 use crate::decision::Decision;
+use crate::dialect::framing::TOOL_CALL_WITHHELD;
 use crate::dialect::{Ending, Piece, SlotFate};
 use crate::event::Severity;
 use crate::policy::{BlockFate, Hook, HookOutput, OfferFate, Outgoing, Shared};
@@ -203,32 +204,32 @@ impl Pipeline {
     fn pass(&mut self, first: usize, mut item: Item<'_>, sink: &mut Sink<'_>) {
         for index in first..self.stages.len() {
             let Some(stage) = self.stages.get_mut(index) else { break };
-            let before = item.before;
-            let is_call = item.kind.is_tool_call();
-            let passage = stage.take(item);
-            if is_call && !matches!(passage, Passage::On(_)) {
+            if !stage.wants(item.kind) {
+                continue;
+            }
+            let passage = stage.take(&mut item);
+            if item.kind.is_tool_call() && !matches!(passage, Passage::On(_)) {
                 sink.outbox.number_by_place();
             }
-            self.drain_outgoing(before, sink);
+            self.drain_outgoing(item.before, sink);
             match passage {
-                Passage::On(passed) => {
-                    self.release_held(index, passed.block, sink);
-                    item = passed;
-                }
-                Passage::Changed(changed, held) => {
-                    self.replace_held(index, held, sink);
-                    item = changed;
-                }
-                Passage::Held => return,
-                Passage::Removed(dropped, removed) => {
-                    self.shared.conclude(Decision::Rewrite, None);
-                    self.remove_all(removed, sink);
-                    self.remove(dropped, sink);
+                Passage::On(held) => self.pass_all(index.saturating_add(1), held, sink),
+                Passage::Changed(held) => self.replace_held(index, held, sink),
+                Passage::Held => {
+                    if let Some(stage) = self.stages.get_mut(index) {
+                        stage.hold(item);
+                    }
                     return;
                 }
-                Passage::Trailing(trailing) => {
+                Passage::Removed(removed) => {
+                    self.shared.conclude(Decision::Rewrite, None);
+                    self.remove_all(removed, sink);
+                    self.remove(&item, sink);
+                    return;
+                }
+                Passage::Trailing => {
                     self.report("tool_call_trailing", "bytes of a tool call came after its end; they were dropped");
-                    self.remove(trailing, sink);
+                    self.remove(&item, sink);
                     return;
                 }
             }
@@ -236,15 +237,9 @@ impl Pipeline {
         self.arrive(item, sink);
     }
 
-    /// What a stage holds of a block goes on.
-    fn release_held(&mut self, index: usize, block: BlockId, sink: &mut Sink<'_>) {
-        let Some(held) =
-            self.stages.get_mut(index).and_then(|stage| stage.block(block)).map(|block| core::mem::take(&mut block.held))
-        else {
-            return;
-        };
-        for item in held {
-            self.pass(index.saturating_add(1), item, sink);
+    fn pass_all(&mut self, first: usize, items: Vec<Item<'static>>, sink: &mut Sink<'_>) {
+        for item in items {
+            self.pass(first, item, sink);
         }
     }
 
@@ -295,18 +290,18 @@ impl Pipeline {
                 item.text = Cow::Borrowed("");
                 self.pass(index.saturating_add(1), item, sink);
             } else {
-                self.remove(item, sink);
+                self.remove(&item, sink);
             }
         }
     }
 
     fn remove_all(&mut self, items: Vec<Item<'static>>, sink: &mut Sink<'_>) {
         for item in items {
-            self.remove(item, sink);
+            self.remove(&item, sink);
         }
     }
 
-    fn remove(&mut self, item: Item<'_>, sink: &mut Sink<'_>) {
+    fn remove(&mut self, item: &Item<'_>, sink: &mut Sink<'_>) {
         self.decide_server_call(item.block, item.kind, true, sink);
         if let Some(slot) = item.slot {
             sink.outbox.decide(slot, SlotFate::Remove);
@@ -347,7 +342,7 @@ impl Pipeline {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
         let (kind, choice) = (block.kind, block.choice);
         if block.violated && fate == BlockFate::Forward {
-            fate = BlockFate::Replace(build_text_chunk(choice, "⛔ A tool call was withheld: it went on after it was complete."));
+            fate = BlockFate::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
         }
         let changed = block.ends_changed(&fate);
         let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());
@@ -356,9 +351,9 @@ impl Pipeline {
             if changed {
                 self.shared.conclude(Decision::Rewrite, None);
             }
-            let position = end.before;
-            self.release_held(index, end.block, sink);
-            self.drain_outgoing(position, sink);
+            let held = core::mem::take(&mut block.held);
+            self.pass_all(index.saturating_add(1), held, sink);
+            self.drain_outgoing(end.before, sink);
             return true;
         }
         let held = core::mem::take(&mut block.held);

@@ -7,6 +7,7 @@ use super::effect::{Effect, Observation};
 use super::head::{Request, RequestHead};
 use super::pipeline::Pipeline;
 use crate::decision::Decision;
+use crate::dialect::framing::WITHHELD;
 use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::reply::{self, Answer, Reply};
 use crate::dialect::request::{self, parts};
@@ -359,8 +360,8 @@ pub(super) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending
         return reply::answer_to(&shared.asked(), text, streamed);
     }
     let call_id = shared.call_id.to_string();
-    let created = shared.now.get().as_unix_secs();
-    let text = if text.is_empty() { "This was withheld by policy." } else { text };
+    let created = shared.now().as_unix_secs();
+    let text = if text.is_empty() { WITHHELD } else { text };
     let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
     reply::answer(dialect, &answer, streamed)
 }

@@ -13,6 +13,7 @@ use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::block::build_text_chunk;
 use crate::decision::Decision;
+use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::encoding::{self, Encoding, EncodingError};
@@ -21,9 +22,6 @@ use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;
 use crate::time::Timestamp;
-
-/// What clients read where a response could not be checked.
-pub(super) const WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -41,6 +39,8 @@ pub(super) struct Governed {
     /// Where the body comes encoded.
     encoding: Option<encoding::Decoder>,
     decoder: Decoder,
+    /// What the latest document holds; its buffers are used again for the next.
+    frame: Frame,
     parser: sse::Parser,
     opening: Gate,
     /// A whole body; or, of a stream, what came while the opening hooks wait.
@@ -118,6 +118,7 @@ impl Governed {
             encoding: decoder,
             outbox: Outbox::new(dialect, shape, wire.encoder),
             decoder: wire.decoder,
+            frame: Frame::default(),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             backlog: Vec::new(),
@@ -142,6 +143,11 @@ impl Governed {
 
     pub(super) const fn held_time(&self) -> Duration {
         self.held
+    }
+
+    /// Whether anything that came has not left.
+    pub(super) const fn is_holding(&self) -> bool {
+        self.outbox.is_holding() || self.parser.pending() > 0 || !self.backlog.is_empty()
     }
 
     pub(super) fn max_release_bytes(&self) -> usize {
@@ -233,11 +239,10 @@ impl Governed {
     }
 
     fn measure_held(&mut self, shared: &Shared) {
-        let now = shared.now.get();
         match (self.outbox.held_since(), self.held_since) {
             (Some(since), None) => self.held_since = Some(since),
             (None, Some(since)) => {
-                let held = now.since(since);
+                let held = shared.now().since(since);
                 self.held = self.held.saturating_add(held);
                 self.held_since = None;
                 shared.push_effect(Effect::Observe(Observation::Held(held)));
@@ -305,7 +310,7 @@ impl Governed {
                 }
             };
             let raw = event.raw;
-            if let Err(error) = read_event(&mut self.decoder, &mut self.outbox, pipeline, &event, shared.now.get(), out) {
+            if let Err(error) = read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out) {
                 let mut rest = raw.to_vec();
                 rest.extend_from_slice(input);
                 return self.malformed(shared, error, &rest, out);
@@ -314,7 +319,9 @@ impl Governed {
         if end {
             if let Some(event) = self.parser.finish() {
                 let raw = event.raw;
-                if let Err(error) = read_event(&mut self.decoder, &mut self.outbox, pipeline, &event, shared.now.get(), out) {
+                if let Err(error) =
+                    read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out)
+                {
                     let rest = raw.to_vec();
                     return self.malformed(shared, error, &rest, out);
                 }
@@ -366,14 +373,13 @@ impl Governed {
             Opened::Yes => {}
         }
         let body = core::mem::take(&mut self.backlog);
-        let mut frame = self.outbox.begin();
+        self.outbox.begin();
         let mut sink = Sink { outbox: &mut self.outbox, out };
-        let decoded = self.decoder.body(&body, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink));
+        let decoded = self.decoder.body(&body, &mut self.frame, &mut |part| take_part(&part, pipeline, &mut sink));
         if let Err(error) = decoded {
             return self.malformed(shared, error, &body, out);
         }
-        self.outbox.fill(frame);
-        self.outbox.finish_document(&body, shared.now.get(), out);
+        self.outbox.finish_document(&body, &mut self.frame, shared, out);
         self.settle_end(pipeline, out);
         None
     }
@@ -487,9 +493,9 @@ impl Governed {
         shared.output_finished.set(true);
         self.broken = true;
         if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, WITHHELD)));
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
-        self.outbox.fail(WITHHELD, out);
+        self.outbox.fail(RESPONSE_WITHHELD, out);
         None
     }
 
@@ -518,18 +524,18 @@ impl Governed {
 /// Reads one event and takes its parts through the pipeline.
 fn read_event(
     decoder: &mut Decoder,
+    frame: &mut Frame,
     outbox: &mut Outbox,
     pipeline: &mut Pipeline,
     event: &sse::Event<'_>,
-    now: Timestamp,
+    shared: &Shared,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
     outbox.notice(event.raw);
-    let mut frame: Frame = outbox.begin();
+    outbox.begin();
     let mut sink = Sink { outbox, out };
-    decoder.event(event, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-    sink.outbox.fill(frame);
-    sink.outbox.finish_document(event.raw, now, sink.out);
+    decoder.event(event, frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
+    sink.outbox.finish_document(event.raw, frame, shared, sink.out);
     Ok(())
 }
 
@@ -578,5 +584,5 @@ fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summar
     shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
-    Opening::Refused(error(shared, Some(dialect), 502, word, WITHHELD))
+    Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))
 }

@@ -117,17 +117,17 @@ struct Comparison {
 }
 
 /// What a stage says of a piece.
-pub(super) enum Passage<'a> {
-    /// It goes on, after what was held before it.
-    On(Item<'a>),
-    /// The stage holds it.
+pub(super) enum Passage {
+    /// It goes on, after these, which were held before it.
+    On(Vec<Item<'static>>),
+    /// The stage is to hold it.
     Held,
     /// It and these are removed.
-    Removed(Item<'a>, Vec<Item<'static>>),
+    Removed(Vec<Item<'static>>),
     /// It goes on with another text, which stands for these too.
-    Changed(Item<'a>, Vec<Item<'static>>),
+    Changed(Vec<Item<'static>>),
     /// It came after the end of a guarded block.
-    Trailing(Item<'a>),
+    Trailing,
 }
 
 /// A finish reason on its way through the stages.
@@ -165,22 +165,19 @@ impl Stage {
         self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
     }
 
-    /// Takes a piece in: aggregates it and asks the policy about it.
-    pub(super) fn take<'a>(&mut self, mut item: Item<'a>) -> Passage<'a> {
-        if !self.wants(item.kind) {
-            return Passage::On(item);
-        }
+    /// Takes a piece that it wants in: aggregates it and asks the policy about it.
+    pub(super) fn take(&mut self, item: &mut Item<'_>) -> Passage {
         let position = self.blocks.iter().rposition(|block| block.id == item.block).unwrap_or_else(|| {
-            self.blocks.push(StageBlock::new(&item));
+            self.blocks.push(StageBlock::new(item));
             self.blocks.len().saturating_sub(1)
         });
-        let Some(block) = self.blocks.get_mut(position) else { return Passage::On(item) };
+        let Some(block) = self.blocks.get_mut(position) else { return Passage::On(Vec::new()) };
         if block.progress != Progress::Open {
             return block.take_after_end(item);
         }
-        block.aggregate.add(&item, self.interests, self.max_text_bytes);
+        block.aggregate.add(item, self.interests, self.max_text_bytes);
         if item.is_silent() {
-            return block.take_silent(item);
+            return block.take_silent();
         }
         let fate = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
@@ -193,17 +190,16 @@ impl Stage {
         };
         block.compare(&item.text, &fate);
         match fate {
-            DeltaFate::Forward => Passage::On(item),
+            DeltaFate::Forward => Passage::On(core::mem::take(&mut block.held)),
             DeltaFate::Hold => {
                 block.guarded = true;
-                block.held.push(item.into_held());
                 Passage::Held
             }
             DeltaFate::Drop => {
                 block.guarded = true;
                 block.touched = true;
                 block.start_removed |= item.starts || block.held.iter().any(|held| held.starts);
-                Passage::Removed(item, core::mem::take(&mut block.held))
+                Passage::Removed(core::mem::take(&mut block.held))
             }
             DeltaFate::Replace(text) => {
                 let text = Cow::Owned(text.into_owned());
@@ -212,8 +208,15 @@ impl Stage {
                 block.start_removed |= item.kind.is_content() && held.iter().any(|held| held.starts);
                 item.text = text;
                 item.changed = true;
-                Passage::Changed(item, held)
+                Passage::Changed(held)
             }
+        }
+    }
+
+    /// Holds a piece of a block.
+    pub(super) fn hold(&mut self, item: Item<'_>) {
+        if let Some(block) = self.block(item.block) {
+            block.held.push(item.into_held());
         }
     }
 
@@ -302,31 +305,24 @@ impl StageBlock {
     }
 
     /// A piece without a message for the policy shares the lot of its block.
-    fn take_silent<'a>(&mut self, item: Item<'a>) -> Passage<'a> {
+    fn take_silent(&self) -> Passage {
         // What is said about text that was changed (citations) would tell it.
         if self.start_removed || (self.touched && self.kind.is_content()) {
-            return Passage::Removed(item, Vec::new());
+            return Passage::Removed(Vec::new());
         }
-        if self.held.is_empty() {
-            return Passage::On(item);
-        }
-        self.held.push(item.into_held());
-        Passage::Held
+        if self.held.is_empty() { Passage::On(Vec::new()) } else { Passage::Held }
     }
 
-    fn take_after_end<'a>(&mut self, item: Item<'a>) -> Passage<'a> {
+    fn take_after_end(&mut self, item: &Item<'_>) -> Passage {
         let says_nothing = item.text.trim().is_empty() && item.name.is_empty();
         match self.progress {
-            _ if !self.guarded => Passage::On(item),
-            Progress::Completing if says_nothing => {
-                self.held.push(item.into_held());
-                Passage::Held
-            }
-            Progress::Passed if says_nothing => Passage::On(item),
-            Progress::Withheld if says_nothing => Passage::Removed(item, Vec::new()),
+            _ if !self.guarded => Passage::On(Vec::new()),
+            Progress::Completing if says_nothing => Passage::Held,
+            Progress::Passed if says_nothing => Passage::On(Vec::new()),
+            Progress::Withheld if says_nothing => Passage::Removed(Vec::new()),
             _ => {
                 self.violated = true;
-                Passage::Trailing(item)
+                Passage::Trailing
             }
         }
     }

@@ -8,6 +8,8 @@ use core::ops::Range;
 
 use memchr::memchr;
 
+use crate::scan::skip_plain;
+
 /// What stands here is not JSON, or not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
@@ -464,39 +466,6 @@ fn skip_string(mut bytes: &[u8]) -> Result<(Form, &[u8]), &[u8]> {
         };
         form = Form::EscapedString;
     }
-}
-
-/// `bytes` from the first one on that ends a string or cannot stand in it as it is. Looks at eight bytes at once.
-fn skip_plain(mut bytes: &[u8]) -> &[u8] {
-    while let Some((eight, rest)) = bytes.split_first_chunk() {
-        let special = special_bytes(u64::from_le_bytes(*eight));
-        if special != 0 {
-            let plain = usize::try_from(special.trailing_zeros() >> 3).unwrap_or_default();
-            return bytes.get(plain..).unwrap_or_default();
-        }
-        bytes = rest;
-    }
-    while let [byte, rest @ ..] = bytes {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            break;
-        }
-        bytes = rest;
-    }
-    bytes
-}
-
-/// Marks the high bits of the bytes that are a quote, a backslash or a control character. Subtraction can carry a mark
-/// on to the bytes above one that is marked rightly: the lowest mark is right.
-const fn special_bytes(bytes: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    // With this bit turned over, a quote comes right behind the control characters, and nothing else gets there.
-    const TURNED: u64 = u64::from_le_bytes([b'"' ^ b' '; 8]);
-    const AFTER_QUOTE: u64 = u64::from_le_bytes([b' ' + 1; 8]);
-    const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
-    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    let controls_and_quotes = (bytes ^ TURNED).wrapping_sub(AFTER_QUOTE);
-    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES);
-    (controls_and_quotes | backslashes) & !bytes & HIGH_BITS
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::event::{Event, EventKind, Severity, shortened};
 use crate::exchange::{Effect, Observation, Request};
 use crate::id::{CallId, TraceContext};
 use crate::judge::{JudgeQuestion, Judging, Judgings};
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// Output was finished before: nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(crate) enum Outgoing {
 pub(crate) struct Shared {
     pub(crate) chain: Arc<Chain>,
     pub(crate) call_id: CallId,
-    pub(crate) now: Cell<Timestamp>,
+    now: Cell<Now>,
     pub(crate) request: TakeCell<Rc<Request>>,
     /// What a request of MCP asks; empty for other dialects.
     pub(crate) asked: TakeCell<Rc<Asked>>,
@@ -68,7 +68,7 @@ impl Shared {
         Self {
             chain,
             call_id,
-            now: Cell::new(now),
+            now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
             asked: TakeCell::default(),
             judgings: TakeCell::default(),
@@ -83,6 +83,18 @@ impl Shared {
             denylist_hits: TakeCell::default(),
             events: Cell::new(0),
         }
+    }
+
+    /// Something happens to the exchange: what follows happens at that time.
+    pub(crate) fn set_now(&self, now: impl Into<Now>) {
+        self.now.set(now.into());
+    }
+
+    /// The time at which what goes on happens.
+    pub(crate) fn now(&self) -> Timestamp {
+        let timestamp = self.now.get().timestamp();
+        self.now.set(Now::At(timestamp));
+        timestamp
     }
 
     pub(crate) fn request(&self) -> Rc<Request> {
@@ -141,7 +153,7 @@ impl Shared {
         let event = Event {
             id: format!("{}-{number}", self.call_id),
             kind,
-            time_ms: self.now.get().as_unix_millis(),
+            time_ms: self.now().as_unix_millis(),
             call_id: Some(self.call_id.to_string()),
             trace_id: trace.map(|trace| trace.trace_id.clone()),
             span_id: trace.map(|trace| trace.span_id.clone()),
@@ -216,7 +228,7 @@ impl<S: Default> PolicyContext<S> {
 
     /// The time at which the running hook was started or woken.
     pub fn now(&self) -> Timestamp {
-        self.shared.now.get()
+        self.shared.now()
     }
 
     /// Works on the policy's own state of this exchange. Do not reach for the scratchpad again within `work`: it would

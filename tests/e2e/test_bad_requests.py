@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import socket
 
@@ -81,26 +80,16 @@ def test_body_over_the_limit_of_envoy(judged: Gateway, provider: Provider, path:
 
 
 @each_path
-@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "x-unheard-of"])
-def test_body_of_unknown_encoding(judged: Gateway, provider: Provider, sink: Sink, path: str, encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip", "x-unheard-of"])
+def test_body_that_is_not_what_its_encoding_says(
+    judged: Gateway, provider: Provider, sink: Sink, path: str, encoding: str
+) -> None:
     answer = ask(judged.url, path, b"\x1b\x03\x00\xf8", headers={"content-encoding": encoding})
     assert answer.status in (400, 415)
     answer.error_message(path)
     assert not provider.requests
     assert sink.decision(answer.trace_id)["effective_decision"] != "allow"
     assert_next_request_works(judged, path)
-
-
-@each_path
-def test_compressed_body_is_never_passed_unread(judged: Gateway, provider: Provider, path: str) -> None:
-    body = gzip.compress(json.dumps(question(path, "Delete it.")).encode())
-    answer = ask(judged.url, path, body, headers={"content-encoding": "gzip"})
-    if answer.status == 200:
-        assert read_legal(path, answer.body).names == []
-    else:
-        assert answer.status in (400, 415)
-        answer.error_message(path)
-        assert not provider.requests
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from harness.gateway import Gateway
 from harness.judge import Judge, question
 from harness.provider import Provider
 from support.clients import CLIENTS, Client, Turn
+from support.javascript import JAVASCRIPT_CLIENTS
 from support.sink import Sink
 
 Connect = Callable[[Gateway], Client]
@@ -16,7 +17,7 @@ Connect = Callable[[Gateway], Client]
 streamed = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
 
-@pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
+@pytest.fixture(params=[*CLIENTS, *JAVASCRIPT_CLIENTS], ids=lambda client: client.name)
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
     """Connects one of the official libraries to an Envoy."""
     clients: list[Client] = []

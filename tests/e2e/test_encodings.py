@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 from collections.abc import Callable
 
@@ -57,14 +58,10 @@ def test_encoded_request_is_judged_and_leaves_as_it_came(
 def test_encoded_request_that_is_rewritten_leaves_decoded(
     gateway: MakeGateway, provider: Provider, path: str, encoding: str, hold: str
 ) -> None:
-    text = "say hello. " * 100_000
+    text = "say hello. " * 10_000 + random.Random(1).randbytes(500_000).hex()
     body = READABLE[encoding](json.dumps(question(path, text)).encode())
     rewriting = gateway(transforming(hold), hold_request_head=hold == "headers")
-    # Compressed as well as this text, a request counts on less than it decodes to; so it is made to compress less.
     answer = ask(rewriting.url, path, body, headers={"content-encoding": encoding})
-    if answer.status == 500:
-        assert "rewritten_request_too_large" in answer.error_message(path) or len(text) > 32 * len(body)
-        return
     assert answer.status == 200
     request = provider.requests[0]
     assert "content-encoding" not in request.headers

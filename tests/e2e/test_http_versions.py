@@ -104,6 +104,8 @@ def test_upstream_trailers(side: Side, path: str) -> None:
         assert b"rm -rf" not in answer.body
     assert answer.complete, "only the first response of a worker that ends so may be broken off"
     del side.provider.scripts["trails"]
+    side.provider.pace = 0.02
+    assert len(side.ask(path, "Say hello.").chunks) > 3, "text of which nothing is held still comes as it is sent"
 
 
 def test_client_that_leaves_ends_the_upstream(side: Side) -> None:

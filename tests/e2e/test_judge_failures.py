@@ -8,7 +8,6 @@ from harness import judge as judges
 from harness.gateway import Gateway
 from harness.http_server import Handler
 from harness.judge import Judge
-from harness.provider import Provider
 from support.documents import REFUSED_CLUSTER, tool_call_judge
 from support.exchange import NAMES, PATHS, ask, question
 from support.legality import read_legal
@@ -96,14 +95,14 @@ def test_judge_whose_cluster_is_unknown(gateway: MakeGateway, sink: Sink, path: 
 
 @each_path
 @pytest.mark.parametrize("on_error", ["block"])
-def test_judge_that_hangs_does_not_hold_the_text(
-    impatient: Gateway, judge: Judge, provider: Provider, path: str, on_error: str
+def test_judge_that_hangs_is_given_up_at_its_deadline(
+    impatient: Gateway, judge: Judge, sink: Sink, path: str, on_error: str
 ) -> None:
-    provider.pace = 0.005
     judge.behaviour = judges.hangs
     answer = ask(impatient.url, path, question(path, "What is the weather?"))
-    # The deadline of 0.3 s runs from when the question was sent, a little before it arrived.
-    assert answer.arrival(b"you.") < judge.requests[0].arrived + 0.2 <= answer.chunks[-1][0]
+    assert read_legal(path, answer.body).names == []
+    # No clock is read: Envoy's timers may be early, and the mock sees the question late, as the machine is busy.
+    assert sink.wait_for(answer.trace_id, "judge.failed")["metadata"]["error"] == "timed_out"
 
 
 @each_path

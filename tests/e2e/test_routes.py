@@ -70,7 +70,7 @@ def test_the_text_of_a_request_is_governed(
     governed = gateway(with_routes(document, message_batches="govern", completions="govern"))
     answer = ask(governed.url, path, body, script=answer_anything)
     assert (answer.status, answer.body) == (200, ANSWER)
-    assert b'HELLO' in provider.requests[0].body
+    assert b"HELLO" in provider.requests[0].body
     assert sink.decision(answer.trace_id)["decision"] == "rewrite"
 
 

@@ -10,7 +10,7 @@ use weir_test_support::{client, legality};
 use crate::{play, test};
 
 /// The dialects that models answer in.
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 const TEXT: Said<'_> = Said::Text(&["I will ", "look at the ", "files: Grüße 🌊."]);
 const WEATHER: Said<'_> = Said::Call { id: "call_1", name: "get_weather", arguments: &["{\"city\":", "\"Paris\"}"] };
@@ -59,9 +59,9 @@ fn in_common(dialect: Dialect, streamed: bool, outcome: &Outcome) -> Value {
     let calls: Value =
         choice.calls.iter().map(|call| json!([call.name, serde_json::from_str::<Value>(&call.arguments).unwrap()])).collect();
     let finish = match choice.finish.as_str() {
-        "stop" | "end_turn" => "complete",
-        "tool_calls" | "tool_use" => "calls tools",
-        "length" | "max_tokens" => "cut off",
+        // responses does not tell an answer with calls from one without.
+        "stop" | "end_turn" | "tool_calls" | "tool_use" | "completed" => "complete",
+        "length" | "max_tokens" | "max_output_tokens" => "cut off",
         other => panic!("{dialect} ends with {other}"),
     };
     let questions: Value = outcome
@@ -77,8 +77,10 @@ fn in_common(dialect: Dialect, streamed: bool, outcome: &Outcome) -> Value {
     let mut events: Vec<_> = outcome.events.iter().map(|event| event.event_type.clone()).collect();
     events.retain(|event| !event.starts_with("watch.stream_start") && !event.starts_with("watch.response"));
     events.sort_unstable();
+    // Where nothing is left of a text some dialects have to say so, others only where nothing is left of the message.
+    let text = choice.text.replace("This content was withheld by policy.", "");
     let enforcement = outcome.enforcement();
-    json!({"decision": format!("{:?}", outcome.decision), "reason": enforcement["reason_code"], "text": choice.text, "calls": calls,
+    json!({"decision": format!("{:?}", outcome.decision), "reason": enforcement["reason_code"], "text": text, "calls": calls,
         "finish": finish, "questions": questions, "events": events})
 }
 
@@ -108,11 +110,12 @@ fn a_call_that_is_cut_off_gets_the_same_decision_in_every_dialect() {
     let cut = Said::Call { id: "call_4", name: "get_weather", arguments: &["{\"city\":", "\"Par"] };
     for said in [vec![TEXT, cut], vec![TEXT, WEATHER, cut]] {
         let answer = Answer { said, cut: true };
-        let [chat, messages] = DIALECTS.map(|dialect| {
+        let [chat, messages, responses] = DIALECTS.map(|dialect| {
             let chain = json!([{"use": "ask_judge"}]);
             let outcome = judged(Script::events(dialect, document(chain), &answer.streamed(dialect)));
             in_common(dialect, true, &outcome)
         });
         assert_eq!(chat, messages, "{answer:?}");
+        assert_eq!(chat, responses, "{answer:?}");
     }
 }

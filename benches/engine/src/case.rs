@@ -7,6 +7,9 @@ use weir::dialect::Dialect;
 use crate::handler::Handler;
 use crate::streams::Stream;
 
+/// The dialects that streams are made of.
+const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+
 /// Deltas of text in a long answer.
 const LONG: usize = 2000;
 /// Deltas of text before a tool call.
@@ -15,9 +18,12 @@ const BEFORE_TOOL_CALL: usize = 30;
 /// One line of the report.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
+    /// The dialect and the work.
+    pub(crate) name: String,
+    pub(crate) dialect: Dialect,
+    /// What is done with the stream.
+    pub(crate) work: &'static str,
     pub(crate) handler: Handler,
-    dialect: Dialect,
     deltas: usize,
     ends_in_tool_call: bool,
     judged: usize,
@@ -28,27 +34,25 @@ impl Case {
     pub(crate) fn all() -> Result<Vec<Self>> {
         let no_op = Handler::engine(&json!([{"use": "no_op"}]))?;
         let judge = Handler::engine(&json!([{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6}}]))?;
-        let (chat, messages) = (Dialect::ChatCompletions, Dialect::Messages);
-        Ok(vec![
-            Self::text("chat.completions, copy", Handler::Copy, chat),
-            Self::text("chat.completions, JSON tree", Handler::JsonTree, chat),
-            Self::text("chat.completions, no_op", no_op.clone(), chat),
-            Self::text("chat.completions, tool_call_judge, text", judge.clone(), chat),
-            Self::tool_call("chat.completions, tool_call_judge, tool call", judge.clone(), chat),
-            Self::text("messages, copy", Handler::Copy, messages),
-            Self::text("messages, JSON tree", Handler::JsonTree, messages),
-            Self::text("messages, no_op", no_op, messages),
-            Self::text("messages, tool_call_judge, text", judge.clone(), messages),
-            Self::tool_call("messages, tool_call_judge, tool call", judge, messages),
-        ])
+        let of_dialect = |dialect| {
+            [
+                Self::text(dialect, "copy", Handler::Copy),
+                Self::text(dialect, "JSON tree", Handler::JsonTree),
+                Self::text(dialect, "no_op", no_op.clone()),
+                Self::text(dialect, "tool_call_judge, text", judge.clone()),
+                Self::tool_call(dialect, "tool_call_judge, tool call", judge.clone()),
+            ]
+        };
+        Ok(DIALECTS.into_iter().flat_map(of_dialect).collect())
     }
 
-    const fn text(name: &'static str, handler: Handler, dialect: Dialect) -> Self {
-        Self { name, handler, dialect, deltas: LONG, ends_in_tool_call: false, judged: 0 }
+    fn text(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
+        let name = format!("{dialect}, {work}");
+        Self { name, dialect, work, handler, deltas: LONG, ends_in_tool_call: false, judged: 0 }
     }
 
-    const fn tool_call(name: &'static str, handler: Handler, dialect: Dialect) -> Self {
-        Self { name, handler, dialect, deltas: BEFORE_TOOL_CALL, ends_in_tool_call: true, judged: 1 }
+    fn tool_call(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
+        Self { deltas: BEFORE_TOOL_CALL, ends_in_tool_call: true, judged: 1, ..Self::text(dialect, work, handler) }
     }
 
     /// The stream of the case, with `more` further deltas of text.
@@ -59,6 +63,6 @@ impl Case {
 
     /// Refuses a case that does not do what its name says.
     pub(crate) fn verify(&self) -> Result<()> {
-        self.handler.verify(&self.stream(0), self.judged).with_context(|| self.name)
+        self.handler.verify(&self.stream(0), self.judged).with_context(|| self.name.clone())
     }
 }

@@ -61,11 +61,33 @@ fn main() -> Result<()> {
             }
         }
     }
+    println!();
+    print_dialects(&all);
     if let Some(path) = arguments.json {
         std::fs::write(&path, serde_json::to_vec_pretty(&all)?).with_context(|| path.display().to_string())?;
     }
     ensure!(failed == 0, "{failed} of {} cases do not do what they are measured for", cases.len());
     Ok(())
+}
+
+/// What each work costs in each dialect, beside the dialect in which it is cheapest.
+fn print_dialects(all: &[Figures]) {
+    println!("| engine, native: work | dialect | bytes/event | ns/event | × cheapest dialect |");
+    println!("|---|---|---:|---:|---:|");
+    let mut by_work: Vec<_> = all.iter().collect();
+    by_work.sort_by_key(|figures| figures.work);
+    for figures in by_work {
+        let same_work = all.iter().filter(|other| other.work == figures.work);
+        let cheapest = same_work.map(|other| other.nanoseconds_per_event).fold(f64::INFINITY, f64::min);
+        println!(
+            "| {} | {} | {:.0} | {:.0} | {:.2} |",
+            figures.work,
+            figures.dialect,
+            figures.bytes_per_event,
+            figures.nanoseconds_per_event,
+            figures.nanoseconds_per_event / cheapest,
+        );
+    }
 }
 
 fn print(figures: &Figures) {

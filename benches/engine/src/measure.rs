@@ -20,7 +20,9 @@ const MORE_DELTAS: usize = 1000;
 /// The figures of one case.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
-    pub(crate) case: &'static str,
+    pub(crate) case: String,
+    pub(crate) dialect: &'static str,
+    pub(crate) work: &'static str,
     pub(crate) bytes_per_event: f64,
     pub(crate) nanoseconds_per_event: f64,
     pub(crate) megabytes_per_second: f64,
@@ -44,7 +46,9 @@ impl Figures {
         let instructions_per_event =
             if callgrind { Some(instructions(case, 2)?.saturating_sub(instructions(case, 1)?) as f64 / events) } else { None };
         Ok(Self {
-            case: case.name,
+            case: case.name.clone(),
+            dialect: case.dialect.name(),
+            work: case.work,
             bytes_per_event: stream.bytes() as f64 / events,
             nanoseconds_per_event: nanoseconds / events,
             megabytes_per_second: stream.bytes() as f64 / nanoseconds * 1e3,
@@ -94,7 +98,7 @@ fn instructions(case: &Case, times: usize) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args(["--only", case.name, "--handle", &times.to_string()])
+        .args(["--only", &case.name, "--handle", &times.to_string()])
         .output()
         .context("valgrind does not start; it comes with the system's packages")?;
     let report = String::from_utf8_lossy(&output.stderr);

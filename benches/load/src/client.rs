@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use memchr::memmem;
 use tokio::time::timeout;
 
-use crate::conversation::{Frame, LAST_FRAGMENT, request_body};
+use crate::conversation::{Dialect, Frame, LAST_FRAGMENT, request_body};
 use crate::http::{BodyDecoder, Connection, EXCHANGE_HEADER};
 use crate::report::Tally;
 use crate::services::{ProviderEnd, Services};
@@ -28,10 +28,19 @@ pub(crate) struct Answer<'a> {
     complete: bool,
 }
 
-/// Sends a request and gives both ends of the exchange once the provider has the request; its stream is started.
+/// Sends a request of chat.completions and gives both ends of the exchange once the provider has the request; its stream is started.
 pub(crate) async fn open<'a>(services: &Rc<Services>, client: &'a mut Connection) -> Result<(ProviderEnd, Answer<'a>)> {
+    open_in(Dialect::ChatCompletions, services, client).await
+}
+
+/// As [`open`], in a dialect.
+pub(crate) async fn open_in<'a>(
+    dialect: Dialect,
+    services: &Rc<Services>,
+    client: &'a mut Connection,
+) -> Result<(ProviderEnd, Answer<'a>)> {
     let (number, arrival) = services.expect_exchange();
-    client.write(&request(number)).await?;
+    client.write(&request(dialect, number)).await?;
     let Ok(Ok(mut provider)) = timeout(PATIENCE, arrival).await else {
         bail!("the proxy did not pass request {number} on to the provider within {PATIENCE:?}");
     };
@@ -104,10 +113,10 @@ impl Answer<'_> {
     }
 }
 
-fn request(number: u64) -> Vec<u8> {
-    let body = request_body();
+fn request(dialect: Dialect, number: u64) -> Vec<u8> {
+    let (path, body) = (dialect.path(), request_body());
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer none\r\n\
+        "POST {path} HTTP/1.1\r\nhost: api.example.com\r\nauthorization: Bearer none\r\n\
          content-type: application/json\r\naccept: text/event-stream\r\n{EXCHANGE_HEADER}: {number}\r\n\
          content-length: {}\r\n\r\n",
         body.len()

@@ -1,9 +1,70 @@
-//! What is said in an exchange: the request, and the events of the answer, as a provider of chat.completions writes them.
+//! What is said in an exchange: the request, and the events of the answer, as the providers write them.
 
 use serde_json::{Value, json};
 
 /// What the provider writes for one SSE event: one chunk of HTTP/1.1.
 pub(crate) type Frame = Vec<u8>;
+
+/// The wire format of an exchange. All measurements know chat.completions; those that take a dialect know the others.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum Dialect {
+    #[default]
+    #[value(name = "chat.completions")]
+    ChatCompletions,
+    #[value(name = "messages")]
+    Messages,
+}
+
+impl Dialect {
+    /// Where requests go.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Messages => "/v1/messages",
+        }
+    }
+
+    /// What comes before the text of an answer.
+    pub(crate) fn opening(self) -> Vec<Frame> {
+        match self {
+            Self::ChatCompletions => Vec::new(),
+            Self::Messages => vec![
+                messages_event(&json!({"type": "message_start", "message": {"id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+                    "type": "message", "role": "assistant", "model": "claude-sonnet-4-5-20250929", "content": [],
+                    "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 140, "output_tokens": 1}}})),
+                messages_event(
+                    &json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+                ),
+            ],
+        }
+    }
+
+    /// One fragment of text; the whole event has `size` bytes, or as few as it can.
+    pub(crate) fn text(self, size: usize) -> Frame {
+        let event = |content: &str| match self {
+            Self::ChatCompletions => event(&delta(json!({"content": content}), Value::Null)),
+            Self::Messages => {
+                named_event(&json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": content}}))
+            }
+        };
+        let words = "The third build machine is almost full. ";
+        let content: String = words.chars().cycle().take(size.saturating_sub(event("").len())).collect();
+        frame(&event(&content))
+    }
+
+    /// The end of an answer of text.
+    pub(crate) fn ending(self) -> Vec<Frame> {
+        match self {
+            Self::ChatCompletions => ending("stop"),
+            Self::Messages => vec![
+                messages_event(&json!({"type": "content_block_stop", "index": 0})),
+                messages_event(&json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+                    "usage": {"output_tokens": 40}})),
+                messages_event(&json!({"type": "message_stop"})),
+            ],
+        }
+    }
+}
 
 /// Stands in the last fragment of a tool call, so that the client knows when it has the whole call.
 pub(crate) const LAST_FRAGMENT: &[u8] = b"last_fragment";
@@ -31,12 +92,9 @@ pub(crate) fn request_body() -> Vec<u8> {
     .into_bytes()
 }
 
-/// One fragment of text; the whole event has `size` bytes, or as few as it can.
+/// One fragment of text of chat.completions.
 pub(crate) fn text(size: usize) -> Frame {
-    let empty = event(&delta(json!({"content": ""}), Value::Null)).len();
-    let words = "The third build machine is almost full. ";
-    let content: String = words.chars().cycle().take(size.saturating_sub(empty)).collect();
-    frame(&event(&delta(json!({"content": content}), Value::Null)))
+    Dialect::ChatCompletions.text(size)
 }
 
 /// The fragments of one tool call. `unique` goes into its arguments, so that no verdict can be taken from a cache.
@@ -94,6 +152,14 @@ fn chunk(choices: Value, usage: Value) -> Value {
 
 fn event(chunk: &Value) -> String {
     format!("data: {chunk}\n\n")
+}
+
+fn messages_event(event: &Value) -> Frame {
+    frame(&named_event(event))
+}
+
+fn named_event(event: &Value) -> String {
+    format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
 }
 
 fn frame(event: &str) -> Frame {

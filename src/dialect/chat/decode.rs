@@ -205,9 +205,14 @@ impl Decoder {
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
         self.strings.clear();
+        let known = if whole { None } else { self.template.find(bytes) };
+        if let Some((string, value, Meaning::Text { choice, kind })) = known
+            && self.is_text_again(string, value, choice, kind, frame, each)
+        {
+            return Ok(());
+        }
         let mut findings = Findings::new();
         let blocks_before = self.blocks;
-        let known = if whole { None } else { self.template.find(bytes) };
         let (text, found) = match known {
             Some((string, value, meaning)) => (string, self.find_again(string, value, meaning, &mut findings)),
             None => {
@@ -245,6 +250,38 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// Reads text of a block that is open, in a chunk that is like an earlier one but for `string`: what most chunks are.
+    /// Whether it was read.
+    fn is_text_again(
+        &mut self,
+        string: &str,
+        value: Value,
+        choice: u32,
+        kind: BlockKind,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> bool {
+        let known = self.choices.iter().find(|known| known.index == choice);
+        let open = known.and_then(|known| known.texts.iter().find(|(open, _)| *open == kind));
+        let Some((_, block)) = open else { return false };
+        let Ok(text) = self.strings.read(string, Some(value)) else { return false };
+        if !text.is_empty() {
+            frame.slots.push(Slot { block: *block, choice, kind, starts: false, stops: false });
+            each(Part::Piece(Piece {
+                block: *block,
+                choice,
+                kind,
+                starts: false,
+                stops: false,
+                call_id: "",
+                name: "",
+                text: self.strings.get(string, text),
+                free_form: false,
+            }));
+        }
+        true
     }
 
     /// What a chunk or a whole body holds, and where it stands in the stream.

@@ -10,8 +10,8 @@ use super::item::{ItemKind, tool_name};
 use super::payload::Payload;
 use super::{EventKind, PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
-use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
+use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 use crate::json::{Field, Reader, Value};
 use crate::sse;
 
@@ -70,7 +70,7 @@ type Findings = SmallVec<[Found; 2]>;
 /// Reads the documents of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    blocks: u32,
+    blocks: BlockNumbers,
     names: NameBytes,
     items: Vec<Item>,
     strings: Strings,
@@ -166,15 +166,6 @@ impl Decoder {
             }
         }
     }
-
-    fn new_block(&mut self) -> Result<BlockId, DecodeError> {
-        let block = BlockId(self.blocks);
-        if usize::try_from(self.blocks).is_ok_and(|blocks| blocks >= MAX_BLOCKS) {
-            return Err(DecodeError::TooManyBlocks);
-        }
-        self.blocks = self.blocks.saturating_add(1);
-        Ok(block)
-    }
 }
 
 impl Item {
@@ -239,7 +230,8 @@ impl EventReader<'_> {
                 self.frame.role = FrameRole::Failure;
                 Ok(())
             }
-            _ => self.status(),
+            kind if is_progress(kind) => self.status(),
+            _ => self.unknown(),
         }
     }
 
@@ -275,7 +267,20 @@ impl EventReader<'_> {
         self.piece(slot, Place { element: 0, part: None }, Text::EMPTY);
     }
 
-    /// An event that is not known, or says how an item is getting on.
+    /// An event that is not known; it goes with its item, where it names one.
+    fn unknown(&mut self) -> Result<(), DecodeError> {
+        if let Some(number) = self.item() {
+            self.note(EventKind::Status, number, PartKey::Payload);
+        }
+        self.frame.role = FrameRole::Unknown;
+        let text = self.decoder.strings.leaves(self.document, 0..self.document.len(), self.fields.r#type.get())?;
+        let block = self.decoder.blocks.begin_unknown();
+        let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
+        self.piece(slot, Place { element: 0, part: None }, text);
+        Ok(())
+    }
+
+    /// An event that says how an item is getting on.
     fn status(&mut self) -> Result<(), DecodeError> {
         if let Some(number) = self.item() {
             self.silent(number, EventKind::Status);
@@ -350,7 +355,7 @@ impl EventReader<'_> {
         };
         self.decoder.names.add(&name)?;
         let kind = ItemKind::of(&name, is_local, fields.encrypted_content.get().is_some());
-        let block = self.decoder.new_block()?;
+        let block = self.decoder.blocks.begin()?;
         self.decoder.items.push(Item {
             output_index,
             name,
@@ -525,7 +530,7 @@ impl EventReader<'_> {
         if !fits {
             return Err(DecodeError::OutOfOrder { what: "a text in an item of another type" });
         }
-        let block = self.decoder.new_block()?;
+        let block = self.decoder.blocks.begin()?;
         let Some(item) = self.decoder.items.get_mut(number) else { return Ok((0, false)) };
         item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty });
         Ok((item.parts.len().saturating_sub(1), true))
@@ -757,6 +762,12 @@ impl EventReader<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an event says how a call of the provider's own is getting on, or what a hosted shell put out.
+fn is_progress(kind: &str) -> bool {
+    let of_call = kind.starts_with("response.mcp_list_tools.") || kind.starts_with("response.") && kind.contains("_call.");
+    of_call || kind.starts_with("response.shell_call_output_content.")
 }
 
 /// Whether a shell runs where the provider keeps it.

@@ -68,6 +68,7 @@ impl Encoder {
         let reading = Reading::of(frame);
         match (frame.role, reading.event) {
             (FrameRole::Free, _) => self.seam.verbatim(raw, out),
+            (FrameRole::Unknown, _) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),
             (FrameRole::Failure, _) => {
                 self.leave(raw, reading, None, Edits::default(), out);
                 self.terminated = true;

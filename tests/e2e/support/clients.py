@@ -75,12 +75,8 @@ class OpenAI(Client):
         options: dict[str, Any] = {"model": "gpt-mock", "messages": messages, "tools": tools}
         options["extra_headers"] = trace_headers(trace_id)
         if stream:
-            with self.sdk.chat.completions.stream(**options, stream_options={"include_usage": True}) as events:
-                for _ in events:
-                    pass
-                completion = events.get_final_completion()
-        else:
-            completion = self.sdk.chat.completions.create(**options)
+            options["stream_options"] = {"include_usage": True}
+        completion = self.streamed(options) if stream else self.whole(options)
         assert completion.usage is not None and completion.usage.total_tokens > 0
         choice = completion.choices[0]
         calls = choice.message.tool_calls or []
@@ -98,11 +94,42 @@ class OpenAI(Client):
             [call.id for call in calls],
         )
 
+    def streamed(self, options: dict[str, Any]) -> Any:
+        with self.sdk.chat.completions.stream(**options) as events:
+            return events.until_done().get_final_completion()
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.sdk.chat.completions.create(**options)
+
     def results(self, turn: Turn) -> list[dict[str, Any]]:
         return [{"role": "tool", "tool_call_id": call_id, "content": "fine"} for call_id in turn.call_ids]
 
     def close(self) -> None:
         self.sdk.close()
+
+
+class AsyncOpenAI(OpenAI):
+    """`openai`, chat.completions, in an event loop."""
+
+    name = "openai-async"
+
+    def __init__(self, url: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.sdk = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30)
+
+    def streamed(self, options: dict[str, Any]) -> Any:
+        async def final() -> Any:
+            async with self.sdk.chat.completions.stream(**options) as events:
+                return await (await events.until_done()).get_final_completion()
+
+        return self.loop.run_until_complete(final())
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.loop.run_until_complete(self.sdk.chat.completions.create(**options))
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.sdk.close())
+        self.loop.close()
 
 
 class OpenAIResponses(Client):
@@ -206,11 +233,7 @@ class Anthropic(Client):
             "tools": [{"name": name, "input_schema": schema} for name, schema in SCHEMAS.items()],
             "extra_headers": trace_headers(trace_id),
         }
-        if stream:
-            with self.sdk.messages.stream(**options) as events:
-                message = events.get_final_message()
-        else:
-            message = self.sdk.messages.create(**options)
+        message = self.streamed(options) if stream else self.whole(options)
         assert message.usage.output_tokens > 0
         calls = [block for block in message.content if block.type == "tool_use"]
         content = [_sendable(block.model_dump(exclude_none=True)) for block in message.content]
@@ -223,12 +246,43 @@ class Anthropic(Client):
             [call.id for call in calls],
         )
 
+    def streamed(self, options: dict[str, Any]) -> Any:
+        with self.sdk.messages.stream(**options) as events:
+            return events.get_final_message()
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.sdk.messages.create(**options)
+
     def results(self, turn: Turn) -> list[dict[str, Any]]:
         results = [{"type": "tool_result", "tool_use_id": call_id, "content": "fine"} for call_id in turn.call_ids]
         return [{"role": "user", "content": results}] if results else []
 
     def close(self) -> None:
         self.sdk.close()
+
+
+class AsyncAnthropic(Anthropic):
+    """`anthropic`, messages, in an event loop."""
+
+    name = "anthropic-async"
+
+    def __init__(self, url: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.sdk = anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0, timeout=30)
+
+    def streamed(self, options: dict[str, Any]) -> Any:
+        async def final() -> Any:
+            async with self.sdk.messages.stream(**options) as events:
+                return await events.get_final_message()
+
+        return self.loop.run_until_complete(final())
+
+    def whole(self, options: dict[str, Any]) -> Any:
+        return self.loop.run_until_complete(self.sdk.messages.create(**options))
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.sdk.close())
+        self.loop.close()
 
 
 def _sendable(block: dict[str, Any]) -> dict[str, Any]:
@@ -252,4 +306,4 @@ def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-CLIENTS = (OpenAI, OpenAIResponses, AsyncOpenAIResponses, Anthropic)
+CLIENTS = (OpenAI, AsyncOpenAI, OpenAIResponses, AsyncOpenAIResponses, Anthropic, AsyncAnthropic)

@@ -76,18 +76,58 @@ fn a_batch_is_sent_again_until_it_is_taken() {
     assert!(host.callout("collector").is_none());
 }
 
+/// Answers batches as a collector that refuses this one event, until there are none; the ids that it took.
+fn answer_all(host: &mut Host, refused: &str) -> Vec<String> {
+    let mut taken = Vec::new();
+    loop {
+        host.pass(200);
+        let Some(callout) = host.callout("collector") else { return taken };
+        let ids = ids(&batch(&callout));
+        if ids.iter().any(|id| id == refused) {
+            host.answer(&callout, 400, r#"{"error":{"path":"events[0].summary","message":"is wrong"}}"#);
+        } else {
+            taken.extend(ids);
+            host.answer(&callout, 202, "{}");
+        }
+    }
+}
+
 #[test]
-fn a_batch_that_the_collector_refuses_does_not_hold_up_the_others() {
-    let mut host = reporting(json!({}));
+fn of_a_batch_that_the_collector_refuses_only_the_event_at_fault_is_lost() {
+    for position in 0..6 {
+        let mut host = reporting(json!({}));
+        for _ in 0..3 {
+            exchange(&mut host);
+        }
+        host.pass(200);
+        let first = host.callout("collector").unwrap();
+        let mut sent = ids(&batch(&first));
+        let refused = sent.remove(position);
+        host.answer(&first, 422, "{}");
+        assert_eq!(answer_all(&mut host, &refused), sent, "the others come, in their order");
+        assert_eq!(host.metric("weir.events.dropped"), 1);
+        let errors: Vec<_> = host.logs().into_iter().filter(|line| line.contains("refuses")).collect();
+        assert!(matches!(errors.as_slice(), [error] if error.contains("events[0].summary")), "{errors:?}");
+    }
+}
+
+#[test]
+fn what_a_collector_refuses_does_not_hold_up_what_comes_later_and_is_logged_once() {
+    let mut host = reporting(json!({"max_batch": 2}));
+    for _ in 0..3 {
+        exchange(&mut host);
+        host.pass(200);
+        while let Some(callout) = host.callout("collector") {
+            host.answer(&callout, 413, "too large");
+            host.pass(200);
+        }
+    }
     exchange(&mut host);
     host.pass(200);
-    let first = host.callout("collector").unwrap();
-    host.answer(&first, 400, "{}");
-    exchange(&mut host);
-    host.pass(400);
-    let second = host.callout("collector").unwrap();
-    assert_eq!((batch(&second)["sequence"].as_u64(), batch(&second)["dropped"].as_u64()), (Some(2), Some(2)));
-    assert_eq!(host.metric("weir.events.dropped"), 2);
+    let taken = host.callout("collector").unwrap();
+    assert_eq!((batch(&taken)["sequence"].as_u64(), batch(&taken)["dropped"].as_u64()), (Some(6), Some(6)));
+    assert_eq!(host.metric("weir.events.dropped"), 6);
+    assert_eq!(host.logs().iter().filter(|line| line.contains("refuses")).count(), 1, "{:?}", host.logs());
 }
 
 #[test]

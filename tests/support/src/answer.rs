@@ -34,6 +34,7 @@ impl Answer<'_> {
         match dialect {
             Dialect::ChatCompletions => self.chat_stream(),
             Dialect::Messages => self.messages_stream(),
+            Dialect::Responses => self.responses_stream(),
             other => panic!("{other} is not written here yet"),
         }
     }
@@ -46,6 +47,7 @@ impl Answer<'_> {
         match dialect {
             Dialect::ChatCompletions => self.chat_body(),
             Dialect::Messages => self.messages_body(),
+            Dialect::Responses => self.response(self.said.iter().map(Said::item).collect()),
             other => panic!("{other} is not written here yet"),
         }
         .to_string()
@@ -156,5 +158,93 @@ impl Answer<'_> {
         json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
             "content": self.said.iter().map(block).collect::<Value>(), "stop_reason": self.messages_finish(),
             "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1}})
+    }
+
+    fn responses_stream(&self) -> Vec<u8> {
+        let mut begun = self.response(json!([]));
+        begun["status"] = json!("in_progress");
+        begun["incomplete_details"] = Value::Null;
+        let mut events = vec![json!({"type": "response.created", "response": begun})];
+        let mut items = Vec::new();
+        for (index, said) in self.said.iter().enumerate() {
+            let is_cut = self.cut && index + 1 == self.said.len();
+            let mut item = said.item();
+            let mut begins = item.clone();
+            begins["status"] = json!("in_progress");
+            let id = item["id"].clone();
+            let place = |mut event: Value| {
+                event["output_index"] = json!(index);
+                if event.get("item").is_none() {
+                    event["item_id"] = id.clone();
+                }
+                event
+            };
+            match said {
+                Said::Text(pieces) => {
+                    let part = item["content"][0].clone();
+                    let mut empty = part.clone();
+                    empty["text"] = json!("");
+                    begins["content"] = json!([]);
+                    let in_part = |mut event: Value| {
+                        event["content_index"] = json!(0);
+                        place(event)
+                    };
+                    events.push(place(json!({"type": "response.output_item.added", "item": begins})));
+                    events.push(in_part(json!({"type": "response.content_part.added", "part": empty})));
+                    let delta = |piece| in_part(json!({"type": "response.output_text.delta", "delta": piece, "logprobs": []}));
+                    events.extend(pieces.iter().map(delta));
+                    events.push(in_part(json!({"type": "response.output_text.done", "text": pieces.concat(), "logprobs": []})));
+                    events.push(in_part(json!({"type": "response.content_part.done", "part": part})));
+                }
+                Said::Call { name, arguments, .. } => {
+                    begins["arguments"] = json!("");
+                    events.push(place(json!({"type": "response.output_item.added", "item": begins})));
+                    let delta = |piece| place(json!({"type": "response.function_call_arguments.delta", "delta": piece}));
+                    events.extend(arguments.iter().map(delta));
+                    let done =
+                        json!({"type": "response.function_call_arguments.done", "name": name, "arguments": arguments.concat()});
+                    events.extend((!is_cut).then(|| place(done)));
+                }
+            }
+            if is_cut {
+                item["status"] = json!("incomplete");
+            }
+            events.push(place(json!({"type": "response.output_item.done", "item": item})));
+            items.push(item);
+        }
+        let end = if self.cut { "response.incomplete" } else { "response.completed" };
+        events.push(json!({"type": end, "response": self.response(items.into())}));
+        let event = |(number, mut event): (usize, Value)| {
+            event["sequence_number"] = json!(number);
+            format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
+        };
+        events.into_iter().enumerate().map(event).collect::<String>().into_bytes()
+    }
+
+    fn response(&self, output: Value) -> Value {
+        let [status, details] = if self.cut {
+            [json!("incomplete"), json!({"reason": "max_output_tokens"})]
+        } else {
+            [json!("completed"), Value::Null]
+        };
+        json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "error": null,
+            "incomplete_details": details, "model": "m", "output": output, "parallel_tool_calls": true, "tool_choice": "auto",
+            "tools": [], "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}})
+    }
+}
+
+impl Said<'_> {
+    /// The part as an item of a response.
+    fn item(&self) -> Value {
+        match self {
+            Said::Text(pieces) => {
+                let part = json!({"type": "output_text", "annotations": [], "logprobs": [], "text": pieces.concat()});
+                json!({"id": "msg_1", "type": "message", "status": "completed", "content": [part], "role": "assistant"})
+            }
+            Said::Call { id, name, arguments } => {
+                let item_id = format!("fc_{id}");
+                json!({"id": item_id, "type": "function_call", "status": "completed", "arguments": arguments.concat(), "call_id": id, "name": name})
+            }
+        }
     }
 }

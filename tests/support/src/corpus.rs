@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use weir::dialect::Dialect;
 
+/// The deltas of these were thinned out by who recorded them: what they repeat is not what they streamed, so that no
+/// client reads them in one way.
+pub const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
+
 /// A stream with the name of its file.
 #[derive(Clone, Debug)]
 pub struct Recorded {
@@ -16,12 +20,7 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
-/// Recordings whose deltas were thinned out afterwards: what they repeat is not what they stream, which no provider sends,
-/// and they do not leave as they came.
-const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
-
-/// The corpus' streams of `dialect`, from the folder that `WEIR_CORPUS` names, or `../shared/corpus` beside the
-/// project. Where there is none, one line says so and the list is empty.
+/// The recorded streams of `dialect`, without those that are [`THINNED_OUT`]; see [`files`].
 pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     let folder = match dialect {
         Dialect::ChatCompletions => "openai-chat",
@@ -31,26 +30,25 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
         Dialect::McpTool => return Vec::new(),
         other => panic!("the corpus has no folder for {other}"),
     };
-    let root = std::env::var_os("WEIR_CORPUS").map_or_else(beside_the_project, PathBuf::from);
-    let path = root.join(folder);
-    let Ok(entries) = fs::read_dir(&path) else {
-        eprintln!("skipped: no recorded streams in {} (set WEIR_CORPUS to their folder)", path.display());
+    let whole = files(folder).into_iter().filter(|(name, _)| !THINNED_OUT.contains(&name.as_str()));
+    whole.map(|(name, body)| Recorded { name, dialect, body }).collect()
+}
+
+/// Name and content of the files in that folder of the place that the environment variable `WEIR_CORPUS` names, sorted.
+/// Where there is none, one line says so and the list is empty.
+pub fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let path = std::env::var_os("WEIR_CORPUS").map(|root| PathBuf::from(root).join(folder));
+    let Some(entries) = path.and_then(|path| fs::read_dir(path).ok()) else {
+        eprintln!("skipped: no recorded streams of {folder} (WEIR_CORPUS names their place; `make test` sets it)");
         return Vec::new();
     };
-    let mut streams = entries
+    let mut files = entries
         .map(|entry| {
             let path = entry.expect("the folder can be listed").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Recorded { name, dialect, body: fs::read(&path).expect("a recorded stream can be read") }
+            (name, fs::read(&path).expect("a recorded stream can be read"))
         })
-        .filter(|recorded| !THINNED_OUT.contains(&recorded.name.as_str()))
         .collect::<Vec<_>>();
-    streams.sort_by(|one, other| one.name.cmp(&other.name));
-    streams
-}
-
-/// Where the corpus is if `WEIR_CORPUS` does not say.
-fn beside_the_project() -> PathBuf {
-    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    workspace.join("../shared/corpus")
+    files.sort();
+    files
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use weir::chain::Chain;
 use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
@@ -126,7 +127,8 @@ fn decode(dialect: Dialect, data: &[u8]) {
         assert!(out == data, "an untouched body leaves verbatim");
         let mut out = Vec::new();
         Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Remove; pieces], &[], &mut out);
-        assert!(serde_json::from_slice::<Value>(&out).is_ok(), "what is left of a body is JSON");
+        // By its grammar: numbers that no type can hold are JSON, and none of our concern.
+        assert!(serde_json::from_slice::<IgnoredAny>(&out).is_ok(), "what is left of a body is JSON");
     }
 }
 
@@ -317,9 +319,10 @@ pub fn targets() -> Vec<Target> {
     let framed = |body: Vec<u8>| [&[0, 7][..], &body].concat();
     let odd: [&[u8]; 4] =
         [b"\xef\xbb\xbfdata: a\r\rdata:b\r\n\r\n", b"data\n\n: c\n\n\r\n", b"event: x\ndata: 1\ndata: 2", b"\r\n\n\r"];
+    let beyond_every_number = br#"{"created": 17E8888, "choices": [{"index": 0, "message": {"content": "a"}}]}"#.to_vec();
     vec![
         ("sse", sse, odd.into_iter().map(<[u8]>::to_vec).chain(streams(messages)).map(framed).collect()),
-        ("decode_chat", decode_chat, streams(chat).chain(wholes(chat)).collect()),
+        ("decode_chat", decode_chat, streams(chat).chain(wholes(chat)).chain([beyond_every_number]).collect()),
         ("decode_messages", decode_messages, streams(messages).chain(wholes(messages)).collect()),
         ("decode_mcp", decode_mcp, streams(mcp).chain(wholes(mcp)).chain(requests).collect()),
         (

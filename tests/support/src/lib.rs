@@ -11,6 +11,7 @@ pub mod fuzzing;
 pub mod json;
 pub mod legality;
 pub mod native;
+pub mod order;
 pub mod policies;
 pub mod script;
 pub mod sse;

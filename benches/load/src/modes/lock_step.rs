@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::side_by_side;
-use crate::client::{finish, open};
-use crate::conversation::{Frame, ending, text};
+use crate::client::{finish, open_in};
+use crate::conversation::{Dialect, Frame};
 use crate::report::Tally;
 use crate::services::{Services, connect};
 
@@ -24,11 +24,13 @@ pub(crate) struct LockStep {
     rounds: usize,
     #[arg(long, default_value_t = 300)]
     event_size: usize,
+    #[arg(long, value_enum, default_value_t)]
+    dialect: Dialect,
 }
 
 impl LockStep {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
-        let frame = Rc::new(text(self.event_size));
+        let frame = Rc::new(self.dialect.text(self.event_size));
         side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame))).await
     }
 
@@ -36,14 +38,18 @@ impl LockStep {
         let mut tally = Tally::default();
         let mut client = connect(port).await?;
         for _ in 0..self.rounds {
-            let (mut provider, mut answer) = open(&services, &mut client).await?;
+            let (mut provider, mut answer) = open_in(self.dialect, &services, &mut client).await?;
+            let opening = self.dialect.opening();
+            for event in &opening {
+                provider.write(event).await?;
+            }
             for event in 1..=self.events {
                 let written = Instant::now();
                 provider.write(&frame).await?;
-                answer.wait_for_events(event).await?;
+                answer.wait_for_events(opening.len() + event).await?;
                 tally.transit.push(written.elapsed());
             }
-            finish(provider, answer, &ending("stop"), &mut tally).await?;
+            finish(provider, answer, &self.dialect.ending(), &mut tally).await?;
         }
         Ok(tally)
     }
