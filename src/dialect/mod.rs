@@ -286,11 +286,16 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
+        frame.clear();
+        let Some(data) = event.data.filter(|data| !data.is_empty()) else {
+            frame.role = FrameRole::Free;
+            return Ok(());
+        };
         match self {
-            Self::Chat(decoder) => decoder.event(event, frame, each),
-            Self::Messages(decoder) => decoder.event(event, frame, each),
-            Self::Responses(decoder) => decoder.event(event, frame, each),
-            Self::Mcp(decoder) => decoder.event(event, frame, each),
+            Self::Chat(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Messages(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Responses(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Mcp(decoder) => decoder.event(event.name, data, frame, each),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
-use crate::sse;
 
 /// What the events of another API begin with: OpenAI's client reads no chunk in them, whatever their data says.
 const ASSISTANTS_EVENT: &[u8] = b"thread.";
@@ -159,16 +158,12 @@ pub struct Decoder {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        event: &sse::Event<'_>,
+        name: &[u8],
+        data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        frame.clear();
-        let Some(data) = event.data.filter(|data| !data.is_empty()) else {
-            frame.role = FrameRole::Free;
-            return Ok(());
-        };
-        if event.name.starts_with(ASSISTANTS_EVENT) {
+        if name.starts_with(ASSISTANTS_EVENT) {
             return Err(DecodeError::OutOfOrder { what: "an event of another API" });
         }
         if data.starts_with(super::TERMINATOR) {

@@ -8,7 +8,6 @@ use super::{Asked, request};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, NameBytes, Strings, Text};
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
-use crate::sse;
 
 /// Messages that are told apart by their lanes; a stream may have any number of them.
 const LANES: u32 = 1024;
@@ -67,16 +66,15 @@ impl Decoder {
 
     pub(crate) fn event(
         &mut self,
-        event: &sse::Event<'_>,
+        name: &[u8],
+        data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        frame.clear();
         frame.role = FrameRole::Free;
-        let Some(data) = event.data.filter(|data| !data.is_empty()) else { return Ok(()) };
         match self.document(data, frame, each) {
             // Clients read no other events than messages.
-            Err(DecodeError::Malformed { .. }) if !matches!(event.name, b"" | b"message") && !is_json(data) => Ok(()),
+            Err(DecodeError::Malformed { .. }) if !matches!(name, b"" | b"message") && !is_json(data) => Ok(()),
             result => result,
         }
     }

@@ -10,7 +10,6 @@ use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
-use crate::sse;
 
 /// Some proxies end every stream like this, whatever its dialect; the clients of this one ignore it.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
@@ -132,32 +131,28 @@ pub struct Decoder {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        event: &sse::Event<'_>,
+        name: &[u8],
+        data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        frame.clear();
-        let Some(data) = event.data.filter(|data| !data.is_empty()) else {
-            frame.role = FrameRole::Free;
-            return Ok(());
-        };
         if data == FOREIGN_TERMINATOR {
             return Ok(());
         }
         self.strings.clear();
-        if self.is_delta_again(event.name, data, frame, each)? {
+        if self.is_delta_again(name, data, frame, each)? {
             return Ok(());
         }
         let text = document::utf8(data)?;
         let fields = EventFields::read(text)?;
         let kind = self.strings.read(text, fields.r#type.get())?;
         let kind = self.strings.get(text, kind);
-        if !event.name.is_empty() && event.name != kind.as_bytes() {
+        if !name.is_empty() && name != kind.as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
         // Some clients pass over events without a name, others do not look at names: they must read the same message.
         let is_part = kind.starts_with("content_block_") || kind.starts_with("message_") || kind == "error";
-        if is_part && *self.named.get_or_insert(!event.name.is_empty()) == event.name.is_empty() {
+        if is_part && *self.named.get_or_insert(!name.is_empty()) == name.is_empty() {
             return Err(DecodeError::OutOfOrder { what: "events with and without names in one stream" });
         }
         match kind {

@@ -16,7 +16,6 @@ use super::{PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
-use crate::sse;
 
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
@@ -84,15 +83,11 @@ pub struct Decoder {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        event: &sse::Event<'_>,
+        name: &[u8],
+        data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<(), DecodeError> {
-        frame.clear();
-        let Some(data) = event.data.filter(|data| !data.is_empty()) else {
-            frame.role = FrameRole::Free;
-            return Ok(());
-        };
         if data.starts_with(FOREIGN_TERMINATOR) {
             return Ok(());
         }
@@ -100,7 +95,7 @@ impl Decoder {
         let document = document::utf8(data)?;
         let fields = EventFields::read(document)?;
         let kind = self.strings.read(document, fields.r#type.get())?;
-        if !event.name.is_empty() && event.name != self.strings.get(document, kind).as_bytes() {
+        if !name.is_empty() && name != self.strings.get(document, kind).as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
         Reading::of_mut(frame).sequence = fields.sequence_number.get();
