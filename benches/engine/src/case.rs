@@ -8,7 +8,7 @@ use crate::handler::Handler;
 use crate::streams::Stream;
 
 /// The dialects that streams are made of.
-const DIALECTS: [Dialect; 2] = [Dialect::ChatCompletions, Dialect::Messages];
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
 /// Deltas of text in a long answer.
 const LONG: usize = 2000;

@@ -122,6 +122,7 @@ impl Driver {
                 b"/v1/messages",
                 br#"{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#,
             ),
+            Dialect::Responses => (b"/v1/responses", br#"{"model":"gpt-4.1-mini","stream":true,"input":"Hi"}"#),
             _ => {
                 (b"/v1/chat/completions", br#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#)
             }

@@ -27,6 +27,7 @@ impl Stream {
     pub(crate) fn text(dialect: Dialect, deltas: usize) -> Self {
         let events = match dialect {
             Dialect::Messages => messages(deltas, false),
+            Dialect::Responses => responses(deltas, false),
             _ => chat(deltas, false),
         };
         Self { dialect, events }
@@ -36,6 +37,7 @@ impl Stream {
     pub(crate) fn tool_call(dialect: Dialect, deltas: usize) -> Self {
         let events = match dialect {
             Dialect::Messages => messages(deltas, true),
+            Dialect::Responses => responses(deltas, true),
             _ => chat(deltas, true),
         };
         Self { dialect, events }
@@ -96,6 +98,62 @@ fn messages(deltas: usize, tool_call: bool) -> Vec<Vec<u8>> {
     events.push(json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": null},
         "usage": {"output_tokens": deltas}}));
     events.push(json!({"type": "message_stop"}));
+    named(events)
+}
+
+fn responses(deltas: usize, tool_call: bool) -> Vec<Vec<u8>> {
+    let response = |status: &str, output: Value| {
+        json!({"id": "resp_cf6a51c744e3834e48525f02", "object": "response", "created_at": 1_760_000_000, "status": status,
+            "error": null, "incomplete_details": null, "model": "gpt-4.1-mini-2025-04-14", "output": output,
+            "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "usage": null})
+    };
+    // What every event about a part of the answer begins with.
+    let about = |kind: &str, output: usize, rest: Value| {
+        let mut event = json!({"type": format!("response.{kind}"), "output_index": output});
+        event.as_object_mut().into_iter().zip(rest.as_object()).for_each(|(event, rest)| event.extend(rest.clone()));
+        event
+    };
+    let text: String = words(deltas).collect();
+    let part = |text: &str| json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text});
+    let message = |status: &str, content: Value| json!({"id": "msg_b0916c4b2b840f6fd565", "type": "message", "status": status, "content": content, "role": "assistant"});
+    let (of_text, of_call) = ("msg_b0916c4b2b840f6fd565", "fc_47d6ba7ef1ae8b57c759");
+    let call = |status: &str, arguments: &str| {
+        json!({"id": of_call, "type": "function_call", "status": status, "arguments": arguments,
+            "call_id": "call_j6qLFWI9U96rQLOC", "name": "run_command"})
+    };
+
+    let mut events = vec![
+        json!({"type": "response.created", "response": response("in_progress", json!([]))}),
+        about("output_item.added", 0, json!({"item": message("in_progress", json!([]))})),
+        about("content_part.added", 0, json!({"item_id": of_text, "content_index": 0, "part": part("")})),
+    ];
+    events.extend(words(deltas).map(|word| {
+        about("output_text.delta", 0, json!({"item_id": of_text, "content_index": 0, "delta": word, "logprobs": []}))
+    }));
+    let mut output = vec![message("completed", json!([part(&text)]))];
+    events.extend([
+        about("output_text.done", 0, json!({"item_id": of_text, "content_index": 0, "text": text, "logprobs": []})),
+        about("content_part.done", 0, json!({"item_id": of_text, "content_index": 0, "part": part(&text)})),
+        about("output_item.done", 0, json!({"item": output[0]})),
+    ]);
+    if tool_call {
+        let arguments = ARGUMENTS.concat();
+        output.push(call("completed", &arguments));
+        events.push(about("output_item.added", 1, json!({"item": call("in_progress", "")})));
+        events
+            .extend(ARGUMENTS.map(|part| about("function_call_arguments.delta", 1, json!({"item_id": of_call, "delta": part}))));
+        events.push(about("function_call_arguments.done", 1, json!({"item_id": of_call, "arguments": arguments})));
+        events.push(about("output_item.done", 1, json!({"item": output[1]})));
+    }
+    events.push(json!({"type": "response.completed", "response": response("completed", Value::from(output))}));
+    for (number, event) in events.iter_mut().enumerate() {
+        event["sequence_number"] = Value::from(number);
+    }
+    named(events)
+}
+
+/// Events that bear their type as their name.
+fn named(events: Vec<Value>) -> Vec<Vec<u8>> {
     events
         .into_iter()
         .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()).into_bytes())
@@ -114,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_longer_stream_differs_by_its_deltas_alone() {
-        for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
+        for dialect in [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses] {
             let (short, long) = (Stream::tool_call(dialect, 10), Stream::tool_call(dialect, 25));
             assert_eq!(long.events.len() - short.events.len(), 15);
         }
