@@ -130,10 +130,11 @@ impl Item {
         }
     }
 
-    /// Keeps `element`, the end of an item without texts, as long as there is room; what is kept by now.
+    /// Keeps `element`, the end of an item that is no list of texts, as long as there is room; what is kept by now.
     pub(super) fn keep_ended(&mut self, element: &str, kept: usize) -> usize {
         let all = kept.saturating_add(element.len());
-        if !self.texts.is_empty() || all > MAX_KEPT_ITEM_BYTES {
+        let is_list_of_texts = !self.texts.is_empty() && self.kind.payload().is_none();
+        if is_list_of_texts || all > MAX_KEPT_ITEM_BYTES {
             return kept;
         }
         self.json.clear();

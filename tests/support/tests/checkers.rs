@@ -49,6 +49,7 @@ const ILLEGAL_RECORDINGS: [(&str, &[&str]); 15] = [
         &[
             "finish_reason comes after the content",
             "finish_reason comes once in a choice",
+            "id and name of a tool call stay",
             "id, object, created and model stay",
             "the arguments of a tool call are a JSON object",
         ],

@@ -15,8 +15,12 @@ pub(super) fn stream(body: &[u8]) -> Vec<Violation> {
     for (number, event) in events.iter().enumerate() {
         report.event = number;
         report.require(event.ended, "a blank line ends every event", || event.data.clone());
-        // Clients read messages alone; an empty one only bears an id.
-        if !matches!(event.name.as_str(), "" | "message") || event.data.is_empty() {
+        // An empty one only bears an id; of another name, clients read none, and an intermediary cannot tell what it is.
+        if event.data.is_empty() {
+            continue;
+        }
+        if !matches!(event.name.as_str(), "" | "message") {
+            report.require(json::read(&event.data).is_err(), "a message is an event of that name", || event.name.clone());
             continue;
         }
         match json::read(&event.data) {
