@@ -18,11 +18,11 @@ from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
 from support.documents import Document, no_op, with_limits
-from support.exchange import PATHS, ask, question
+from support.exchange import NAMES, PATHS, RESPONSES, ask, question
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 READABLE: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -65,7 +65,7 @@ def test_encoded_request_that_is_rewritten_leaves_decoded(
     assert answer.status == 200
     request = provider.requests[0]
     assert "content-encoding" not in request.headers
-    assert request.json()["messages"][0]["content"] == text.upper()
+    assert request.json()["input" if path == RESPONSES else "messages"][0]["content"] == text.upper()
 
 
 @each_readable

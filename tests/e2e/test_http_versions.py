@@ -15,12 +15,12 @@ from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
 from support.documents import tool_call_judge
-from support.exchange import MESSAGES, PATHS, Answer, ask, question
+from support.exchange import MESSAGES, NAMES, PATHS, Answer, ask, question
 from support.http2 import Http2Provider
 from support.legality import read_legal
 from support.sink import Sink
 
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 
 @pytest.fixture(scope="module")

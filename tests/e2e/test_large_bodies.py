@@ -11,11 +11,11 @@ from harness.gateway import Gateway
 from harness.provider import Provider
 from support import scripts
 from support.documents import no_op, tool_call_judge, with_limits
-from support.exchange import CHAT, PATHS, Answer, ask, question
+from support.exchange import CHAT, NAMES, PATHS, RESPONSES, Answer, ask, question
 from support.sink import Sink
 
 LIMIT = 10 * 1024 * 1024
-each_path = pytest.mark.parametrize("path", PATHS, ids=["chat", "messages"])
+each_path = pytest.mark.parametrize("path", PATHS, ids=NAMES.get)
 
 
 def request_of(path: str, size: int) -> bytes:
@@ -34,6 +34,13 @@ def answer_of(path: str, size: int) -> bytes:
             message = {"role": "assistant", "content": text, "tool_calls": [call]}
             choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
             return {"id": "c", "object": "chat.completion", "created": 1, "model": "mock", "choices": [choice]}
+        if path == RESPONSES:
+            call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "run_shell", "status": "completed"}
+            part = {"type": "output_text", "text": text, "annotations": []}
+            head = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+            output = [head, {**call, "arguments": '{"command": "rm -rf /"}'}]
+            response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "mock", "status": "completed"}
+            return {**response, "output": output}
         call = {"type": "tool_use", "id": "toolu_1", "name": "run_shell", "input": {"command": "rm -rf /"}}
         content = [{"type": "text", "text": text}, call]
         usage = {"input_tokens": 1, "output_tokens": 1}
@@ -101,7 +108,7 @@ def test_long_request_that_grows(gateway: MakeGateway, provider: Provider, path:
     for size in (1_000, 100_000, 5_000_000):
         answer = ask(growing.url, path, request_of(path, size))
         assert answer.status == 200, answer.body
-        content = provider.requests[-1].json()["messages"][0]["content"]
+        content = provider.requests[-1].json()["input" if path == RESPONSES else "messages"][0]["content"]
         assert content == "zz" * (len(content) // 2) and len(content) > size
 
 

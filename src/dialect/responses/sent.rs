@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::item::ItemKind;
-use super::repeat::{is_reasoning, kind_of, part_of, replace_text};
+use super::repeat::{apply, is_reasoning, kind_of, part_of, replace_text};
 use super::{EventKind, PartKey, Place, Reading};
 use crate::block::BlockKind;
 use crate::dialect::SlotFate;
@@ -130,15 +130,17 @@ impl Item {
         }
     }
 
-    /// Keeps `element`, the end of an item that is no list of texts, as long as there is room; what is kept by now.
+    /// Keeps `element`, the end of an item that is no list of texts, as it was sent and as long as there is room; what is
+    /// kept by now.
     pub(super) fn keep_ended(&mut self, element: &str, kept: usize) -> usize {
         let all = kept.saturating_add(element.len());
         let is_list_of_texts = !self.texts.is_empty() && self.kind.payload().is_none();
         if is_list_of_texts || all > MAX_KEPT_ITEM_BYTES {
             return kept;
         }
-        self.json.clear();
-        self.json.push_str(element);
+        let mut edits = Edits::default();
+        self.repeat(element, element, &mut edits);
+        self.json = apply(element, edits);
         all
     }
 }
