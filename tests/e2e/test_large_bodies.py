@@ -35,10 +35,10 @@ def answer_of(path: str, size: int) -> bytes:
             choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
             return {"id": "c", "object": "chat.completion", "created": 1, "model": "mock", "choices": [choice]}
         if path == RESPONSES:
-            call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "run_shell", "status": "completed"}
+            call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "run_shell"}
             part = {"type": "output_text", "text": text, "annotations": []}
             head = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
-            output = [head, {**call, "arguments": '{"command": "rm -rf /"}'}]
+            output = [head, {**call, "status": "completed", "arguments": '{"command": "rm -rf /"}'}]
             response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "mock", "status": "completed"}
             return {**response, "output": output}
         call = {"type": "tool_use", "id": "toolu_1", "name": "run_shell", "input": {"command": "rm -rf /"}}
