@@ -513,7 +513,7 @@ impl Outbox {
         }
         let gathers = self.encoder.gathers_tool_calls();
         // Where text may not follow a tool call, the calls that were gathered make way for it.
-        self.queue.retain(|entry| entry.is_decided() && !(gathers && entry.carries_client_tool_call()));
+        self.queue.retain(|entry| !(gathers && entry.carries_client_tool_call()));
         self.write_decided(out);
         if let Err(TooLate) = self.encoder.chunk(chunk, out) {
             self.late = self.late.saturating_add(1);
@@ -567,6 +567,8 @@ impl Outbox {
         for entry in mem::take(&mut self.queue) {
             if entry.is_decided() && !entry.belongs_to_end() {
                 self.write(entry, out);
+            } else {
+                self.encoder.withhold();
             }
         }
     }
