@@ -56,17 +56,21 @@ impl<M: Copy> Template<M> {
 
     /// Keeps `document`, which differs from others of its kind in these values alone, and in which the one that is
     /// [`Hole::Text`] means `meaning`.
-    pub(super) fn learn<const N: usize>(&mut self, document: &str, mut holes: [(Hole, Option<Value>); N], meaning: M) {
+    pub(super) fn learn(&mut self, document: &str, holes: &[(Hole, Option<Value>)], meaning: M) {
         self.meaning = None;
         if document.len() > MAX_BYTES {
             return;
         }
-        holes.sort_unstable_by_key(|(_, value)| value.map_or(0, |value| value.start));
+        let mut in_order: SmallVec<[(Hole, Value); 3]> = SmallVec::new();
+        for (hole, value) in holes {
+            let Some(value) = *value else { continue };
+            let place = in_order.partition_point(|(_, earlier)| earlier.start < value.start);
+            in_order.insert(place, (*hole, value));
+        }
         self.kept.clear();
         self.holes.clear();
         let mut from = 0;
-        for (hole, value) in holes {
-            let Some(value) = value else { continue };
+        for (hole, value) in in_order {
             self.kept.push_str(document.get(from..value.start).unwrap_or_default());
             self.holes.push((hole, self.kept.len()));
             from = value.end;
@@ -145,7 +149,7 @@ mod tests {
         };
         let mut template = Template::default();
         let holes = [(Hole::Number, number.map(value)), (Hole::Text, Some(value(text))), (Hole::Padding, padding.map(value))];
-        template.learn(document, holes, 7);
+        template.learn(document, &holes, 7);
         template
     }
 

@@ -316,7 +316,8 @@ impl Outbox {
             return;
         }
         if self.shape == Shape::Whole {
-            self.insertions.push(Insertion { before: before.slot, chunk });
+            let position = self.insertions.partition_point(|known| known.before <= before.slot);
+            self.insertions.insert(position, Insertion { before: before.slot, chunk });
             return;
         }
         if self.encoder.edits_in_place() {
@@ -437,7 +438,6 @@ impl Outbox {
                 let starts = document.frame.slots.iter().any(|slot| slot.starts);
                 self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
                 if self.shape == Shape::Whole {
-                    self.insertions.sort_by_key(|insertion| insertion.before);
                     self.encoder.body(&raw, &document.frame, &document.fates, &self.insertions, out);
                 } else {
                     self.encoder.event(&raw, &document.frame, &document.fates, out);

@@ -319,7 +319,7 @@ impl Decoder {
         if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
             && let Some(value) = text.value()
         {
-            self.template.learn(document, [(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
+            self.template.learn(document, &[(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
         }
         Ok(FrameRole::Content)
     }

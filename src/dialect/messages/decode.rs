@@ -345,7 +345,7 @@ impl Decoder {
         };
         let text = self.strings.read(document, value)?;
         if let (Some(index), Some(_), Some(value)) = (fields.index.get(), value, text.value()) {
-            self.template.learn(document, [(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
+            self.template.learn(document, &[(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
         }
         self.report_delta(document, open, text, frame, each);
         Ok(())

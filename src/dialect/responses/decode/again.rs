@@ -23,7 +23,7 @@ impl EventReader<'_> {
         let sequence = self.fields.sequence_number.get().map(|sequence| sequence.value);
         let holes = [(Hole::Text, delta), (Hole::Padding, padding), (Hole::Number, sequence)];
         let decoder = &mut *self.decoder;
-        decoder.template.learn(self.document, holes, Meaning { item, part, output_index });
+        decoder.template.learn(self.document, &holes, Meaning { item, part, output_index });
         decoder.template_type.clear();
         decoder.template_type.push_str(decoder.strings.get(self.document, kind));
     }
