@@ -218,6 +218,14 @@ fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
             return unreadable(shared, endpoint, 400, "request_malformed", &message);
         }
     };
+    if let Some(stored) = facts.stored_input.filter(|_| shared.chain.routes.stored_input == RouteAction::Block) {
+        let message = format!(
+            "Input that stands at the provider ({stored}) is blocked by policy (routes.stored_input): send the whole input, and \
+             \"store\": false."
+        );
+        let metadata = Map::from_iter([("stored_input".to_owned(), stored.into())]);
+        return refuse(shared, endpoint, 403, "stored_input_blocked", &message, metadata);
+    }
     let bytes = reading.body.len();
     shared.request.with(|request| {
         let known = request.as_ref();
@@ -233,7 +241,10 @@ fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
     });
     let request = shared.request();
     let summary = format!("{endpoint} request for {}", if request.model.is_empty() { "no model" } else { &request.model });
-    let metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
+    let mut metadata = json!({"route": endpoint.name(), "model": request.model, "stream": request.stream, "request_bytes": bytes, "policy_user": request.policy_user});
+    if let (Some(stored), Some(metadata)) = (facts.stored_input, metadata.as_object_mut()) {
+        metadata.insert("stored_input".to_owned(), stored.into());
+    }
     shared.emit_value(EventKind::Request, "request.received", Severity::Info, summary, metadata);
     Step::Asking(asking)
 }
