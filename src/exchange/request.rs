@@ -63,8 +63,8 @@ impl Reading {
         self.decoder.is_some()
     }
 
-    pub(super) const fn kept_bytes(&self) -> usize {
-        self.body.len()
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.body.len().saturating_add(self.decoder.as_ref().map_or(0, Decoder::pending))
     }
 }
 
