@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 
 use self::answer::{refuse, too_large, unreadable};
 use self::body::finish_reading;
-use super::effect::{Effect, Observation};
-use super::head::{Request, RequestHead};
 use crate::dialect::{Dialect, mcp};
+use crate::effect::{Effect, Observation};
 use crate::encoding::{Decoder, Encoding, READABLE};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
+use crate::head::{Request, RequestHead};
 use crate::id::TraceContext;
 use crate::policy::{Hook, Shared};
 use crate::route::{Endpoint, Route, RouteAction};

@@ -6,7 +6,6 @@ use serde_json::Map;
 use std::rc::Rc;
 
 use super::calls::Wire;
-use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
 use super::request::{error, local_answer};
@@ -18,6 +17,7 @@ use crate::dialect::reply::Reply;
 use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
 use crate::encoding::{self, Encoding, EncodingError};
 use crate::event::Severity;
+use crate::head::{Response, ResponseHead};
 use crate::limits::FailureMode;
 use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
 use crate::sse;

@@ -12,7 +12,7 @@ use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::request::{self, parts};
 use crate::encoding::EncodingError;
 use crate::event::{EventKind, Severity, shortened};
-use crate::exchange::head::Request;
+use crate::head::Request;
 use crate::policy::Shared;
 use crate::route::RouteAction;
 

@@ -9,8 +9,8 @@ use super::{Asking, MCP, Step};
 use crate::decision::Decision;
 use crate::dialect::{Dialect, Ending, reply};
 use crate::exchange::RequestProgress;
-use crate::exchange::head::Request;
 use crate::exchange::pipeline::Pipeline;
+use crate::head::Request;
 use crate::policy::{HookOutput, Interests, RequestAction, Shared};
 
 /// Runs the request hooks as far as they go.
