@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 
 use super::fields::{EventFields, ResponseFields};
 use super::item::ItemKind;
-use super::{EventKind, PartKey, Place, Reading};
+use super::{PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
-use crate::dialect::template::{Alike, Template};
-use crate::dialect::{DecodeError, Frame, FrameRole, MAX_REPEATED_BYTES, Part, Piece, Slot};
+use crate::dialect::template::Template;
+use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
@@ -164,62 +164,6 @@ impl Decoder {
         for item in self.items.drain(..) {
             item.open_blocks(|block| each(Part::Stop { block, complete: false }));
         }
-    }
-
-    /// Reads a delta that is like an earlier one but for its string and its number; whether it is one.
-    fn is_delta_again(
-        &mut self,
-        name: &[u8],
-        data: &[u8],
-        frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
-    ) -> Result<bool, DecodeError> {
-        let Some(Alike { string, value, number, meaning }) = self.template.find(data) else { return Ok(false) };
-        if !name.is_empty() && name != self.template_type.as_bytes() {
-            return Ok(false);
-        }
-        let Meaning { item, part, output_index } = meaning;
-        let text = self.strings.read(string, Some(value))?;
-        let Self { items, strings, .. } = self;
-        let text = strings.get(string, text);
-        let Some(item_of_text) = items.get_mut(item) else { return Ok(false) };
-        let (block, kind, progress, came) = if part == PartKey::Payload {
-            let Item { block, kind, progress, came, .. } = item_of_text;
-            (*block, kind.block_kind(), progress, came)
-        } else {
-            let Some(open) = item_of_text.parts.iter_mut().find(|open| open.key == part) else { return Ok(false) };
-            (open.block, open.kind, &mut open.progress, &mut open.came)
-        };
-        if !text.is_empty() {
-            *progress = Progress::Open;
-            came.push_str(text);
-        }
-        self.text_bytes = self.text_bytes.saturating_add(text.len());
-        if self.text_bytes > MAX_REPEATED_BYTES {
-            return Err(DecodeError::TextTooLong);
-        }
-        frame.slots.push(Slot { block, choice: 0, kind, starts: false, stops: false });
-        let reading = Reading::of_mut(frame);
-        reading.event = EventKind::Delta;
-        reading.sequence = number;
-        reading.output_index = output_index;
-        reading.item = item;
-        reading.part = part;
-        reading.text.push_str(text);
-        let part = (part != PartKey::Payload).then_some(part);
-        reading.places.push(Place { element: 0, part, differs: false });
-        each(Part::Piece(Piece {
-            block,
-            choice: 0,
-            kind,
-            starts: false,
-            stops: false,
-            call_id: "",
-            name: "",
-            text,
-            free_form: false,
-        }));
-        Ok(true)
     }
 
     fn report(&self, document: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
