@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::message::{Id, Kind, Message};
-use super::texts::{self, MessageTexts, What};
+use super::texts::{self, Texts, What};
 use super::{Asked, request};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::document::{self, NameBytes, Strings};
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 
 /// Messages that are told apart by their lanes; a stream may have any number of them.
@@ -25,8 +25,7 @@ pub struct Decoder {
 
 /// What was read of a document, before it is reported: an error reports nothing.
 struct Reading {
-    texts: Vec<MessageTexts>,
-    strings: Vec<Vec<Text>>,
+    texts: Texts,
     /// The requests that are answered.
     answers: Vec<usize>,
 }
@@ -74,7 +73,9 @@ impl Decoder {
         frame.role = FrameRole::Free;
         match self.document(data, frame, each) {
             // Clients read no other events than messages.
-            Err(DecodeError::Malformed { .. }) if !matches!(name, b"" | b"message") && !is_json(data) => Ok(()),
+            Err(error) if !matches!(name, b"" | b"message") && !matches!(error, DecodeError::Utf8 { .. }) && !is_json(data) => {
+                Ok(())
+            }
             result => result,
         }
     }
@@ -95,13 +96,13 @@ impl Decoder {
             frame.finishes.push(u32::try_from(*position).unwrap_or(u32::MAX));
         }
         self.refuse(reading.answers.into_iter());
-        for (texts, strings) in reading.texts.iter().zip(&reading.strings) {
+        for texts in &reading.texts {
             let choice = self.messages;
             self.messages = self.messages.saturating_add(1).checked_rem(LANES).unwrap_or_default();
-            for (found, text) in texts.found.iter().zip(strings) {
+            for found in &texts.found {
                 let block = BlockId(self.blocks);
                 self.blocks = self.blocks.wrapping_add(1);
-                let text = self.strings.get(document, *text);
+                let text = self.strings.get(document, found.text);
                 let kind = if matches!(found.what, What::Text { .. }) { BlockKind::Text } else { BlockKind::Other };
                 let slot = Slot { block, choice, kind, starts: true, stops: true };
                 frame.slots.push(slot);
@@ -117,11 +118,9 @@ impl Decoder {
 
     fn read(&mut self, document: &str) -> Result<Reading, DecodeError> {
         self.strings.clear();
-        let texts = texts::read(document)?;
-        let mut reading = Reading { texts, strings: Vec::new(), answers: Vec::new() };
+        let mut reading = Reading { texts: texts::read(document, &mut self.strings)?, answers: Vec::new() };
         let mut names = NameBytes::default();
         for message in &reading.texts {
-            reading.strings.push(texts::strings(document, &message.found, &mut self.strings)?);
             if let Some(position) = self.answer(document, &message.message, &mut names)? {
                 if reading.answers.contains(&position) {
                     return Err(DecodeError::OutOfOrder { what: "two answers to one request" });
