@@ -41,7 +41,7 @@ pub(super) trait Visitor<'a> {
 }
 
 /// Reads the messages of `document`; whether they came in an array.
-pub(super) fn read<'a>(document: &'a str, visitor: &mut impl Visitor<'a>) -> Result<bool, DecodeError> {
+pub(super) fn read<'a>(document: &'a str, visitor: &mut dyn Visitor<'a>) -> Result<bool, DecodeError> {
     let mut reader = Reader::new(document);
     let is_batch = reader.peek() == Some(b'[');
     let mut messages: usize = 0;
@@ -60,7 +60,7 @@ pub(super) fn read<'a>(document: &'a str, visitor: &mut impl Visitor<'a>) -> Res
     if is_batch && messages == 0 { Err(DecodeError::OutOfOrder { what: "a batch without messages" }) } else { Ok(is_batch) }
 }
 
-fn read_message<'a>(document: &'a str, reader: &mut Reader<'a>, visitor: &mut impl Visitor<'a>) -> Result<(), DecodeError> {
+fn read_message<'a>(document: &'a str, reader: &mut Reader<'a>, visitor: &mut dyn Visitor<'a>) -> Result<(), DecodeError> {
     let [mut id, mut method, mut params, mut result, mut error] = [Field::default(); 5];
     let mut params_came_first = false;
     let span = value(reader, |reader| {
