@@ -348,7 +348,8 @@ impl Outbox {
             return;
         }
         if self.shape == Shape::Whole {
-            self.insertions.push(Insertion { before: before.slot, chunk });
+            let position = self.insertions.partition_point(|known| known.before <= before.slot);
+            self.insertions.insert(position, Insertion { before: before.slot, chunk });
             return;
         }
         if self.encoder.edits_in_place() {
@@ -469,7 +470,6 @@ impl Outbox {
                 let starts = document.frame.slots.iter().any(|slot| slot.starts);
                 self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
                 if self.shape == Shape::Whole {
-                    self.insertions.sort_by_key(|insertion| insertion.before);
                     self.encoder.body(&raw, &document.frame, &document.fates, &self.insertions, out);
                 } else {
                     self.encoder.event(&raw, &document.frame, &document.fates, out);
@@ -545,7 +545,7 @@ impl Outbox {
         }
         let gathers = self.encoder.gathers_tool_calls();
         // Where text may not follow a tool call, the calls that were gathered make way for it.
-        self.queue.retain(|entry| entry.is_decided() && !(gathers && entry.carries_client_tool_call()));
+        self.queue.retain(|entry| !(gathers && entry.carries_client_tool_call()));
         self.write_decided(out);
         if let Err(TooLate) = self.encoder.chunk(chunk, out) {
             self.late = self.late.saturating_add(1);
@@ -599,6 +599,8 @@ impl Outbox {
         for entry in mem::take(&mut self.queue) {
             if entry.is_decided() && !entry.belongs_to_end() {
                 self.write(entry, out);
+            } else {
+                self.encoder.withhold();
             }
         }
     }

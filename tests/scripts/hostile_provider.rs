@@ -291,7 +291,8 @@ fn repeated_calls(body: &[u8]) -> Vec<(String, String)> {
     for event in data(body) {
         let ends_item = event["type"] == "response.output_item.done";
         let items = event["response"]["output"].as_array().into_iter().flatten();
-        for item in items.chain(event.get("item").filter(|_| ends_item)) {
+        let all = items.chain(event.get("item").filter(|_| ends_item));
+        for item in all.filter(|item| item["type"] != "message") {
             let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
             calls.push((text("name"), text("arguments")));
         }
@@ -301,21 +302,95 @@ fn repeated_calls(body: &[u8]) -> Vec<(String, String)> {
     calls
 }
 
+/// A response whose call is said in deltas, by its item and by the end, and not the same each time.
+fn repeated_differently(streamed: &str, by_item: &Value, by_end: &Value) -> Vec<Value> {
+    let begun = function_call("list", "");
+    responses_stream(&[added(0, &begun), call_delta(0, streamed), item_done(0, by_item)], json!([by_end]))
+}
+
+const HARMLESS: &str = r#"{"path":"/tmp"}"#;
+const HARMFUL: &str = r#"{"path":"/srv"}"#;
+
+/// Every way in which a harmless call can be repeated as a harmful one.
+fn harmful_repetitions() -> [Vec<Value>; 3] {
+    let (harmless, harmful) = (function_call("list", HARMLESS), function_call("list", HARMFUL));
+    [(&harmful, &harmless), (&harmless, &harmful), (&harmful, &harmful)]
+        .map(|(by_item, by_end)| repeated_differently(HARMLESS, by_item, by_end))
+}
+
 #[test]
-fn what_is_judged_of_responses_is_what_their_repetitions_say() {
-    let (harmless, harmful) = (r#"{"path":"/tmp"}"#, r#"{"path":"/srv"}"#);
-    let (begun, ended) = (function_call("list", ""), function_call("list", harmless));
-    let other_arguments = function_call("list", harmful);
-    let mut other_name = ended.clone();
-    other_name["name"] = json!("delete");
-    for repeated in [other_arguments, other_name] {
-        for (item, output) in [(&repeated, &ended), (&ended, &repeated), (&repeated, &repeated)] {
-            let events = [added(0, &begun), call_delta(0, harmless), item_done(0, item)];
-            let outcome = judged(RESPONSES, &responses_stream(&events, json!([output])));
-            assert_eq!(questions(&outcome), [("list".to_owned(), harmless.to_owned())]);
-            assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
-        }
+fn a_repetition_that_says_something_else_is_judged_for_itself() {
+    for events in harmful_repetitions() {
+        let outcome = judged(RESPONSES, &events);
+        assert_eq!(outcome.client, stream(RESPONSES, &events), "what was judged harmless leaves as it came");
+        let questions = questions(&outcome);
+        assert!(repeated_calls(&outcome.client).iter().all(|call| questions.contains(call)), "{questions:?}");
     }
+}
+
+#[test]
+fn a_harmful_repetition_of_a_harmless_call_says_what_was_streamed() {
+    for events in harmful_repetitions() {
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert_eq!(repeated_calls(&outcome.client), [("list".to_owned(), HARMLESS.to_owned())], "{}", outcome.text());
+        assert!(!outcome.text().contains("/srv") && outcome.text().contains("A tool call was blocked."), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn a_repetition_does_not_bring_back_a_harmful_call() {
+    let harmless = function_call("list", HARMLESS);
+    for by_end in [&harmless, &function_call("list", HARMFUL)] {
+        let events = repeated_differently(HARMFUL, &harmless, by_end);
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert!(repeated_calls(&outcome.client).is_empty(), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn a_call_keeps_the_name_that_it_was_judged_by() {
+    let mut renamed = function_call("list", HARMLESS);
+    renamed["name"] = json!("delete");
+    let outcome = judged(RESPONSES, &repeated_differently(HARMLESS, &renamed, &renamed));
+    assert_eq!(questions(&outcome), [("list".to_owned(), HARMLESS.to_owned())]);
+    assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
+}
+
+#[test]
+fn a_repeated_text_that_says_something_else_is_seen_by_policies() {
+    let begun = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []});
+    let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": []});
+    let mut ended = begun.clone();
+    ended["content"] = json!([part("the whole secret")]);
+    let of_part = |kind: &str, rest: Value| {
+        let mut event = json!({"type": format!("response.{kind}"), "output_index": 0, "content_index": 0, "item_id": "msg_1"});
+        event.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        event
+    };
+    let events = responses_stream(
+        &[
+            added(0, &begun),
+            of_part("content_part.added", json!({"part": part("")})),
+            of_part("output_text.delta", json!({"delta": "the whole"})),
+            of_part("output_text.done", json!({"text": "the whole secret"})),
+            of_part("content_part.done", json!({"part": part("the whole secret")})),
+            item_done(0, &ended),
+        ],
+        json!([ended]),
+    );
+    let body = stream(RESPONSES, &events);
+    let kept = play(&Script::events(RESPONSES, document(json!([{"use": "watch"}])), &body));
+    assert_eq!(kept.client, body);
+    let seen: Vec<_> = kept.events_of("watch.content").into_iter().map(|event| event.metadata["text"].clone()).collect();
+    assert_eq!(seen, ["the whole", "the whole secret"], "once, however often it is repeated");
+    let without_text = play(&Script::events(RESPONSES, document(json!([{"use": "drop_text"}])), &body));
+    assert!(!without_text.text().contains("secret"), "{}", without_text.text());
 }
 
 #[test]

@@ -147,8 +147,7 @@ pub fn decode_messages(data: &[u8]) {
     decode(Dialect::Messages, data);
 }
 
-/// Decoder and encoder of responses: whatever is repeated of a text, what leaves says it as it was streamed, so that a
-/// second pass changes nothing.
+/// Decoder and encoder of responses: whatever is repeated of a text, a second pass over what leaves changes nothing.
 pub fn decode_responses(data: &[u8]) {
     let once = pass(Dialect::Responses, data);
     let twice = pass(Dialect::Responses, &once);

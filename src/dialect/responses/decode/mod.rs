@@ -1,8 +1,10 @@
 //! Reads responses.
 //!
 //! Every event that is about an item has a slot, so that it keeps its place and shares the lot of the item. What
-//! repeats a text that has come is no text again; what stands in a repetition alone is.
+//! repeats a text that has come is no text again; what stands in a repetition alone is. A repetition that says something
+//! else than what has come is a block of its own.
 
+mod again;
 mod calls;
 mod event;
 mod items;
@@ -12,21 +14,24 @@ use smallvec::SmallVec;
 
 use super::fields::{EventFields, ResponseFields};
 use super::item::ItemKind;
-use super::{PartKey, Place, Reading};
+use super::{EventKind, PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
-use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
+use crate::dialect::template::{Alike, Template};
+use crate::dialect::{DecodeError, Frame, FrameRole, MAX_REPEATED_BYTES, Part, Piece, Slot};
 
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 
 /// A text of an item.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct OpenPart {
     key: PartKey,
     block: BlockId,
     kind: BlockKind,
     progress: Progress,
+    /// What has come of it.
+    came: String,
 }
 
 /// How far a block has come.
@@ -50,10 +55,16 @@ struct Item {
     block: BlockId,
     /// Of a tool call.
     progress: Progress,
-    /// Whether a tool call has said the name of its tool.
-    is_named: bool,
+    /// Of a tool call: its id.
+    call_id: Box<str>,
+    /// Of a tool call: the name of its tool, if it has said it.
+    tool: Box<str>,
+    /// Of a tool call: what has come of what it asks for.
+    came: String,
     /// Of a shell's call: how many commands have begun.
     commands: u32,
+    /// Where the latest of them begins in what has come.
+    command_start: usize,
     parts: SmallVec<[OpenPart; 1]>,
     /// `output_item.done` has come.
     is_done: bool,
@@ -78,6 +89,17 @@ pub struct Decoder {
     text_bytes: usize,
     items: Vec<Item>,
     strings: Strings,
+    template: Template<Meaning>,
+    /// The type of the event that is the template.
+    template_type: String,
+}
+
+/// Whose text the one string of a delta is that is like an earlier one.
+#[derive(Debug, Clone, Copy)]
+struct Meaning {
+    item: usize,
+    part: PartKey,
+    output_index: u32,
 }
 
 impl Decoder {
@@ -92,15 +114,21 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
+        if self.is_delta_again(name, data, frame, each)? {
+            return Ok(());
+        }
+        // What else comes may end the block.
+        self.template.forget();
         let document = document::utf8(data)?;
         let fields = EventFields::read(document)?;
         let kind = self.strings.read(document, fields.r#type.get())?;
         if !name.is_empty() && name != self.strings.get(document, kind).as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
-        Reading::of_mut(frame).sequence = fields.sequence_number.get();
+        Reading::of_mut(frame).sequence = fields.sequence_number.get().map(|sequence| sequence.number);
         let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
         let read = reader.event(kind).and_then(|()| reader.count_text());
+        reader.learn(kind);
         let findings = core::mem::take(&mut reader.findings);
         if let Err(error) = read {
             // Blocks that were never reported must not be reported as stopped.
@@ -138,6 +166,62 @@ impl Decoder {
         }
     }
 
+    /// Reads a delta that is like an earlier one but for its string and its number; whether it is one.
+    fn is_delta_again(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(Part<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(Alike { string, value, number, meaning }) = self.template.find(data) else { return Ok(false) };
+        if !name.is_empty() && name != self.template_type.as_bytes() {
+            return Ok(false);
+        }
+        let Meaning { item, part, output_index } = meaning;
+        let text = self.strings.read(string, Some(value))?;
+        let Self { items, strings, .. } = self;
+        let text = strings.get(string, text);
+        let Some(item_of_text) = items.get_mut(item) else { return Ok(false) };
+        let (block, kind, progress, came) = if part == PartKey::Payload {
+            let Item { block, kind, progress, came, .. } = item_of_text;
+            (*block, kind.block_kind(), progress, came)
+        } else {
+            let Some(open) = item_of_text.parts.iter_mut().find(|open| open.key == part) else { return Ok(false) };
+            (open.block, open.kind, &mut open.progress, &mut open.came)
+        };
+        if !text.is_empty() {
+            *progress = Progress::Open;
+            came.push_str(text);
+        }
+        self.text_bytes = self.text_bytes.saturating_add(text.len());
+        if self.text_bytes > MAX_REPEATED_BYTES {
+            return Err(DecodeError::TextTooLong);
+        }
+        frame.slots.push(Slot { block, choice: 0, kind, starts: false, stops: false });
+        let reading = Reading::of_mut(frame);
+        reading.event = EventKind::Delta;
+        reading.sequence = number;
+        reading.output_index = output_index;
+        reading.item = item;
+        reading.part = part;
+        reading.text.push_str(text);
+        let part = (part != PartKey::Payload).then_some(part);
+        reading.places.push(Place { element: 0, part, differs: false });
+        each(Part::Piece(Piece {
+            block,
+            choice: 0,
+            kind,
+            starts: false,
+            stops: false,
+            call_id: "",
+            name: "",
+            text,
+            free_form: false,
+        }));
+        Ok(true)
+    }
+
     fn report(&self, document: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
         for found in findings {
             match *found {
@@ -145,7 +229,9 @@ impl Decoder {
                     frame.slots.push(slot);
                     Reading::of_mut(frame).places.push(place);
                     let text = self.strings.get(document, text);
-                    Reading::of_mut(frame).text.push_str(if findings.len() == 1 { text } else { "" });
+                    if findings.len() == 1 || place.differs {
+                        Reading::of_mut(frame).text.push_str(text);
+                    }
                     each(Part::Piece(Piece {
                         block: slot.block,
                         choice: slot.choice,
