@@ -96,6 +96,8 @@ enum Place {
 pub(super) struct MessageTexts {
     pub(super) message: Message,
     pub(super) found: SmallVec<[Found; 1]>,
+    /// The whole part of the number that says how far something is.
+    pub(super) progress: Option<Value>,
 }
 
 /// The messages of a document: mostly one.
@@ -103,7 +105,8 @@ pub(super) type Texts = SmallVec<[MessageTexts; 1]>;
 
 /// Reads a document and finds what policies can see in each of its messages; strings with escapes are unescaped into `strings`.
 pub(super) fn read(document: &str, strings: &mut Strings) -> Result<Texts, DecodeError> {
-    let mut finder = Finder { document, strings, found: SmallVec::new(), room: MAX_FOUND, lists: 0, texts: Texts::new() };
+    let mut finder =
+        Finder { document, strings, found: SmallVec::new(), progress: None, room: MAX_FOUND, lists: 0, texts: Texts::new() };
     message::read(document, &mut finder)?;
     Ok(finder.texts)
 }
@@ -113,6 +116,7 @@ struct Finder<'a, 's> {
     strings: &'s mut Strings,
     /// Of the message that is being read.
     found: SmallVec<[Found; 1]>,
+    progress: Option<Value>,
     room: usize,
     lists: u32,
     texts: Texts,
@@ -124,7 +128,8 @@ impl<'a> Visitor<'a> for Finder<'a, '_> {
     }
 
     fn message(&mut self, message: Message) {
-        self.texts.push(MessageTexts { message, found: core::mem::take(&mut self.found) });
+        let (found, progress) = (core::mem::take(&mut self.found), self.progress.take());
+        self.texts.push(MessageTexts { message, found, progress });
     }
 }
 
@@ -164,7 +169,7 @@ impl<'a> Finder<'a, '_> {
     fn member(&mut self, reader: &mut Reader<'a>, place: Place, key: &str, depth: u8) -> Result<(), DecodeError> {
         // Whatever the key: there is no text in a number.
         if !matches!(reader.peek(), Some(b'"' | b'{' | b'[')) {
-            return Ok(reader.skip()?);
+            return self.scalar(reader, key);
         }
         let (inner, shown) = match (place, key) {
             (Place::Data, _) => (Place::Data, true),
@@ -177,6 +182,14 @@ impl<'a> Finder<'a, '_> {
             _ => (Place::Described, true),
         };
         self.value(reader, inner, shown, key == "text" && inner == Place::Described, depth)
+    }
+
+    /// A member that is no string.
+    fn scalar(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), DecodeError> {
+        let Some(value) = reader.optional_value()?.filter(|_| key == "progress") else { return Ok(()) };
+        let digits = self.document.as_bytes().iter().skip(value.start).take_while(|byte| byte.is_ascii_digit()).count();
+        self.progress = (digits > 0).then_some(Value { end: value.start.saturating_add(digits), ..value });
+        Ok(())
     }
 
     /// The entries of `tools/list`.
