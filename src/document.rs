@@ -499,6 +499,7 @@ mod tests {
             (r#"{"policy":{"id":"p"},"routes":{"allow":["GET /v1/files","GET v1"]}}"#, "routes.allow[1]"),
             (r#"{"policy":{"id":"p"},"routes":{"map":[{"path":"/x","to":"chat"}]}}"#, "routes.map[0].to"),
             (r#"{"policy":{"id":"p"},"routes":{"unknown":"govern"}}"#, "routes.unknown"),
+            (r#"{"policy":{"id":"p"},"routes":{"stored_input":"govern"}}"#, "routes.stored_input"),
             (r#"{"policy":{"id":"p"},"events":{"cluster":"c","queue":0}}"#, "events.queue"),
             (r#"{"policy":{"id":"p"},"limits":{"max_held_bytes":1}}"#, "limits.max_held_bytes"),
             (r#"{"policy":{"id":"p"},"limits":{"on_exceeded":"maybe"}}"#, "limits.on_exceeded"),

@@ -92,8 +92,18 @@ impl Governed {
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
         }
+        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
+            return unreadable_head(
+                shared,
+                dialect,
+                "response_content_type",
+                "the provider's response is neither JSON nor an event stream that was asked for",
+            );
+        };
         let decoder = match Encoding::parse(head.content_encoding) {
-            Ok(encoding) if encoding.is_none_or(Encoding::streams) => encoding.map(encoding::Decoder::new),
+            Ok(encoding) if shape == Shape::Whole || encoding.is_none_or(Encoding::streams) => {
+                encoding.map(encoding::Decoder::new)
+            }
             _ => {
                 return unreadable_head(
                     shared,
@@ -102,14 +112,6 @@ impl Governed {
                     "the provider's response has a content-encoding that cannot be read",
                 );
             }
-        };
-        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_content_type",
-                "the provider's response is neither JSON nor an event stream that was asked for",
-            );
         };
         Opening::Governed(Box::new(Self {
             dialect,
@@ -156,8 +158,9 @@ impl Governed {
         self.outbox.max_release_bytes().saturating_add(begun)
     }
 
-    pub(super) const fn kept_bytes(&self) -> usize {
-        self.backlog.len().saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
+    pub(super) fn kept_bytes(&self) -> usize {
+        let encoded = self.encoding.as_ref().map_or(0, encoding::Decoder::pending);
+        encoded.saturating_add(self.backlog.len()).saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
     }
 
     /// Takes bytes of the body in.
