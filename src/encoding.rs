@@ -42,7 +42,7 @@ impl Encoding {
         }
     }
 
-    /// Whether what came can be decoded before all came.
+    /// Whether what came is decoded before all came.
     pub(crate) const fn streams(self) -> bool {
         matches!(self, Self::Gzip | Self::Deflate)
     }
@@ -73,6 +73,14 @@ impl Decoder {
         }
     }
 
+    /// How many bytes wait to be decoded.
+    pub(crate) const fn pending(&self) -> usize {
+        match self {
+            Self::Gzip(_) | Self::Deflate { .. } => 0,
+            Self::Zstd(frame) => frame.len(),
+        }
+    }
+
     /// Decodes what came, and appends it to `out`, at most `limit` bytes of it. Of zstd all comes out at the end.
     pub(crate) fn feed(&mut self, chunk: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), EncodingError> {
         match self {
@@ -89,6 +97,9 @@ impl Decoder {
             }
             Self::Deflate { stream, ended } => inflate(stream, ended, chunk, limit, out),
             Self::Zstd(frame) => {
+                if frame.len().saturating_add(chunk.len()) > longest_frame(limit) {
+                    return Err(EncodingError::TooLong);
+                }
                 frame.extend_from_slice(chunk);
                 Ok(())
             }
@@ -156,6 +167,12 @@ fn inflate(
             return Ok(());
         }
     }
+}
+
+/// What `limit` bytes are at most as a zstd frame, with room for blocks that do not compress: twice what zstd's own
+/// encoder needs for them (`ZSTD_COMPRESSBOUND`).
+const fn longest_frame(limit: usize) -> usize {
+    limit.saturating_add(limit >> 7).saturating_add(1024)
 }
 
 fn decode_frame(frame: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), EncodingError> {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::{Callout, CalloutId, Effect, Observation};
+use crate::effect::{Callout, CalloutId, Effect, Observation};
 use crate::policy::Shared;
 use crate::time::Timestamp;
 

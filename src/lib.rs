@@ -8,13 +8,16 @@
 pub mod block;
 mod cell;
 pub mod chain;
+mod configuration;
 pub mod decision;
 pub mod dialect;
 pub mod document;
+mod effect;
 pub mod encoding;
 pub mod event;
 pub mod exchange;
 pub mod fingerprint;
+mod head;
 pub mod id;
 mod json;
 pub mod judge;

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer};
 
 pub use self::path::PathPattern;
 use self::path::{Case, matches, normalize, strip, written};
+use crate::configuration::{DocumentError, read_text};
 use crate::dialect::Dialect;
-use crate::document::{DocumentError, read_text};
 
 /// An endpoint of the known APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,10 @@ pub struct Routes {
     pub models: RouteAction,
     /// What is done with all other paths; never governed.
     pub unknown: RouteAction,
+    /// What is done with a `responses` request that refers to input which stands at the provider: an earlier response, a
+    /// conversation, an item. That input is not there to be governed: it was, when it passed here first, but the provider
+    /// keeps of its own answers what it said, not what the policies made of it.
+    pub stored_input: RouteAction,
     /// Further requests that pass ungoverned. They may name an endpoint of the fields above, but none of a dialect's.
     pub allow: Vec<AllowedRoute>,
     /// Further places of endpoints, such as Azure's deployments.
@@ -162,6 +166,7 @@ impl Default for Routes {
             completions: RouteAction::Block,
             models: RouteAction::Allow,
             unknown: RouteAction::Block,
+            stored_input: RouteAction::Allow,
             allow: Vec::new(),
             map: Vec::new(),
             prefixes: Vec::new(),
@@ -272,6 +277,7 @@ impl Routes {
             ("routes.batches", self.batches, "the requests of a batch stand in a file that was sent before"),
             ("routes.models", self.models, "such a request has no text"),
             ("routes.unknown", self.unknown, "where its text stands is not known"),
+            ("routes.stored_input", self.stored_input, "it stands at the provider"),
         ];
         without_text.iter().find(|(_, action, _)| *action == RouteAction::Govern).map_or(Ok(()), |(path, _, why)| {
             Err(DocumentError::new(*path, format!("\"govern\" is not possible, because {why}: use \"block\" or \"allow\"")))

@@ -35,6 +35,16 @@ impl Text {
         Self::Verbatim { start: value.start, end: value.end }
     }
 
+    /// The string in the document that this is; `None` where it was unescaped.
+    pub(super) const fn value(self) -> Option<Value> {
+        match self {
+            Self::Verbatim { start, end } => {
+                Some(Value { start: start.saturating_sub(1), end: end.saturating_add(1), form: Form::PlainString })
+            }
+            Self::Unescaped { .. } => None,
+        }
+    }
+
     pub(super) const fn is_empty(self) -> bool {
         let (Self::Verbatim { start, end } | Self::Unescaped { start, end }) = self;
         start == end

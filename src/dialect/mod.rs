@@ -395,6 +395,15 @@ impl Encoder {
         }
     }
 
+    /// An event of the upstream does not leave.
+    pub const fn withhold(&mut self) {
+        match self {
+            Self::Responses(encoder) => encoder.withhold(),
+            // Nothing there counts the events.
+            Self::Chat(_) | Self::Messages(_) | Self::Mcp(_) => {}
+        }
+    }
+
     /// Writes a chunk of a policy's own into the stream.
     ///
     /// # Errors

@@ -2,27 +2,49 @@
 //!
 //! A document in which one string takes the place of another has the same members everywhere else: who has read the
 //! earlier one knows what the later one says, but for the string. So only the string is read, and the rest compared.
+//! Besides the string there may be others that mean nothing, and a number that counts the documents.
 
-use super::document::Text;
+use smallvec::SmallVec;
+
 use crate::json::{self, Value};
 
 /// Most bytes that are worth keeping of a document.
 const MAX_BYTES: usize = 4096;
 
-/// An earlier document without its string, and what the string meant there.
+/// A value in which documents of one kind differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hole {
+    /// The string that is read.
+    Text,
+    /// A string that means nothing.
+    Padding,
+    /// A number that counts the documents.
+    Number,
+}
+
+/// An earlier document without the values in which it differs from others, and what its string meant.
 #[derive(Debug)]
 pub(super) struct Template<M> {
-    before: String,
-    /// What stands between the string and the padding; empty where there is no padding.
-    between: String,
-    after: String,
-    has_padding: bool,
+    /// What stands around the values.
+    kept: String,
+    /// The values, in their order, and where in `kept` what stands before each ends.
+    holes: SmallVec<[(Hole, usize); 3]>,
     meaning: Option<M>,
+}
+
+/// What a document says that is like the one that was kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Alike<'d, M> {
+    /// Its string, as a document of its own.
+    pub(super) string: &'d str,
+    pub(super) value: Value,
+    pub(super) number: Option<u32>,
+    pub(super) meaning: M,
 }
 
 impl<M> Default for Template<M> {
     fn default() -> Self {
-        Self { before: String::new(), between: String::new(), after: String::new(), has_padding: false, meaning: None }
+        Self { kept: String::new(), holes: SmallVec::new(), meaning: None }
     }
 }
 
@@ -32,37 +54,68 @@ impl<M: Copy> Template<M> {
         self.meaning = None;
     }
 
-    /// Keeps `document`, in which `text` means `meaning` and the string `padding`, if there is one, nothing at all.
-    pub(super) fn learn(&mut self, document: &str, text: Text, padding: Option<Value>, meaning: M) {
-        let Text::Verbatim { start, end } = text else { return };
-        let (start, end) = (start.saturating_sub(1), end.saturating_add(1));
-        let padding_start = padding.map_or(end, |padding| padding.start);
-        let padding_end = padding.map_or(end, |padding| padding.end);
-        let parts = (document.get(..start), document.get(end..padding_start), document.get(padding_end..));
-        let (Some(before), Some(between), Some(after)) = parts else { return };
+    /// Keeps `document`, which differs from others of its kind in these values alone, and in which the one that is
+    /// [`Hole::Text`] means `meaning`.
+    pub(super) fn learn(&mut self, document: &str, holes: &[(Hole, Option<Value>)], meaning: M) {
+        self.meaning = None;
         if document.len() > MAX_BYTES {
             return;
         }
-        for (kept, part) in [(&mut self.before, before), (&mut self.between, between), (&mut self.after, after)] {
-            kept.clear();
-            kept.push_str(part);
+        let mut in_order: SmallVec<[(Hole, Value); 3]> = SmallVec::new();
+        for (hole, value) in holes {
+            let Some(value) = *value else { continue };
+            let place = in_order.partition_point(|(_, earlier)| earlier.start < value.start);
+            in_order.insert(place, (*hole, value));
         }
-        self.has_padding = padding.is_some();
+        self.kept.clear();
+        self.holes.clear();
+        let mut from = 0;
+        for (hole, value) in in_order {
+            self.kept.push_str(document.get(from..value.start).unwrap_or_default());
+            self.holes.push((hole, self.kept.len()));
+            from = value.end;
+        }
+        self.kept.push_str(document.get(from..).unwrap_or_default());
         self.meaning = Some(meaning);
     }
 
-    /// The string of `document`, as a document of its own, and what it means; `None` if the document is not like the one
-    /// that was kept.
-    pub(super) fn find<'d>(&self, document: &'d [u8]) -> Option<(&'d str, Value, M)> {
+    /// What `document` says; `None` if it is not like the one that was kept.
+    pub(super) fn find<'d>(&self, document: &'d [u8]) -> Option<Alike<'d, M>> {
         let meaning = self.meaning?;
-        let rest = strip_prefix(document, &self.before)?;
-        let (string, value, mut rest) = json::take_string(rest)?;
-        if self.has_padding {
-            (_, _, rest) = json::take_string(strip_prefix(rest, &self.between)?)?;
+        let (mut found, mut number) = (None, None);
+        let (mut rest, mut from) = (document, 0);
+        for (hole, before_end) in &self.holes {
+            rest = strip_prefix(rest, self.kept.get(from..*before_end)?)?;
+            from = *before_end;
+            match hole {
+                Hole::Text | Hole::Padding => {
+                    let (string, value, behind) = json::take_string(rest)?;
+                    if *hole == Hole::Text {
+                        found = Some((string, value));
+                    }
+                    rest = behind;
+                }
+                Hole::Number => {
+                    let (taken, behind) = take_number(rest)?;
+                    number = Some(taken);
+                    rest = behind;
+                }
+            }
         }
-        strip_prefix(rest, &self.after).filter(|rest| rest.is_empty())?;
-        Some((string, value, meaning))
+        rest = strip_prefix(rest, self.kept.get(from..)?)?;
+        let (string, value) = found.filter(|_| rest.is_empty())?;
+        Some(Alike { string, value, number, meaning })
     }
+}
+
+/// The number that `bytes` begin with, and what follows it.
+fn take_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let length = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
+    let (digits, rest) = bytes.split_at_checked(length)?;
+    // JSON knows no number that begins with a zero but zero.
+    let is_number = !digits.starts_with(b"0") || length == 1;
+    let number = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    is_number.then_some((number, rest))
 }
 
 /// What follows `prefix` in `bytes`. Compares sixteen bytes at once; what Wasm has to compare slices with goes byte by byte.
@@ -88,26 +141,36 @@ const fn sixteen(bytes: &[u8; 16]) -> u128 {
 mod tests {
     use super::*;
 
+    /// The document that a template learnt, with holes for the strings `text` and `padding` and the number `number`.
+    fn learnt(document: &str, text: &str, padding: Option<&str>, number: Option<&str>) -> Template<i32> {
+        let value = |literal: &str| {
+            let start = document.find(literal).unwrap();
+            Value { start, end: start + literal.len(), form: json::Form::PlainString }
+        };
+        let mut template = Template::default();
+        let holes = [(Hole::Number, number.map(value)), (Hole::Text, Some(value(text))), (Hole::Padding, padding.map(value))];
+        template.learn(document, &holes, 7);
+        template
+    }
+
+    fn found(template: &Template<i32>, document: &str) -> Option<(String, Option<u32>)> {
+        template.find(document.as_bytes()).map(|alike| {
+            assert_eq!((alike.value.start, alike.value.end), (0, alike.string.len()));
+            assert_eq!(alike.meaning, 7);
+            (alike.string.to_owned(), alike.number)
+        })
+    }
+
     #[test]
     fn a_document_is_known_again_by_all_but_its_strings() {
         let document = r#"{"a":"old","b":["é"],"c":"xyz"} "#;
-        let mut template = Template::default();
-        let found = |template: &Template<i32>, document: &str| {
-            template.find(document.as_bytes()).map(|(string, value, meaning)| {
-                assert_eq!((value.start, value.end), (0, string.len()));
-                (string.to_owned(), meaning)
-            })
-        };
-        assert_eq!(found(&template, document), None);
-        let text = Text::Verbatim { start: 6, end: 9 };
-        let start = document.find(r#""xyz""#).unwrap();
-        let padding = Value { start, end: start + 5, form: json::Form::PlainString };
-        template.learn(document, text, Some(padding), 7);
+        assert_eq!(found(&Template::default(), document), None);
+        let mut template = learnt(document, r#""old""#, Some(r#""xyz""#), None);
         for (string, other) in
             [(r#""old""#, r#""""#), (r#""""#, r#""p""#), (r#""\"\u00e9\\""#, r#""\n""#), (r#""é, quite long""#, r#""""#)]
         {
             let same = document.replace(r#""old""#, string).replace(r#""xyz""#, other);
-            assert_eq!(found(&template, &same), Some((string.to_owned(), 7)), "{same}");
+            assert_eq!(found(&template, &same), Some((string.to_owned(), None)), "{same}");
         }
         for (old, new) in [
             ("old", "o\nd"),
@@ -125,23 +188,39 @@ mod tests {
         for end in (0..document.len() - 1).filter(|end| document.is_char_boundary(*end)) {
             assert_eq!(found(&template, &document[..end]), None);
         }
-        // Whichever byte outside of the string changes.
-        let long = format!(r#"{{"before":"{}","text":"old","after":"{}"}}"#, "b".repeat(40), "a".repeat(53));
-        let start = long.find("old").unwrap();
-        let mut of_long = Template::default();
-        of_long.learn(&long, Text::Verbatim { start, end: start + 3 }, None, 9);
-        assert_eq!(found(&of_long, &long.replace("old", "")), Some((r#""""#.to_owned(), 9)));
-        for position in (0..long.len()).filter(|position| !(start - 1..=start + 3).contains(position)) {
-            let mut other = long.clone().into_bytes();
-            other[position] ^= 1;
-            assert!(of_long.find(&other).is_none(), "byte {position}");
-        }
         let invalid: Vec<u8> = document.bytes().map(|byte| if byte == b'x' { 0xff } else { byte }).collect();
         assert!(template.find(&invalid).is_none(), "not UTF-8");
-        template.learn(document, text, None, 8);
-        assert_eq!(found(&template, &document.replace("old", "new")), Some((r#""new""#.to_owned(), 8)));
-        assert_eq!(found(&template, &document.replace("xyz", "xy")), None);
+        let without_padding = learnt(document, r#""old""#, None, None);
+        assert_eq!(found(&without_padding, &document.replace("old", "new")), Some((r#""new""#.to_owned(), None)));
+        assert_eq!(found(&without_padding, &document.replace("xyz", "xy")), None);
         template.forget();
         assert_eq!(found(&template, document), None);
+    }
+
+    #[test]
+    fn whichever_byte_outside_of_the_string_changes_the_document_is_another() {
+        let long = format!(r#"{{"before":"{}","text":"old","after":"{}"}}"#, "b".repeat(40), "a".repeat(53));
+        let start = long.find(r#""old""#).unwrap();
+        let template = learnt(&long, r#""old""#, None, None);
+        assert_eq!(found(&template, &long.replace("old", "")), Some((r#""""#.to_owned(), None)));
+        for position in (0..long.len()).filter(|position| !(start..start + 5).contains(position)) {
+            let mut other = long.clone().into_bytes();
+            other[position] ^= 1;
+            assert!(template.find(&other).is_none(), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn the_number_that_counts_documents_may_stand_before_or_after_the_string() {
+        for document in [r#"{"n":17,"t":"old","p":"x"}"#, r#"{"p":"x","t":"old","n":17}"#, r#"{"t":"old","n":17,"p":"x"}"#] {
+            let template = learnt(document, r#""old""#, Some(r#""x""#), Some("17"));
+            for (digits, number) in [("17", 17), ("0", 0), ("4294967295", u32::MAX)] {
+                let same = document.replace("17", digits).replace("old", "new");
+                assert_eq!(found(&template, &same), Some((r#""new""#.to_owned(), Some(number))), "{same}");
+            }
+            for other in ["", "01", "00", "-1", "1.0", "1e3", "4294967296", r#""17""#, "null", " 17", "17 "] {
+                assert_eq!(found(&template, &document.replace("17", other)), None, "{other} in {document}");
+            }
+        }
     }
 }

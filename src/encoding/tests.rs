@@ -153,6 +153,19 @@ fn a_bomb_does_not_grow_beyond_the_limit() {
 }
 
 #[test]
+fn no_more_of_a_zstd_frame_is_kept_than_what_may_come_of_it() {
+    let next = |state: &u64| Some([13, -7, 17].iter().fold(*state, |x, by| x ^ if *by > 0 { x << by } else { x >> -by }));
+    let noise: Vec<u8> = core::iter::successors(Some(88_172_645_463_325_252), next).map(|x| x as u8).take(500_000).collect();
+    let encoded = encode(Encoding::Zstd, &noise);
+    assert!(encoded.len() > noise.len(), "it does not compress");
+    assert_eq!(decode(Encoding::Zstd, encoded.chunks(1000), noise.len()).as_ref(), Ok(&noise));
+    let mut decoder = Decoder::new(Encoding::Zstd);
+    let chunk = vec![0; 1000];
+    while decoder.feed(&chunk, 100_000, &mut Vec::new()).is_ok() {}
+    assert!((100_000..103_000).contains(&decoder.pending()), "{}", decoder.pending());
+}
+
+#[test]
 fn a_zstd_window_beyond_what_http_allows_is_refused() {
     // Magic number, no single segment, a window of 16 MiB, an empty last block.
     let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00];

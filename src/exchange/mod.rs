@@ -1,17 +1,15 @@
 //! An exchange: one request and its response.
 
 mod calls;
-mod effect;
 mod enforcement;
-mod head;
 mod outbox;
 mod pipeline;
 mod request;
 mod response;
 mod stage;
 
-pub use effect::{Callout, CalloutId, Effect, Observation};
-pub use head::{Request, RequestHead, Response, ResponseHead};
+pub use crate::effect::{Callout, CalloutId, Effect, Observation};
+pub use crate::head::{Request, RequestHead, Response, ResponseHead};
 
 use core::time::Duration;
 use core::{fmt, mem};

@@ -1,25 +1,22 @@
 //! The response's half of an exchange.
 
+mod documents;
+mod failure;
+mod opening;
+
 use core::time::Duration;
 
-use serde_json::Map;
-use std::rc::Rc;
-
+pub(super) use self::documents::take_part;
+use self::opening::{shape_of, unreadable_head};
 use super::calls::Wire;
-use super::head::{Response, ResponseHead};
 use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
-use super::request::{error, local_answer};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
-use crate::block::build_text_chunk;
-use crate::decision::Decision;
-use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
-use crate::dialect::{DecodeError, Decoder, Dialect, Ending, Frame, Part};
-use crate::encoding::{self, Encoding, EncodingError};
-use crate::event::Severity;
-use crate::limits::FailureMode;
-use crate::policy::{Hook, HookOutput, ResponseAction, Shared, StreamAction};
+use crate::dialect::{Decoder, Dialect, Frame};
+use crate::encoding::{self, Encoding};
+use crate::head::ResponseHead;
+use crate::policy::{Hook, Shared};
 use crate::sse;
 use crate::time::Timestamp;
 
@@ -92,8 +89,18 @@ impl Governed {
         if !(200..300).contains(&head.status) || end {
             return Opening::Pass;
         }
+        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
+            return unreadable_head(
+                shared,
+                dialect,
+                "response_content_type",
+                "the provider's response is neither JSON nor an event stream that was asked for",
+            );
+        };
         let decoder = match Encoding::parse(head.content_encoding) {
-            Ok(encoding) if encoding.is_none_or(Encoding::streams) => encoding.map(encoding::Decoder::new),
+            Ok(encoding) if shape == Shape::Whole || encoding.is_none_or(Encoding::streams) => {
+                encoding.map(encoding::Decoder::new)
+            }
             _ => {
                 return unreadable_head(
                     shared,
@@ -102,14 +109,6 @@ impl Governed {
                     "the provider's response has a content-encoding that cannot be read",
                 );
             }
-        };
-        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_content_type",
-                "the provider's response is neither JSON nor an event stream that was asked for",
-            );
         };
         Opening::Governed(Box::new(Self {
             dialect,
@@ -156,8 +155,9 @@ impl Governed {
         self.outbox.max_release_bytes().saturating_add(begun)
     }
 
-    pub(super) const fn kept_bytes(&self) -> usize {
-        self.backlog.len().saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
+    pub(super) fn kept_bytes(&self) -> usize {
+        let encoded = self.encoding.as_ref().map_or(0, encoding::Decoder::pending);
+        encoded.saturating_add(self.backlog.len()).saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
     }
 
     /// Takes bytes of the body in.
@@ -250,339 +250,4 @@ impl Governed {
             _ => {}
         }
     }
-
-    /// A stream: events go through the pipeline as they complete.
-    fn feed_stream(
-        &mut self,
-        shared: &Shared,
-        pipeline: &mut Pipeline,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseProgress> {
-        if matches!(self.opening, Gate::Closed { .. }) {
-            match self.open(shared, pipeline, out) {
-                Opened::Waiting => return self.keep_for_opening(shared, chunk, out),
-                Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
-                Opened::Yes => {
-                    let backlog = core::mem::take(&mut self.backlog);
-                    if let Some(progress) = self.feed_events(shared, pipeline, &backlog, false, out) {
-                        return Some(progress);
-                    }
-                }
-            }
-        }
-        self.feed_events(shared, pipeline, chunk, self.upstream_ended, out)
-    }
-
-    /// Keeps what came while the opening hooks wait.
-    fn keep_for_opening(&mut self, shared: &Shared, chunk: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
-        self.backlog.extend_from_slice(chunk);
-        if self.backlog.len() <= self.max_held_bytes {
-            return Some(ResponseProgress::Waiting);
-        }
-        self.opening = Gate::Open;
-        let came = core::mem::take(&mut self.backlog);
-        let summary = "more came than may be held while the opening hooks wait (limits.max_held_bytes)";
-        self.exceed(shared, "held_too_large", summary, &came, out)
-    }
-
-    fn feed_events(
-        &mut self,
-        shared: &Shared,
-        pipeline: &mut Pipeline,
-        chunk: &[u8],
-        end: bool,
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseProgress> {
-        let mut input = chunk;
-        loop {
-            let event = match self.parser.next(&mut input) {
-                Ok(Some(event)) => event,
-                Ok(None) => break,
-                Err(too_large) => {
-                    let summary = format!(
-                        "an event of the provider's stream is longer than {} bytes (limits.max_event_bytes)",
-                        too_large.limit
-                    );
-                    let mut rest = self.parser.finish().map(|event| event.raw.to_vec()).unwrap_or_default();
-                    rest.extend_from_slice(input);
-                    return self.exceed(shared, "event_too_large", &summary, &rest, out);
-                }
-            };
-            let raw = event.raw;
-            if let Err(error) = read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out) {
-                let mut rest = raw.to_vec();
-                rest.extend_from_slice(input);
-                return self.malformed(shared, error, &rest, out);
-            }
-        }
-        if end {
-            if let Some(event) = self.parser.finish() {
-                let raw = event.raw;
-                if let Err(error) =
-                    read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out)
-                {
-                    let rest = raw.to_vec();
-                    return self.malformed(shared, error, &rest, out);
-                }
-            }
-            self.end_blocks(pipeline, out);
-            self.outbox.close(out);
-            self.settle_end(pipeline, out);
-        }
-        None
-    }
-
-    fn end_blocks(&mut self, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
-        let mut sink = Sink { outbox: &mut self.outbox, out };
-        self.decoder.finish(&mut |part| {
-            if let Part::Stop { block, complete } = part {
-                pipeline.stop(block, complete, &mut sink);
-            }
-        });
-    }
-
-    /// Once the upstream has ended and no hook waits, nothing can decide what is still undecided: it is dropped.
-    fn settle_end(&mut self, pipeline: &Pipeline, out: &mut Vec<u8>) {
-        if self.upstream_ended && !pipeline.is_waiting() && matches!(self.opening, Gate::Open) {
-            self.outbox.remove_undecided(out);
-        }
-    }
-
-    /// A whole body: one document, worked on when all of it has come.
-    fn feed_whole(
-        &mut self,
-        shared: &Shared,
-        pipeline: &mut Pipeline,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseProgress> {
-        if self.backlog.len().saturating_add(chunk.len()) > shared.chain.limits.max_response_bytes {
-            let summary = "the provider's response is longer than limits.max_response_bytes";
-            let mut rest = core::mem::take(&mut self.backlog);
-            rest.extend_from_slice(chunk);
-            return self.exceed(shared, "response_too_large", summary, &rest, out);
-        }
-        self.backlog.extend_from_slice(chunk);
-        if !self.upstream_ended {
-            return None;
-        }
-        match self.open(shared, pipeline, out) {
-            Opened::Waiting => return Some(ResponseProgress::Waiting),
-            Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
-            Opened::Yes => {}
-        }
-        let body = core::mem::take(&mut self.backlog);
-        self.outbox.begin();
-        let mut sink = Sink { outbox: &mut self.outbox, out };
-        let decoded = self.decoder.body(&body, &mut self.frame, &mut |part| take_part(&part, pipeline, &mut sink));
-        if let Err(error) = decoded {
-            return self.malformed(shared, error, &body, out);
-        }
-        self.outbox.finish_document(&body, &mut self.frame, shared, out);
-        self.settle_end(pipeline, out);
-        None
-    }
-
-    /// Runs the hooks that come before everything else: `on_stream_start` or `on_response`.
-    fn open(&mut self, shared: &Shared, pipeline: &Pipeline, out: &mut Vec<u8>) -> Opened {
-        let Gate::Closed { stage, hook } = &mut self.opening else { return Opened::Yes };
-        let response = Rc::new(Response {
-            status: self.status,
-            body: match self.outbox.shape() {
-                Shape::Whole if hook.is_none() && !pipeline.stages().is_empty() => self.backlog.clone(),
-                _ => Vec::new(),
-            },
-        });
-        while let Some(at) = pipeline.stages().get(*stage) {
-            let mut running = hook.take().unwrap_or_else(|| match self.outbox.shape() {
-                Shape::Stream => at.instance.on_stream_start(),
-                Shape::Whole => at.instance.on_response(Rc::clone(&response)),
-            });
-            let Some(output) = pipeline.advance(&mut running) else {
-                *hook = Some(running);
-                return Opened::Waiting;
-            };
-            *stage = stage.saturating_add(1);
-            match output {
-                HookOutput::Stream(StreamAction::SendStreamingResponse) | HookOutput::Response(ResponseAction::SendResponse) => {}
-                HookOutput::Stream(StreamAction::BlockStream(text)) => {
-                    shared.conclude(Decision::Refuse, None);
-                    shared.output_finished.set(true);
-                    self.opening = Gate::Open;
-                    self.outbox.answer(&build_text_chunk(0, text), out);
-                    return Opened::Yes;
-                }
-                HookOutput::Response(ResponseAction::SendText(text)) => {
-                    shared.conclude(Decision::Refuse, None);
-                    shared.output_finished.set(true);
-                    return Opened::Answer(local_answer(shared, self.dialect, &text, Ending::Stop, false));
-                }
-                _ if self.outbox.shape() == Shape::Stream => {
-                    self.opening = Gate::Open;
-                    let summary = "a policy failed as the stream began";
-                    let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
-                    return Opened::Yes;
-                }
-                _ => {
-                    shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
-                    shared.output_finished.set(true);
-                    return Opened::Answer(error(
-                        shared,
-                        Some(self.dialect),
-                        500,
-                        "policy_failed",
-                        "The response could not be checked by policy.",
-                    ));
-                }
-            }
-        }
-        self.opening = Gate::Open;
-        Opened::Yes
-    }
-
-    /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
-    fn undecodable(&mut self, shared: &Shared, error: EncodingError, out: &mut Vec<u8>) -> Option<ResponseProgress> {
-        let (word, summary) = match error {
-            EncodingError::Corrupt => {
-                ("response_malformed", "the provider's response is not what its content-encoding says, or is not whole")
-            }
-            EncodingError::TooLong => {
-                ("response_too_large", "a part of the provider's response decodes to more than limits.max_response_bytes")
-            }
-        };
-        self.let_through = false;
-        self.beyond(shared, FailureMode::Block, word, summary, &[], out)
-    }
-
-    fn malformed(&mut self, shared: &Shared, error: DecodeError, rest: &[u8], out: &mut Vec<u8>) -> Option<ResponseProgress> {
-        let summary = format!("the provider's response cannot be read: {error}");
-        self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
-    }
-
-    fn exceed(
-        &mut self,
-        shared: &Shared,
-        word: &'static str,
-        summary: &str,
-        rest: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseProgress> {
-        self.beyond(shared, shared.chain.limits.on_exceeded, word, summary, rest, out)
-    }
-
-    /// The response cannot be checked from here on.
-    fn beyond(
-        &mut self,
-        shared: &Shared,
-        verdict: FailureMode,
-        word: &'static str,
-        summary: &str,
-        rest: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseProgress> {
-        if verdict == FailureMode::Allow {
-            shared.fail_open(word, summary);
-            self.let_through = true;
-            self.outbox.let_go(out);
-            out.extend_from_slice(rest);
-            return None;
-        }
-        shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
-        shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
-        if self.outbox.shape() == Shape::Whole {
-            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
-        }
-        self.outbox.fail(RESPONSE_WITHHELD, out);
-        None
-    }
-
-    /// More is held than may be.
-    fn exceed_held(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
-        let word = "held_too_large";
-        let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
-        pipeline.abandon();
-        if shared.chain.limits.on_exceeded == FailureMode::Allow {
-            shared.fail_open(word, &summary);
-            self.let_through = true;
-            self.outbox.let_go(out);
-            if let Some(incomplete) = self.parser.finish() {
-                out.extend_from_slice(incomplete.raw);
-            }
-            return;
-        }
-        shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
-        shared.fail(word, Severity::Error, summary, Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
-        self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
-    }
-}
-
-/// Reads one event and takes its parts through the pipeline.
-fn read_event(
-    decoder: &mut Decoder,
-    frame: &mut Frame,
-    outbox: &mut Outbox,
-    pipeline: &mut Pipeline,
-    event: &sse::Event<'_>,
-    shared: &Shared,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
-    outbox.notice(event.raw);
-    outbox.begin();
-    let mut sink = Sink { outbox, out };
-    decoder.event(event, frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-    sink.outbox.finish_document(event.raw, frame, shared, sink.out);
-    Ok(())
-}
-
-pub(super) fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
-    match part {
-        Part::Piece(piece) => {
-            let slot = sink.outbox.open_slot();
-            pipeline.piece(piece, slot, sink);
-        }
-        Part::Tool { name } => {
-            let slot = sink.outbox.open_slot();
-            pipeline.tool_offered(name, slot, sink);
-        }
-        Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
-        Part::Finish { choice, reason } => {
-            sink.outbox.open_finish();
-            pipeline.finish(*choice, reason, sink);
-        }
-        Part::End => {}
-    }
-}
-
-/// How a response comes, by its content type; where it has none, by what was asked for.
-///
-/// A stream that nobody asked for cannot be read: clients that wait for JSON look for it whatever the content type says,
-/// and what is JSON to them is an event without data here. The other way round nothing is hidden: no line of JSON is an
-/// event's data.
-fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-        asked_for_stream.then_some(Shape::Stream)
-    } else if media_type.eq_ignore_ascii_case(b"application/json") {
-        Some(Shape::Whole)
-    } else if media_type.is_empty() {
-        Some(if asked_for_stream { Shape::Stream } else { Shape::Whole })
-    } else {
-        None
-    }
-}
-
-fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static str, summary: &str) -> Opening {
-    if shared.chain.limits.on_unreadable == FailureMode::Allow {
-        shared.fail_open(word, summary);
-        return Opening::Pass;
-    }
-    shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
-    shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
-    shared.output_finished.set(true);
-    Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))
 }

@@ -12,7 +12,7 @@ use super::{
     StreamingContext,
 };
 use crate::block::{ContentBlock, ToolCallBlock};
-use crate::exchange::{Request, Response};
+use crate::head::{Request, Response};
 
 /// A hook that runs, boxed: one box a whole-thing hook, none a delta.
 pub(crate) type Hook = Pin<Box<dyn Future<Output = HookOutput>>>;

@@ -20,7 +20,7 @@ pub use erased::SharedPolicy;
 pub(crate) use erased::{Hook, HookOutput, Instance};
 
 use crate::block::{ContentBlock, ToolCallBlock};
-use crate::exchange::{Request, Response};
+use crate::head::{Request, Response};
 
 /// What a policy wants aggregated for it. What it leaves out costs neither time nor memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,14 +20,10 @@ from support.legality import read
 FOLDERS = {"openai-chat": CHAT, "anthropic-messages": MESSAGES, "openai-responses": RESPONSES}
 CORPUS = Path(os.environ.get("WEIR_CORPUS", os.devnull))
 
-THINNED_OUT = ("openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse")
-"""Recordings whose deltas were thinned out afterwards: what they repeat is not what they stream, and so is changed."""
-
 RECORDINGS = [
     pytest.param(FOLDERS[file.parent.name], file, id=f"{file.parent.name}/{file.stem}")
     for folder in FOLDERS
     for file in sorted((CORPUS / folder).glob("*.sse"))
-    if file.name not in THINNED_OUT
 ]
 
 pytestmark = pytest.mark.skipif(not RECORDINGS, reason="no recorded streams (WEIR_CORPUS names their place)")

@@ -113,7 +113,7 @@ def test_encoded_stream_is_judged_and_leaves_decoded(
 
 
 @each_path
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@each_readable
 def test_encoded_whole_answer_is_judged(judged: Gateway, script: scripts.Register, path: str, encoding: str) -> None:
     plain = ask(judged.url, path, question(path, "Say hello.", stream=False)).body
 
@@ -127,7 +127,7 @@ def test_encoded_whole_answer_is_judged(judged: Gateway, script: scripts.Registe
 
 @each_path
 @pytest.mark.parametrize("encoding", ["br", "zstd"])
-def test_response_in_an_unreadable_encoding_is_withheld(
+def test_stream_in_an_unreadable_encoding_is_withheld(
     judged: Gateway, script: scripts.Register, sink: Sink, path: str, encoding: str
 ) -> None:
     body = b"".join(scripts.recorded(path, "Delete it."))

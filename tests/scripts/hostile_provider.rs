@@ -291,7 +291,8 @@ fn repeated_calls(body: &[u8]) -> Vec<(String, String)> {
     for event in data(body) {
         let ends_item = event["type"] == "response.output_item.done";
         let items = event["response"]["output"].as_array().into_iter().flatten();
-        for item in items.chain(event.get("item").filter(|_| ends_item)) {
+        let all = items.chain(event.get("item").filter(|_| ends_item));
+        for item in all.filter(|item| item["type"] != "message") {
             let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
             calls.push((text("name"), text("arguments")));
         }
@@ -301,19 +302,146 @@ fn repeated_calls(body: &[u8]) -> Vec<(String, String)> {
     calls
 }
 
+/// A response whose call is said in deltas, by its item and by the end, and not the same each time.
+fn repeated_differently(streamed: &str, by_item: &Value, by_end: &Value) -> Vec<Value> {
+    let begun = function_call("list", "");
+    responses_stream(&[added(0, &begun), call_delta(0, streamed), item_done(0, by_item)], json!([by_end]))
+}
+
+const HARMLESS: &str = r#"{"path":"/tmp"}"#;
+const HARMFUL: &str = r#"{"path":"/srv"}"#;
+
+/// Every way in which a harmless call can be repeated as a harmful one.
+fn harmful_repetitions() -> [Vec<Value>; 3] {
+    let (harmless, harmful) = (function_call("list", HARMLESS), function_call("list", HARMFUL));
+    [(&harmful, &harmless), (&harmless, &harmful), (&harmful, &harmful)]
+        .map(|(by_item, by_end)| repeated_differently(HARMLESS, by_item, by_end))
+}
+
 #[test]
-fn what_is_judged_of_responses_is_what_their_repetitions_say() {
-    let (harmless, harmful) = (r#"{"path":"/tmp"}"#, r#"{"path":"/srv"}"#);
-    let (begun, ended) = (function_call("list", ""), function_call("list", harmless));
-    let other_arguments = function_call("list", harmful);
-    let mut other_name = ended.clone();
-    other_name["name"] = json!("delete");
-    for repeated in [other_arguments, other_name] {
-        for (item, output) in [(&repeated, &ended), (&ended, &repeated), (&repeated, &repeated)] {
-            let events = [added(0, &begun), call_delta(0, harmless), item_done(0, item)];
-            let outcome = judged(RESPONSES, &responses_stream(&events, json!([output])));
-            assert_eq!(questions(&outcome), [("list".to_owned(), harmless.to_owned())]);
-            assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
+fn a_repetition_that_says_something_else_is_judged_for_itself() {
+    for events in harmful_repetitions() {
+        let outcome = judged(RESPONSES, &events);
+        assert_eq!(outcome.client, stream(RESPONSES, &events), "what was judged harmless leaves as it came");
+        let questions = questions(&outcome);
+        assert!(repeated_calls(&outcome.client).iter().all(|call| questions.contains(call)), "{questions:?}");
+    }
+}
+
+#[test]
+fn a_harmful_repetition_of_a_harmless_call_says_what_was_streamed() {
+    for events in harmful_repetitions() {
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert_eq!(repeated_calls(&outcome.client), [("list".to_owned(), HARMLESS.to_owned())], "{}", outcome.text());
+        assert!(!outcome.text().contains("/srv") && outcome.text().contains("A tool call was blocked."), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn a_repetition_does_not_bring_back_a_harmful_call() {
+    let harmless = function_call("list", HARMLESS);
+    for by_end in [&harmless, &function_call("list", HARMFUL)] {
+        let events = repeated_differently(HARMFUL, &harmless, by_end);
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert!(repeated_calls(&outcome.client).is_empty(), "{}", outcome.text());
+    }
+}
+
+/// A call of each type whose text comes in deltas: the type, what its events are called, and where the text stands.
+const STREAMED_CALLS: [(&str, &str, &str); 4] = [
+    ("function_call", "function_call_arguments", "arguments"),
+    ("custom_tool_call", "custom_tool_call_input", "input"),
+    ("mcp_call", "mcp_call_arguments", "arguments"),
+    ("code_interpreter_call", "code_interpreter_call_code", "code"),
+];
+
+/// A response with one call that says these texts: in its delta, the end of the text, the end of the item and the end of all.
+fn said_four_times((kind, events, key): (&str, &str, &str), texts: [&str; 4]) -> Vec<Value> {
+    let [streamed, by_text, by_item, by_end] = texts;
+    let item = |text: &str| {
+        let mut item = json!({"type": kind, "id": "call_1", "call_id": "call_1", "name": "list", "status": "completed"});
+        item[key] = json!(text);
+        item
+    };
+    let about =
+        |event: &str, key: &str, text: &str| json!({"type": format!("response.{events}.{event}"), "output_index": 0, key: text});
+    let between =
+        [added(0, &item("")), about("delta", "delta", streamed), about("done", key, by_text), item_done(0, &item(by_item))];
+    responses_stream(&between, json!([item(by_end)]))
+}
+
+#[test]
+fn wherever_a_call_becomes_a_harmful_one_it_does_not_leave() {
+    for call in STREAMED_CALLS {
+        for combination in 0..16_usize {
+            let texts = [0, 1, 2, 3].map(|place| if combination >> place & 1 == 1 { HARMFUL } else { HARMLESS });
+            let events = said_four_times(call, texts);
+            let body = stream(RESPONSES, &events);
+            let allowed = judged(RESPONSES, &events);
+            assert_eq!(allowed.client, body, "{call:?} {texts:?}");
+            let asked = questions(&allowed);
+            assert!(texts.iter().all(|text| asked.iter().any(|(_, arguments)| arguments == text)), "{call:?} {asked:?}");
+            let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &body)
+                .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+                .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+            let denied = play(&script);
+            assert!(!denied.text().contains("/srv"), "{call:?} {texts:?}: {}", denied.text());
+            assert_eq!(denied.client == body, combination == 0, "{call:?} {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_call_keeps_the_name_that_it_was_judged_by() {
+    let mut renamed = function_call("list", HARMLESS);
+    renamed["name"] = json!("delete");
+    let outcome = judged(RESPONSES, &repeated_differently(HARMLESS, &renamed, &renamed));
+    assert_eq!(questions(&outcome), [("list".to_owned(), HARMLESS.to_owned())]);
+    assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
+}
+
+/// A response with one message that says these texts: in its delta, the end of the text, the end of the part, the end of
+/// the item and the end of all.
+fn said_five_times(texts: [&str; 5]) -> Vec<Value> {
+    let [streamed, by_text, by_part, by_item, by_end] = texts;
+    let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": []});
+    let message = |content: Value| json!({"type": "message", "id": "msg_1", "role": "assistant", "content": content});
+    let about = |event: &str, key: &str, value: Value| json!({"type": format!("response.{event}"), "output_index": 0, "content_index": 0, "item_id": "msg_1", key: value});
+    let between = [
+        added(0, &message(json!([]))),
+        about("content_part.added", "part", part("")),
+        about("output_text.delta", "delta", json!(streamed)),
+        about("output_text.done", "text", json!(by_text)),
+        about("content_part.done", "part", part(by_part)),
+        item_done(0, &message(json!([part(by_item)]))),
+    ];
+    responses_stream(&between, json!([message(json!([part(by_end)]))]))
+}
+
+#[test]
+fn a_repeated_text_that_says_something_else_is_seen_once() {
+    let body = stream(RESPONSES, &said_five_times(["some", "some more", "some more", "some more", "some more"]));
+    let outcome = play(&Script::events(RESPONSES, document(json!([{"use": "watch"}])), &body));
+    assert_eq!(outcome.client, body);
+    let seen: Vec<_> = outcome.events_of("watch.content").into_iter().map(|event| event.metadata["text"].clone()).collect();
+    assert_eq!(seen, ["some", "some more"]);
+}
+
+#[test]
+fn wherever_a_text_becomes_another_one_it_is_seen() {
+    for combination in 0..32_usize {
+        let texts = [0, 1, 2, 3, 4].map(|place| if combination >> place & 1 == 1 { "the secret" } else { "the text" });
+        let body = stream(RESPONSES, &said_five_times(texts));
+        for policy in ["uppercase", "drop_text"] {
+            let outcome = play(&Script::events(RESPONSES, document(json!([{"use": policy}])), &body));
+            let left = outcome.text();
+            assert!(!left.contains("the secret") && !left.contains("the text"), "{policy} {texts:?}: {left}");
         }
     }
 }

@@ -119,6 +119,42 @@ fn another_endpoint_is_blocked_with_an_event_that_names_it() {
     }
 }
 
+/// Requests that refer to input at the provider, and the name of what refers to it.
+fn requests_for_stored_input() -> [(&'static str, Value); 3] {
+    [
+        ("previous_response_id", json!({"model": "m", "input": "Go on.", "previous_response_id": "resp_1"})),
+        ("conversation", json!({"model": "m", "input": "Go on.", "conversation": {"id": "conv_1"}})),
+        ("item_reference", json!({"model": "m", "input": [{"type": "item_reference", "id": "msg_1"}]})),
+    ]
+}
+
+#[test]
+fn input_that_stands_at_the_provider_is_named_in_the_event_of_its_request() {
+    for (name, body) in requests_for_stored_input() {
+        let outcome = to_other_endpoint("/v1/responses", json!({}), json!([]), &body);
+        assert_eq!(outcome.request, RequestOutcome::Sent, "{name}");
+        assert_eq!(outcome.events_of("request.received")[0].metadata["stored_input"], name);
+    }
+    let unstored = to_other_endpoint("/v1/responses", json!({}), json!([]), &json!({"model": "m", "input": "Hi"}));
+    assert!(unstored.events_of("request.received")[0].metadata.get("stored_input").is_none());
+}
+
+#[test]
+fn input_that_stands_at_the_provider_is_refused_where_routes_say_so() {
+    for (name, body) in requests_for_stored_input() {
+        let outcome = to_other_endpoint("/v1/responses", json!({"stored_input": "block"}), json!([{"use": "watch"}]), &body);
+        assert_eq!((outcome.request.clone(), outcome.status), (RequestOutcome::Answered, 403), "{name}");
+        assert_eq!(outcome.enforcement()["reason_code"], "STORED_INPUT_BLOCKED");
+        assert!(outcome.events_of("watch.request").is_empty(), "{name}");
+        let error: Value = serde_json::from_slice(&outcome.client).unwrap();
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(name) && message.contains("routes.stored_input"), "{message}");
+    }
+    let unstored = json!({"model": "m", "input": [{"role": "user", "content": "Hi"}]});
+    let outcome = to_other_endpoint("/v1/responses", json!({"stored_input": "block"}), json!([]), &unstored);
+    assert_eq!(outcome.request, RequestOutcome::Sent);
+}
+
 #[test]
 fn another_endpoint_passes_with_an_event_that_names_it() {
     for (name, path, body) in other_endpoints() {

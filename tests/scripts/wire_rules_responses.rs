@@ -239,3 +239,16 @@ fn an_unknown_event_passes_as_it_came() {
     let unknown = |body: &[u8]| sse::read(body).into_iter().find(|event| event.name == "response.weather.changed");
     assert_eq!(unknown(&outcome.client), unknown(fixtures::stream(RESPONSES, "unknown_call")));
 }
+
+#[test]
+fn a_call_that_is_undecided_when_the_answer_is_finished_leaves_no_gap_in_the_numbers() {
+    let body = fixtures::stream(RESPONSES, "text_after_call");
+    // The call is asked about and waits; the text behind it finishes the answer meanwhile.
+    let document = document(json!([{"use": "finish_after", "with": {"bytes": 10}}, {"use": "ask_judge"}]));
+    let script = Script::streamed(RESPONSES, document, vec![body.to_vec()]).judged(JudgeRule::new("", JudgeReply::Silence));
+    let outcome = play(&script);
+    legality::assert_stream(RESPONSES, &outcome.client);
+    assert!(!outcome.text().contains("function_call_arguments"), "{}", outcome.text());
+    let numbers = data(&outcome.client).into_iter().map(|event| event["sequence_number"].clone());
+    assert!(numbers.enumerate().all(|(place, number)| number == place), "{}", outcome.text());
+}

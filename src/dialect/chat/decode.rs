@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
-use crate::dialect::template::Template;
+use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
 use crate::json::{Field, Form, Malformed, ObjectScanner, Reader, Value};
 
@@ -201,7 +201,7 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         self.strings.clear();
         let known = if whole { None } else { self.template.find(bytes) };
-        if let Some((string, value, Meaning::Text { choice, kind })) = known
+        if let Some(Alike { string, value, meaning: Meaning::Text { choice, kind }, .. }) = known
             && self.is_text_again(string, value, choice, kind, frame, each)
         {
             return Ok(());
@@ -209,7 +209,7 @@ impl Decoder {
         let mut findings = Findings::new();
         let blocks_before = self.blocks;
         let (text, found) = match known {
-            Some((string, value, meaning)) => (string, self.find_again(string, value, meaning, &mut findings)),
+            Some(Alike { string, value, meaning, .. }) => (string, self.find_again(string, value, meaning, &mut findings)),
             None => {
                 let text = document::utf8(bytes)?;
                 (text, self.find(text, whole, &mut findings))
@@ -316,8 +316,10 @@ impl Decoder {
             findings.push(Found::Piece { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
             return Ok(FrameRole::Unknown);
         }
-        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole)) {
-            self.template.learn(document, *text, padding, meaning);
+        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
+            && let Some(value) = text.value()
+        {
+            self.template.learn(document, &[(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
         }
         Ok(FrameRole::Content)
     }

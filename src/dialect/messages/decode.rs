@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
-use crate::dialect::template::Template;
+use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 use crate::json::{Field, Malformed, Reader, Value};
 
@@ -218,7 +218,7 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(Part<'_>),
     ) -> Result<bool, DecodeError> {
-        let Some((string, value, meaning)) = self.template.find(data) else { return Ok(false) };
+        let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
         let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
         let Some(open) = open.filter(|_| match self.named {
             Some(true) => name == b"content_block_delta",
@@ -344,8 +344,8 @@ impl Decoder {
             _ => return self.report_unknown(document, delta.start..delta.end, delta.r#type, frame, each),
         };
         let text = self.strings.read(document, value)?;
-        if let (Some(index), Some(_)) = (fields.index.get(), value) {
-            self.template.learn(document, text, None, Meaning { index, kind: open.kind });
+        if let (Some(index), Some(_), Some(value)) = (fields.index.get(), value, text.value()) {
+            self.template.learn(document, &[(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
         }
         self.report_delta(document, open, text, frame, each);
         Ok(())

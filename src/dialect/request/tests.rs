@@ -14,7 +14,7 @@ fn model_and_stream_are_read() {
     ];
     for (body, model, stream) in cases {
         for endpoint in [CHAT, MESSAGES] {
-            let facts = RequestFacts { model: model.to_owned(), stream };
+            let facts = RequestFacts { model: model.to_owned(), stream, stored_input: None };
             assert_eq!(read(endpoint, body.as_bytes()), Ok(facts), "{body}");
         }
     }
@@ -39,4 +39,25 @@ fn requests_that_readers_could_take_differently_are_refused() {
     }
     assert_eq!(read(Endpoint::MessageBatches, b""), Ok(RequestFacts::default()));
     assert_eq!(read(MESSAGES, b"{\"a\":\"\xff\"}"), Err(DecodeError::Utf8 { at: 6 }));
+}
+
+#[test]
+fn what_refers_to_input_that_stands_at_the_provider_is_named() {
+    let responses = Endpoint::Dialect(Dialect::Responses);
+    for (body, stored_input) in [
+        (r#"{"input":"Hi"}"#, None),
+        (r#"{"input":null,"previous_response_id":null,"conversation":null}"#, None),
+        (r#"{"input":[{"role":"user","content":"Hi"},{"type":"message","id":"msg_1","role":"assistant","content":[]}]}"#, None),
+        (r#"{"input":[{"type":"function_call_output","call_id":"c","output":"x"}]}"#, None),
+        (r#"{"input":"Hi","previous_response_id":"resp_1"}"#, Some("previous_response_id")),
+        (r#"{"conversation":{"id":"conv_1"},"input":"Hi"}"#, Some("conversation")),
+        (r#"{"conversation":"conv_1"}"#, Some("conversation")),
+        (r#"{"input":[{"role":"user","content":"Hi"},{"id":"msg_1","type":"item_reference"}]}"#, Some("item_reference")),
+        (r#"{"input":[{"id":"msg_1"}]}"#, Some("item_reference")),
+        (r#"{"input":[{"id":"msg_1","type":null}]}"#, Some("item_reference")),
+        (r#"{"input":[{"id":"msg_1","type":"item\u005freference"}]}"#, Some("item_reference")),
+    ] {
+        assert_eq!(read(responses, body.as_bytes()).map(|facts| facts.stored_input), Ok(stored_input), "{body}");
+        assert_eq!(read(CHAT, body.as_bytes()).map(|facts| facts.stored_input), Ok(None), "{body}");
+    }
 }

@@ -53,7 +53,7 @@ impl Encoder {
 fn edited(position: usize, element: &str, frame: &Frame, fates: &[SlotFate]) -> Option<String> {
     let mut item = Item::new(Some(0), element);
     for ((slot, place), fate) in frame.slots.iter().zip(&Reading::of(frame).places).zip(fates) {
-        let Place { element: of, part } = *place;
+        let Place { element: of, part, .. } = *place;
         if of != position {
             continue;
         }

@@ -1,12 +1,12 @@
 //! The members that are read of events, items and responses.
 
-use crate::json::{Field, Malformed, Reader, Value};
+use crate::json::{Field, Form, Malformed, Reader, Value};
 
 /// An event.
 #[derive(Default)]
 pub(super) struct EventFields {
     pub(super) r#type: Field<Value>,
-    pub(super) sequence_number: Field<u32>,
+    pub(super) sequence_number: Field<Sequence>,
     pub(super) output_index: Field<u32>,
     pub(super) content_index: Field<u32>,
     pub(super) summary_index: Field<u32>,
@@ -21,6 +21,25 @@ pub(super) struct EventFields {
     pub(super) part: Field<Value>,
     pub(super) item: Field<Value>,
     pub(super) response: Field<Value>,
+    /// Of another length in every event, so that the length of the text cannot be told from outside.
+    pub(super) obfuscation: Field<Value>,
+}
+
+/// The number of an event.
+#[derive(Clone, Copy)]
+pub(super) struct Sequence {
+    pub(super) number: u32,
+    /// Where it stands in the document.
+    pub(super) value: Value,
+}
+
+impl Sequence {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let start = reader.position();
+        let number = reader.optional_u32()?;
+        let value = Value { start, end: reader.position(), form: Form::Other };
+        Ok(number.map(|number| Self { number, value }))
+    }
 }
 
 impl EventFields {
@@ -30,7 +49,7 @@ impl EventFields {
         reader.object(|reader, key| {
             let field = match key {
                 "type" => return fields.r#type.fill(reader, Reader::optional_string),
-                "sequence_number" => return fields.sequence_number.fill(reader, Reader::optional_u32),
+                "sequence_number" => return fields.sequence_number.fill(reader, Sequence::read),
                 "output_index" => return fields.output_index.fill(reader, Reader::optional_u32),
                 "content_index" => return fields.content_index.fill(reader, Reader::optional_u32),
                 "summary_index" => return fields.summary_index.fill(reader, Reader::optional_u32),
@@ -45,6 +64,7 @@ impl EventFields {
                 "part" => &mut fields.part,
                 "item" => &mut fields.item,
                 "response" => &mut fields.response,
+                "obfuscation" => &mut fields.obfuscation,
                 _ => return reader.skip(),
             };
             field.fill(reader, Reader::optional_value)
@@ -107,6 +127,7 @@ pub(super) struct ItemFields {
     pub(super) id: Field<Value>,
     pub(super) call_id: Field<Value>,
     pub(super) name: Field<Value>,
+    pub(super) status: Field<Value>,
     pub(super) content: Field<Value>,
     pub(super) summary: Field<Value>,
     pub(super) encrypted_content: Field<Value>,
@@ -136,6 +157,7 @@ impl ItemFields {
                 "id" => &mut fields.id,
                 "call_id" => &mut fields.call_id,
                 "name" => &mut fields.name,
+                "status" => &mut fields.status,
                 "content" => &mut fields.content,
                 "summary" => &mut fields.summary,
                 "encrypted_content" => &mut fields.encrypted_content,

@@ -2,8 +2,9 @@
 //!
 //! A response is a list of items, and a stream says each item up to five times: in deltas, in the `done` of what they
 //! built, in that of the content part, in that of the item, and in the event that ends the response. Which of these a
-//! client takes differs from client to client. So what was said first is what policies decide about, and the encoder
-//! lets every repetition say what was really sent, whatever the upstream repeats.
+//! client takes differs from client to client. So policies decide about what was said first, and once more about a
+//! repetition that says something else. The encoder lets every repetition say what was really sent: one that differs
+//! leaves as it came only if the policies let it, and nothing of what it repeats was changed.
 
 mod body;
 mod decode;
@@ -32,12 +33,16 @@ pub(super) struct Reading {
     item: usize,
     /// The part of the item that the event is about.
     part: PartKey,
-    /// The text of the slot, where there is one slot with a text.
+    /// The text of the slot, where there is one slot, or of the one that differs from what it repeats.
     text: String,
     /// Of each slot of an event that repeats items, or of a whole body: where it stands.
     places: Vec<Place>,
     /// Of the items in the event that ends the response: the number by which each is known.
     known: Vec<Option<usize>>,
+    /// All that it says has come before, and in the same words.
+    only_repeats: bool,
+    /// Of the end of an item: its status.
+    status: String,
 }
 
 /// Of an event that the decoder has not read.
@@ -50,6 +55,8 @@ static NOTHING: Reading = Reading {
     text: String::new(),
     places: Vec::new(),
     known: Vec::new(),
+    only_repeats: false,
+    status: String::new(),
 };
 
 impl Reading {
@@ -67,6 +74,8 @@ impl Reading {
         self.text.clear();
         self.places.clear();
         self.known.clear();
+        self.only_repeats = false;
+        self.status.clear();
     }
 }
 
@@ -113,6 +122,8 @@ struct Place {
     element: usize,
     /// The part; `None` for the slot of the item itself.
     part: Option<PartKey>,
+    /// It repeats what had come, and says something else.
+    differs: bool,
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use crate::json::{self, Edits, Member};
 impl Item {
     /// What the item asks for, as it was sent.
     fn payload_text(&self) -> &str {
-        self.texts.iter().find(|text| text.key == PartKey::Payload).map_or("", |text| text.text.as_str())
+        self.sent_payload().map_or("", |sent| sent.text.as_str())
+    }
+
+    fn sent_payload(&self) -> Option<&SentText> {
+        self.texts.iter().find(|text| text.key == PartKey::Payload)
     }
 
     /// Lets `element`, a repetition of the item within `document`, say what was sent.
@@ -22,7 +26,9 @@ impl Item {
             return;
         }
         if let Some(payload) = self.kind.payload() {
-            if payload.text_in(element) != self.payload_text() {
+            let said = payload.text_in(element);
+            let stays = self.sent_payload().map_or(said.is_empty(), |sent| sent.is_repeated_by(&said, &sent.text));
+            if !stays {
                 payload.write(document, element, self.payload_text(), edits);
             }
             let (own, began) = (json::member(&members, "name"), json::members(&self.json));
@@ -75,7 +81,7 @@ impl SentText {
         let members = json::members(part);
         let key = if json::member(&members, "refusal").is_some() { "refusal" } else { "text" };
         let Some(literal) = json::member(&members, key) else { return };
-        if json::string(literal) != self.text.as_str() {
+        if !self.is_repeated_by(&json::string(literal), &self.text) {
             replace_text(document, part, &members, key, &self.text, edits);
         }
     }

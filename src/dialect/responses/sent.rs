@@ -83,6 +83,11 @@ impl SentText {
         }
     }
 
+    /// Whether a repetition that says `said` may stay, where `text` was sent: one that says nothing claims nothing.
+    pub(super) fn is_repeated_by(&self, said: &str, text: &str) -> bool {
+        said == text || (said.is_empty() && !self.changed)
+    }
+
     /// Whether nothing is left of a text that may not be empty.
     pub(super) fn is_withheld(&self) -> bool {
         self.changed && self.text.is_empty() && matches!(self.kind, BlockKind::Text | BlockKind::Refusal)
@@ -99,6 +104,11 @@ impl Item {
         self.texts.iter().any(|sent| sent.key == key && sent.changed)
     }
 
+    /// Whether the client has all of it as it came.
+    pub(super) fn is_as_it_came(&self) -> bool {
+        self.index.is_some() && self.texts.iter().all(|sent| !sent.changed)
+    }
+
     /// A slot of a repetition comes: `came` is what stands there.
     pub(super) fn come(&mut self, place: Place, kind: BlockKind, fate: &SlotFate, came: &str) {
         let key = match place.part {
@@ -107,6 +117,18 @@ impl Item {
             None => return,
         };
         let Some(sent) = self.text(key, kind) else { return };
+        if place.differs {
+            let may_leave = match fate {
+                SlotFate::Keep => true,
+                SlotFate::Replace(text) => text == came,
+                SlotFate::Remove => false,
+            };
+            // What was changed is repeated as it was sent.
+            if may_leave && !sent.changed {
+                came.clone_into(&mut sent.text);
+            }
+            return;
+        }
         match fate {
             // What has come before is only repeated.
             SlotFate::Keep if sent.changed || !sent.text.is_empty() => {}
@@ -120,22 +142,27 @@ impl Item {
         let members = json::members(document);
         let keys = ["text", "refusal", "arguments", "input", "code", "diff", "command"];
         let Some((key, literal)) = keys.iter().find_map(|key| Some((*key, json::member(&members, key)?))) else { return };
+        let said = json::string(literal);
         let text = match self.kind.payload() {
             Some(_) if reading.event == EventKind::CommandDone => sent.text.get(self.command_start..).unwrap_or_default(),
             Some(payload) => payload.repeated(&sent.text),
             None => &sent.text,
         };
-        if json::string(literal) != text {
+        if !sent.is_repeated_by(&said, text) {
             replace_text(document, document, &members, key, text, edits);
         }
+    }
+
+    /// Whether its end says nothing but its texts.
+    pub(super) fn is_list_of_texts(&self) -> bool {
+        !self.texts.is_empty() && self.kind.payload().is_none()
     }
 
     /// Keeps `element`, the end of an item that is no list of texts, as it was sent and as long as there is room; what is
     /// kept by now.
     pub(super) fn keep_ended(&mut self, element: &str, kept: usize) -> usize {
         let all = kept.saturating_add(element.len());
-        let is_list_of_texts = !self.texts.is_empty() && self.kind.payload().is_none();
-        if is_list_of_texts || all > MAX_KEPT_ITEM_BYTES {
+        if self.is_list_of_texts() || all > MAX_KEPT_ITEM_BYTES {
             return kept;
         }
         let mut edits = Edits::default();

@@ -5,10 +5,6 @@ use std::path::PathBuf;
 
 use weir::dialect::Dialect;
 
-/// The deltas of these were thinned out by who recorded them: what they repeat is not what they streamed, so that no
-/// client reads them in one way.
-pub const THINNED_OUT: [&str; 2] = ["openai--openai-phase.1.sse", "openai--openai-shell-container.1.sse"];
-
 /// A stream with the name of its file.
 #[derive(Clone, Debug)]
 pub struct Recorded {
@@ -20,7 +16,7 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
-/// The recorded streams of `dialect`, without those that are [`THINNED_OUT`]; see [`files`].
+/// The recorded streams of `dialect`; see [`files`].
 pub fn streams(dialect: Dialect) -> Vec<Recorded> {
     let folder = match dialect {
         Dialect::ChatCompletions => "openai-chat",
@@ -30,8 +26,7 @@ pub fn streams(dialect: Dialect) -> Vec<Recorded> {
         Dialect::McpTool => return Vec::new(),
         other => panic!("the corpus has no folder for {other}"),
     };
-    let whole = files(folder).into_iter().filter(|(name, _)| !THINNED_OUT.contains(&name.as_str()));
-    whole.map(|(name, body)| Recorded { name, dialect, body }).collect()
+    files(folder).into_iter().map(|(name, body)| Recorded { name, dialect, body }).collect()
 }
 
 /// Name and content of the files in that folder of the place that the environment variable `WEIR_CORPUS` names, sorted.

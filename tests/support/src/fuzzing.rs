@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets, as plain functions: the fuzzer calls them with bytes that it makes up, ordinary tests
 //! with the seeds.
 
+mod encoding;
+
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +16,8 @@ use weir::sse::Parser;
 use crate::native::RequestOutcome;
 use crate::script::{JudgeReply, JudgeRule, Script, Step, document, mcp_call};
 use crate::{chunking, fixtures, legality, native, policies, sse};
+
+pub use self::encoding::encoding;
 
 /// Words that stand in denied calls of the exchange target, and nowhere else.
 pub const SECRET: &str = "/srv/data";
@@ -147,8 +151,7 @@ pub fn decode_messages(data: &[u8]) {
     decode(Dialect::Messages, data);
 }
 
-/// Decoder and encoder of responses: whatever is repeated of a text, what leaves says it as it was streamed, so that a
-/// second pass changes nothing.
+/// Decoder and encoder of responses: whatever is repeated of a text, a second pass over what leaves changes nothing.
 pub fn decode_responses(data: &[u8]) {
     let once = pass(Dialect::Responses, data);
     let twice = pass(Dialect::Responses, &once);
@@ -361,6 +364,7 @@ pub fn targets() -> Vec<Target> {
         ("decode_messages", decode_messages, streams(messages).chain(wholes(messages)).collect()),
         ("decode_responses", decode_responses, streams(responses).chain(wholes(responses)).collect()),
         ("decode_mcp", decode_mcp, streams(mcp).chain(wholes(mcp)).chain(requests).collect()),
+        ("encoding", encoding, encoding::seeds()),
         (
             "exchange",
             exchange,

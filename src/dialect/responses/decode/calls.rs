@@ -22,17 +22,19 @@ impl EventReader<'_> {
     }
 
     fn call_text(&mut self, number: usize, text: Text, stops: bool) -> Result<(), DecodeError> {
-        let Some(item) = self.decoder.items.get_mut(number) else { return Ok(()) };
+        let Decoder { items, strings, .. } = &mut *self.decoder;
+        let Some(item) = items.get_mut(number) else { return Ok(()) };
         if item.progress == Progress::Done {
             return Err(DecodeError::OutOfOrder { what: "a delta of a tool call that has ended" });
         }
+        item.came.push_str(strings.get(self.document, text));
         if stops {
             item.progress = Progress::Done;
         } else if !text.is_empty() {
             item.progress = Progress::Open;
         }
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops };
-        self.piece(slot, Place { element: 0, part: None }, text);
+        self.piece(slot, OF_CALL, text);
         Ok(())
     }
 
@@ -47,31 +49,42 @@ impl EventReader<'_> {
         let number = self.call(EventKind::TextDone, key)?;
         let text = self.decoder.strings.read(self.document, value)?;
         let Some(item) = self.decoder.items.get(number) else { return Ok(()) };
+        let is_named = !item.tool.is_empty();
         match item.progress {
-            Progress::Done => {
-                self.silent(number, EventKind::TextDone);
-                Ok(())
-            }
-            Progress::Empty => self.call_text(number, text, item.is_named),
-            Progress::Open => self.call_text(number, Text::EMPTY, item.is_named),
+            Progress::Empty => return self.call_text(number, text, is_named),
+            Progress::Open => self.call_text(number, Text::EMPTY, is_named)?,
+            Progress::Done => {}
         }
+        // A call that is not named yet is looked at again when its item ends.
+        if is_named {
+            self.only_repeats();
+            self.call_text_again(number, EventKind::TextDone, text)?;
+        }
+        self.at_least_silent(number)
     }
 
     pub(super) fn command_added(&mut self) -> Result<(), DecodeError> {
         let number = self.call(EventKind::CommandAdded, "command")?;
         let Decoder { items, strings, .. } = &mut *self.decoder;
         let Some(item) = items.get_mut(number) else { return Ok(()) };
+        let separator = if item.commands == 0 { "" } else { "\n" };
         let start = strings.begin();
-        strings.push(if item.commands == 0 { "" } else { "\n" });
+        strings.push(separator);
         strings.push_read(self.document, self.fields.command.get())?;
         let text = strings.since(start);
         item.commands = item.commands.saturating_add(1);
+        item.command_start = item.came.len().saturating_add(separator.len());
         self.call_text(number, text, false)
     }
 
     pub(super) fn command_done(&mut self) -> Result<(), DecodeError> {
         let number = self.call(EventKind::CommandDone, "command")?;
-        self.silent(number, EventKind::CommandDone);
-        Ok(())
+        let text = self.decoder.strings.read(self.document, self.fields.command.get())?;
+        self.only_repeats();
+        self.call_text_again(number, EventKind::CommandDone, text)?;
+        self.at_least_silent(number)
     }
 }
+
+/// Where the slot of a call stands in an event of its own.
+const OF_CALL: Place = Place { element: 0, part: None, differs: false };

@@ -96,7 +96,7 @@ impl EventReader<'_> {
         self.note(event, number, PartKey::Payload);
         let Some(item) = self.decoder.items.get(number) else { return };
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops: false };
-        self.piece(slot, Place { element: 0, part: None }, Text::EMPTY);
+        self.piece(slot, Place { element: 0, part: None, differs: false }, Text::EMPTY);
     }
 
     /// An event of a type that is not known: policies see its strings, and it leaves as it came or not at all.
@@ -110,7 +110,7 @@ impl EventReader<'_> {
         self.frame.role = FrameRole::Unknown;
         let block = self.decoder.blocks.begin_unknown();
         let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
-        self.piece(slot, Place { element: 0, part: None }, text);
+        self.piece(slot, Place { element: 0, part: None, differs: false }, text);
         Ok(())
     }
 

@@ -57,8 +57,11 @@ impl EventReader<'_> {
             kind,
             block,
             progress: Progress::Empty,
-            is_named: false,
+            call_id: "".into(),
+            tool: "".into(),
+            came: String::new(),
             commands: 0,
+            command_start: 0,
             parts: SmallVec::new(),
             is_done: false,
         });
@@ -79,21 +82,22 @@ impl EventReader<'_> {
         let Some(item) = items.get_mut(number) else { return Ok(()) };
         let (mut call_id, mut name, mut text) = (Text::EMPTY, Text::EMPTY, Text::EMPTY);
         let stops;
-        let mut free_form = false;
+        let (mut free_form, mut says_more) = (false, false);
         match item.kind {
             ItemKind::Call { kind, payload } => {
                 free_form = payload.is_free_form();
                 if starts {
                     call_id = strings.read(document, fields.call_id.get().or_else(|| fields.id.get()))?;
+                    item.call_id = strings.get(document, call_id).into();
                 }
-                if !item.is_named && item.progress != Progress::Done {
+                if item.tool.is_empty() && item.progress != Progress::Done {
                     name = strings.read(document, fields.name.get())?;
                     if name.is_empty() && (ends || !payload.has_name()) {
                         let start = strings.begin();
                         strings.push(tool_name(&item.name));
                         name = strings.since(start);
                     }
-                    item.is_named = !name.is_empty();
+                    item.tool = strings.get(document, name).into();
                 }
                 let is_worth_reading = match item.progress {
                     Progress::Empty => ends || payload.begins_with(document, fields, kind),
@@ -104,9 +108,11 @@ impl EventReader<'_> {
                 }
                 if !text.is_empty() {
                     item.progress = Progress::Open;
+                    item.came.push_str(strings.get(document, text));
                     item.commands = u32::from(payload == Payload::Commands);
                 }
                 stops = ends && item.progress != Progress::Done;
+                says_more = ends && is_worth_reading;
             }
             ItemKind::Result => {
                 call_id = if starts { strings.read(document, fields.call_id.get())? } else { Text::EMPTY };
@@ -121,21 +127,25 @@ impl EventReader<'_> {
         names.add(strings.get(document, call_id))?;
         names.add(strings.get(document, name))?;
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts, stops };
-        let place = Place { element, part: None };
+        let place = Place { element, part: None, differs: false };
         self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
-        Ok(())
+        if says_more {
+            self.says_more();
+        }
+        if ends { self.whole_call_again(number, element, fields) } else { Ok(()) }
     }
 
     /// The beginning or the end of an item of a type that is not known: a block of its own each time.
     fn unknown_item(&mut self, number: usize, element: usize, fields: &ItemFields, starts: bool) -> Result<(), DecodeError> {
         let Some(whole) = fields.whole else { return Ok(()) };
+        self.says_more();
         let text = self.decoder.strings.leaves(self.document, whole.start..whole.end, fields.r#type.get())?;
         let block = match self.decoder.items.get(number).filter(|_| starts) {
             Some(item) => item.block,
             None => self.decoder.blocks.begin()?,
         };
         let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
-        self.piece(slot, Place { element, part: None }, text);
+        self.piece(slot, Place { element, part: None, differs: false }, text);
         Ok(())
     }
 
@@ -146,6 +156,9 @@ impl EventReader<'_> {
         };
         let fields = ItemFields::at(self.document, value)?;
         self.check_type(number, &fields)?;
+        let status = self.decoder.strings.read(self.document, fields.status.get())?;
+        Reading::of_mut(self.frame).status.push_str(self.decoder.strings.get(self.document, status));
+        self.only_repeats();
         self.item_slot(number, 0, &fields, false, true)?;
         self.repeated_parts(number, 0, &fields)?;
         if let Some(item) = self.decoder.items.get_mut(number) {
@@ -167,6 +180,7 @@ impl EventReader<'_> {
     pub(super) fn terminal(&mut self) -> Result<(), DecodeError> {
         self.frame.role = FrameRole::Terminator;
         Reading::of_mut(self.frame).event = EventKind::Terminal;
+        self.only_repeats();
         let response = self.fields.response.get().map(|response| ResponseFields::at(self.document, response)).transpose()?;
         let response = response.unwrap_or_default();
         self.repeated_output(&response)?;
@@ -188,13 +202,22 @@ impl EventReader<'_> {
             match same {
                 Some(number) => {
                     next_known = number.saturating_add(1);
-                    let is_open = self.decoder.items.get(number).is_some_and(|item| item.progress != Progress::Done);
-                    if is_open && self.decoder.items.get(number).is_some_and(|item| item.kind.payload().is_some()) {
-                        self.item_slot(number, element, &fields, false, true)?;
+                    if self.decoder.items.get(number).is_some_and(|item| item.kind == ItemKind::Unknown) {
+                        self.says_more();
+                    }
+                    let call = self.decoder.items.get(number).filter(|item| item.kind.payload().is_some());
+                    match call.map(|item| item.progress) {
+                        Some(Progress::Empty | Progress::Open) => {
+                            self.says_more();
+                            self.item_slot(number, element, &fields, false, true)?;
+                        }
+                        Some(Progress::Done) => self.whole_call_again(number, element, &fields)?,
+                        None => {}
                     }
                     self.repeated_parts(number, element, &fields)?;
                 }
                 None => {
+                    self.says_more();
                     let number = self.new_item(u32::MAX, &fields)?;
                     self.item_slot(number, element, &fields, true, true)?;
                     self.repeated_parts(number, element, &fields)?;

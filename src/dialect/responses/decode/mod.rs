@@ -1,8 +1,10 @@
 //! Reads responses.
 //!
 //! Every event that is about an item has a slot, so that it keeps its place and shares the lot of the item. What
-//! repeats a text that has come is no text again; what stands in a repetition alone is.
+//! repeats a text that has come is no text again; what stands in a repetition alone is. A repetition that says something
+//! else than what has come is a block of its own.
 
+mod again;
 mod calls;
 mod event;
 mod items;
@@ -15,18 +17,21 @@ use super::item::ItemKind;
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 
 /// A text of an item.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct OpenPart {
     key: PartKey,
     block: BlockId,
     kind: BlockKind,
     progress: Progress,
+    /// What has come of it.
+    came: String,
 }
 
 /// How far a block has come.
@@ -50,10 +55,16 @@ struct Item {
     block: BlockId,
     /// Of a tool call.
     progress: Progress,
-    /// Whether a tool call has said the name of its tool.
-    is_named: bool,
+    /// Of a tool call: its id.
+    call_id: Box<str>,
+    /// Of a tool call: the name of its tool, if it has said it.
+    tool: Box<str>,
+    /// Of a tool call: what has come of what it asks for.
+    came: String,
     /// Of a shell's call: how many commands have begun.
     commands: u32,
+    /// Where the latest of them begins in what has come.
+    command_start: usize,
     parts: SmallVec<[OpenPart; 1]>,
     /// `output_item.done` has come.
     is_done: bool,
@@ -78,6 +89,17 @@ pub struct Decoder {
     text_bytes: usize,
     items: Vec<Item>,
     strings: Strings,
+    template: Template<Meaning>,
+    /// The type of the event that is the template.
+    template_type: String,
+}
+
+/// Whose text the one string of a delta is that is like an earlier one.
+#[derive(Debug, Clone, Copy)]
+struct Meaning {
+    item: usize,
+    part: PartKey,
+    output_index: u32,
 }
 
 impl Decoder {
@@ -92,15 +114,21 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
+        if self.is_delta_again(name, data, frame, each)? {
+            return Ok(());
+        }
+        // What else comes may end the block.
+        self.template.forget();
         let document = document::utf8(data)?;
         let fields = EventFields::read(document)?;
         let kind = self.strings.read(document, fields.r#type.get())?;
         if !name.is_empty() && name != self.strings.get(document, kind).as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
-        Reading::of_mut(frame).sequence = fields.sequence_number.get();
+        Reading::of_mut(frame).sequence = fields.sequence_number.get().map(|sequence| sequence.number);
         let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
         let read = reader.event(kind).and_then(|()| reader.count_text());
+        reader.learn(kind);
         let findings = core::mem::take(&mut reader.findings);
         if let Err(error) = read {
             // Blocks that were never reported must not be reported as stopped.
@@ -145,7 +173,9 @@ impl Decoder {
                     frame.slots.push(slot);
                     Reading::of_mut(frame).places.push(place);
                     let text = self.strings.get(document, text);
-                    Reading::of_mut(frame).text.push_str(if findings.len() == 1 { text } else { "" });
+                    if findings.len() == 1 || place.differs {
+                        Reading::of_mut(frame).text.push_str(text);
+                    }
                     each(Part::Piece(Piece {
                         block: slot.block,
                         choice: slot.choice,

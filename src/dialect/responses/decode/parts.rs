@@ -1,6 +1,6 @@
 //! Reads the parts of messages and of reasoning.
 
-use super::{EventReader, OpenPart, Progress};
+use super::{Decoder, EventReader, OpenPart, Progress};
 use crate::block::BlockKind;
 use crate::dialect::document::Text;
 use crate::dialect::responses::fields::{ItemFields, PartFields};
@@ -26,7 +26,7 @@ impl EventReader<'_> {
                 let part = PartFields::read(reader)?;
                 let (kind, value) = self.part_kind(&part)?;
                 if let Some(kind) = kind {
-                    self.repeated_part(number, Place { element, part: Some(key(index)) }, key(index), kind, value)?;
+                    self.repeated_part(number, element, key(index), kind, value)?;
                 }
                 index = index.saturating_add(1);
                 Ok::<_, DecodeError>(())
@@ -51,7 +51,7 @@ impl EventReader<'_> {
     fn repeated_part(
         &mut self,
         number: usize,
-        place: Place,
+        element: usize,
         key: PartKey,
         kind: BlockKind,
         value: Option<Value>,
@@ -62,13 +62,16 @@ impl EventReader<'_> {
         if part.kind != kind {
             return Err(DecodeError::OutOfOrder { what: "a part that changes its type" });
         }
-        let before = core::mem::replace(&mut part.progress, Progress::Done);
-        if before == Progress::Done {
-            return Ok(());
+        let before = part.progress;
+        match before {
+            Progress::Empty => {
+                self.part_text(number, position, element, text, starts, true);
+                self.says_more();
+            }
+            Progress::Open => self.part_text(number, position, element, Text::EMPTY, starts, true),
+            Progress::Done => {}
         }
-        let slot = Slot { block: part.block, choice: 0, kind, starts, stops: true };
-        self.piece(slot, place, if before == Progress::Empty { text } else { Text::EMPTY });
-        Ok(())
+        self.part_again(number, key, element, text)
     }
 
     /// The position of a part in its item; whether it begins here.
@@ -87,7 +90,7 @@ impl EventReader<'_> {
         }
         let block = self.decoder.blocks.begin()?;
         let Some(item) = self.decoder.items.get_mut(number) else { return Ok((0, false)) };
-        item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty });
+        item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty, came: String::new() });
         Ok((item.parts.len().saturating_sub(1), true))
     }
 
@@ -114,7 +117,7 @@ impl EventReader<'_> {
         if !starts {
             return Err(DecodeError::OutOfOrder { what: "a part that begins again" });
         }
-        self.part_text(number, position, text, true, false);
+        self.part_text(number, position, 0, text, true, false);
         Ok(())
     }
 
@@ -125,15 +128,17 @@ impl EventReader<'_> {
         Ok(PartFields::read(&mut Reader::at(self.document, part))?)
     }
 
-    fn part_text(&mut self, number: usize, position: usize, text: Text, starts: bool, stops: bool) {
-        let Some(part) = self.decoder.items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return };
+    fn part_text(&mut self, number: usize, position: usize, element: usize, text: Text, starts: bool, stops: bool) {
+        let Decoder { items, strings, .. } = &mut *self.decoder;
+        let Some(part) = items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return };
+        part.came.push_str(strings.get(self.document, text));
         if stops {
             part.progress = Progress::Done;
         } else if !text.is_empty() {
             part.progress = Progress::Open;
         }
         let slot = Slot { block: part.block, choice: 0, kind: part.kind, starts, stops };
-        let place = Place { element: 0, part: Some(part.key) };
+        let place = Place { element, part: Some(part.key), differs: false };
         self.piece(slot, place, text);
     }
 
@@ -145,27 +150,29 @@ impl EventReader<'_> {
         if part.is_some_and(|part| part.kind != kind || part.progress == Progress::Done) {
             return Err(DecodeError::OutOfOrder { what: "a delta of a part that is of another type or has ended" });
         }
-        self.part_text(number, position, text, starts, false);
+        self.part_text(number, position, 0, text, starts, false);
         Ok(())
     }
 
     pub(super) fn part_done(&mut self, key: PartKey, kind: BlockKind, value: Option<Value>) -> Result<(), DecodeError> {
         let Some(number) = self.part_item(EventKind::TextDone, key)? else { return Ok(()) };
-        self.repeated_part(number, Place { element: 0, part: Some(key) }, key, kind, value)?;
+        self.only_repeats();
+        self.repeated_part(number, 0, key, kind, value)?;
         self.at_least_silent(number)
     }
 
     pub(super) fn whole_part_done(&mut self, key: PartKey) -> Result<(), DecodeError> {
         let Some(number) = self.part_item(EventKind::PartDone, key)? else { return Ok(()) };
+        self.only_repeats();
         let fields = self.part_fields()?;
         if let (Some(kind), value) = self.part_kind(&fields)? {
-            self.repeated_part(number, Place { element: 0, part: Some(key) }, key, kind, value)?;
+            self.repeated_part(number, 0, key, kind, value)?;
         }
         self.at_least_silent(number)
     }
 
     /// What is only repeated has a slot all the same, to keep its place.
-    fn at_least_silent(&mut self, number: usize) -> Result<(), DecodeError> {
+    pub(super) fn at_least_silent(&mut self, number: usize) -> Result<(), DecodeError> {
         if self.findings.is_empty() {
             let (event, part) = (Reading::of(self.frame).event, Reading::of(self.frame).part);
             self.silent(number, event);
@@ -179,7 +186,7 @@ impl EventReader<'_> {
         let Some(number) = self.part_item(EventKind::Remark, key)? else { return Ok(()) };
         let position = self.decoder.items.get(number).and_then(|item| item.parts.iter().position(|part| part.key == key));
         match position {
-            Some(position) => self.part_text(number, position, Text::EMPTY, false, false),
+            Some(position) => self.part_text(number, position, 0, Text::EMPTY, false, false),
             None => self.silent(number, EventKind::Status),
         }
         Ok(())

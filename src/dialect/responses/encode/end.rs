@@ -19,6 +19,10 @@ impl Encoder {
             self.write_message(WITHHELD, out);
         }
         self.terminated = true;
+        let is_kept = reading.only_repeats && fates.iter().all(|fate| *fate == SlotFate::Keep);
+        if is_kept && self.own_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
+            return self.leave(raw, reading, None, Edits::default(), out);
+        }
         let edits = edits_of(raw, |document, edits| {
             let response = json::member(&json::members(document), "response").unwrap_or_default();
             self.edit_output(document, response, frame, fates, edits);

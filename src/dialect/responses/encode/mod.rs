@@ -108,7 +108,7 @@ impl Encoder {
     }
 
     /// An event of the upstream does not leave.
-    const fn withhold(&mut self) {
+    pub(crate) const fn withhold(&mut self) {
         self.renumbers_events = true;
     }
 
@@ -257,12 +257,19 @@ impl Encoder {
     fn done(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], index: u32, out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         let is_item = reading.event == EventKind::ItemDone;
+        if self.may_repeat(reading, fates) {
+            return self.leave(raw, reading, Some(index), Edits::default(), out);
+        }
         with_data(raw, |data| {
             let document = core::str::from_utf8(data).unwrap_or_default();
             let element = json::member(&json::members(document), "item").unwrap_or_default();
             if let Some(item) = self.items.get_mut(reading.item) {
                 for ((slot, place), fate) in frame.slots.iter().zip(&reading.places).zip(fates) {
-                    let came = if is_item { text_at(item, element, *place) } else { reading.text.clone() };
+                    let came = match (is_item, place.differs || frame.slots.len() == 1) {
+                        (true, _) => text_at(item, element, *place),
+                        (false, true) => reading.text.clone(),
+                        (false, false) => String::new(),
+                    };
                     item.come(*place, slot.kind, fate, &came);
                 }
             }
@@ -273,10 +280,9 @@ impl Encoder {
             let members = json::members(document);
             match reading.event {
                 EventKind::ItemDone => {
+                    item.status.clone_from(&reading.status);
                     if let Some(element) = json::member(&members, "item") {
-                        let status = json::member(&json::members(element), "status").map(json::string);
-                        item.status = status.unwrap_or_default().into_owned();
-                        if !fates.contains(&SlotFate::Remove) {
+                        if fates.first() != Some(&SlotFate::Remove) {
                             self.kept_item_bytes = item.keep_ended(element, self.kept_item_bytes);
                         }
                         item.repeat(document, element, edits);
@@ -298,6 +304,27 @@ impl Encoder {
         }
         item.is_done |= is_item;
         self.leave(raw, reading, Some(index), edits, out);
+    }
+
+    /// Whether a repetition may leave as it came, since all that it repeats did; it is noted then.
+    fn may_repeat(&mut self, reading: &Reading, fates: &[SlotFate]) -> bool {
+        let Some(item) = self.items.get_mut(reading.item) else { return false };
+        let is_kept = reading.only_repeats && fates.iter().all(|fate| *fate == SlotFate::Keep) && item.is_as_it_came();
+        match reading.event {
+            _ if !is_kept => return false,
+            // Of other items it is kept how they ended.
+            EventKind::ItemDone if !item.is_list_of_texts() => return false,
+            EventKind::ItemDone => {
+                item.is_done = true;
+                item.status.clone_from(&reading.status);
+            }
+            EventKind::CommandDone => {}
+            _ => {
+                let sent = item.texts.iter_mut().find(|sent| sent.key == reading.part);
+                sent.into_iter().for_each(|sent| sent.is_done = true);
+            }
+        }
+        true
     }
 
     /// Says in place of a text of which nothing is left that it was withheld.
