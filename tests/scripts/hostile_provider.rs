@@ -399,6 +399,34 @@ fn wherever_a_call_becomes_a_harmful_one_it_does_not_leave() {
 }
 
 #[test]
+fn a_repetition_without_arguments_is_judged_for_itself() {
+    for call in STREAMED_CALLS {
+        for texts in [[HARMLESS, "", "", ""], [HARMLESS, HARMLESS, HARMLESS, ""]] {
+            let events = said_four_times(call, texts);
+            let outcome = judged(RESPONSES, &events);
+            assert_eq!(outcome.client, stream(RESPONSES, &events), "{call:?}");
+            assert_eq!(questions(&outcome).len(), 2, "{call:?}");
+            assert!(questions(&outcome).iter().any(|(_, arguments)| arguments.is_empty()), "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn a_response_that_nobody_announced_says_why_its_call_was_blocked() {
+    let all = responses_stream(
+        &[added(0, &function_call("list", "")), call_delta(0, HARMFUL), item_done(0, &function_call("list", HARMFUL))],
+        json!([function_call("list", HARMFUL)]),
+    );
+    let (unannounced, unended) = (&all[1..], &all[1..all.len() - 1]);
+    for events in [unannounced, unended] {
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, events))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(1.0)));
+        let outcome = play(&script);
+        assert!(outcome.text().contains("A tool call was blocked.") && !outcome.text().contains("/srv"), "{}", outcome.text());
+    }
+}
+
+#[test]
 fn a_call_keeps_the_name_that_it_was_judged_by() {
     let mut renamed = function_call("list", HARMLESS);
     renamed["name"] = json!("delete");
