@@ -112,9 +112,15 @@ def main() -> int:
         try:
             gateway = _start(processes, servers, ports, envoy)
             mistakes = [_play(number, scene, ports) for number, scene in enumerate(SCENES, start=1)]
-            _print_addresses(ports)
-            failed = any(mistakes) or bool(gateway.trouble())
+            trouble = gateway.trouble()
+            for line in trouble:
+                print(f"   NOT AS EXPECTED: Envoy's log says: {line}", flush=True)
+            failed = any(mistakes) or bool(trouble)
+            if not failed:
+                print("\nAll exchanges came out as expected.")
+            print(f"\nLogs:           {LOGS}", flush=True)
             if not once:
+                _print_addresses(ports)
                 _stay(processes)
             return int(failed)
         except KeyboardInterrupt:
@@ -227,10 +233,9 @@ def _print_addresses(ports: Ports) -> None:
     url = f"http://127.0.0.1:{ports.envoy}{CHAT.path}"
     body = json.dumps(CHAT.request("Delete everything."))
     print(
-        f"\nActivity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
+        f"Activity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
         f"\nTry it:         curl -N {url} -H 'content-type: application/json' -d '{body}'"
-        "\n                (a prompt with the word weather, delete or both asks for tool calls)"
-        f"\nLogs:           {LOGS}",
+        "\n                (a prompt with the word weather, delete or both asks for tool calls)",
         flush=True,
     )
 
