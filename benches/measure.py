@@ -94,7 +94,7 @@ class Text:
 
 
 def dialect_cost(load: Load, proxy: Proxy, dialect: str) -> Figures:
-    """What text costs in a dialect, in events of the same size for all."""
+    """What text costs in a dialect. The fragments come in events of the same size in all."""
     return _worker_cost(load, proxy, "lock-step", streams=16, events=2000, rounds=1, dialect=dialect)
 
 
@@ -126,15 +126,19 @@ def memory(load: Load, proxy: Proxy, in_tool_call: bool) -> Figures:
 
 
 def _worker_cost(load: Load, proxy: Proxy, mode: str, **options: int | str) -> Figures:
+    decided_before = proxy.decided_exchanges()
     used_before, waited_before = proxy.worker_seconds()
     report = load.run(proxy, mode, **options)
     used_after, waited_after = proxy.worker_seconds()
     used = used_after - used_before
+    decided = proxy.decided_exchanges() - decided_before
     return {
         "worker_us_per_event": used / report["events"] * 1e6,
         "worker_waited": (waited_after - waited_before) / used,
+        "bytes_per_event": report["bytes"] / report["events"],
         "events_per_second": report["events_per_second"],
-        "altered": report["altered"],
+        "altered": report["altered"] / report["exchanges"],
+        "governed": decided / report["exchanges"],
         "judged": report["judged"] / report["exchanges"],
         "event_batches": report["event_batches"],
     }

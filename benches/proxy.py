@@ -122,6 +122,12 @@ class Proxy:
                 waited += int(ready)
         return used / 1e9, waited / 1e9
 
+    def decided_exchanges(self) -> int:
+        """How many exchanges Weir has governed and allowed; 0 where it is not there."""
+        query = "filter=weir.decisions.allow&format=json"
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin}/stats?{query}", timeout=10) as answer:
+            return sum(counter["value"] for counter in json.load(answer)["stats"])
+
     def resident_mib(self) -> float:
         """Memory of the process that is in RAM."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()

@@ -30,8 +30,11 @@ NOOP_CHAIN = [{"use": "no_op"}]
 JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
 # Which of the measured rows others are compared with.
 PLAIN, EMPTY, READER, NOOP = "plain", "idle", "reader", "weir-noop"
+JUDGE = "weir-judge"
+# The proxies that Weir runs in.
+WEIR = (NOOP, JUDGE)
 # The dialects that the load generator speaks.
-DIALECTS = ("chat.completions", "messages")
+DIALECTS = ("chat.completions", "messages", "responses", "mcp_tool")
 # Measurements of the worker's cost in each repeat.
 TURNS = 4
 
@@ -84,16 +87,20 @@ class RowPlan:
         self.traffic = traffic
 
     def cost(self, load: Load, proxy: Proxy) -> Figures:
-        cost = self.traffic.cost(load, proxy)
-        # A judge that is not asked costs nothing, and protects nobody.
-        expected = 1 if self.proxy == "weir-judge" and self.traffic is measure.ToolCalls else 0
-        if cost["judged"] != expected:
-            raise BenchError(f"{self.label}: {cost['judged']:.0%} of the exchanges were judged, not {expected:.0%}")
-        return cost
+        judged = self.proxy == JUDGE and self.traffic is measure.ToolCalls
+        return checked(self.label, self.traffic.cost(load, proxy), governed=self.proxy in WEIR, judged=judged)
 
     def compared_with(self, rows: list[RowPlan], proxy: str) -> RowPlan:
         """The row of another proxy that got the same traffic."""
         return next(row for row in rows if row.proxy == proxy and row.traffic is self.traffic)
+
+
+def checked(label: str, cost: Figures, governed: bool, judged: bool) -> Figures:
+    """The figures, if they are of what is said here: what a filter leaves out costs nothing, and protects nobody."""
+    for what, expected in (("governed", governed), ("judged", judged), ("altered", False)):
+        if cost[what] != expected:
+            raise BenchError(f"{label}: {cost[what]:.0%} of the exchanges were {what}, not {int(expected):.0%}")
+    return cost
 
 
 def all_rows() -> list[RowPlan]:
@@ -103,10 +110,10 @@ def all_rows() -> list[RowPlan]:
         RowPlan("idle", "Wasm, no-op callback", EMPTY, text),
         RowPlan("reader", "Wasm, reads each chunk", READER, text),
         RowPlan(NOOP, "weir no_op", NOOP, text),
-        RowPlan("weir-judge", "weir tool_call_judge, text only", "weir-judge", text),
+        RowPlan("weir-judge", "weir tool_call_judge, text only", JUDGE, text),
         RowPlan("plain-tools", "plain Envoy, tool calls", PLAIN, tools),
         RowPlan("reader-tools", "Wasm, reads each chunk, tool calls", READER, tools),
-        RowPlan("weir-judge-tools", "weir tool_call_judge, tool calls", "weir-judge", tools),
+        RowPlan("weir-judge-tools", "weir tool_call_judge, tool calls", JUDGE, tools),
     ]
 
 
@@ -114,7 +121,7 @@ def wasm_filters(arguments: argparse.Namespace) -> Filters:
     filters = {PLAIN: None, EMPTY: Filter(arguments.reader, "noop"), READER: Filter(arguments.reader, "read")}
     if arguments.module.exists():
         filters[NOOP] = Filter(arguments.module, policy_document(NOOP_CHAIN))
-        filters["weir-judge"] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
+        filters[JUDGE] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
     else:
         print(f"{arguments.module} is missing: only the yardsticks are measured", flush=True)
     return filters
@@ -167,7 +174,8 @@ def measure_speed(
                 for dialect, costs in dialects.items():
                     for name in costs:
                         progress(f"repeat {repeat + 1} of {repeats}, turn {turn + 1} of {TURNS}: {dialect}, {name}")
-                        costs[name].append(measure.dialect_cost(load, proxies[name], dialect))
+                        cost = measure.dialect_cost(load, proxies[name], dialect)
+                        costs[name].append(checked(f"{dialect}, {name}", cost, governed=name in WEIR, judged=False))
             for row in order:
                 progress(f"repeat {repeat + 1} of {repeats}, delays: {row.label}")
                 results[row.name]["delays"].append(row.traffic.delays(load, proxies[row.proxy]))
@@ -231,8 +239,6 @@ def report(
     if size is not None:
         print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
     for summary in summaries:
-        if summary["altered_exchanges"]:
-            print(f"{summary['variant']}: {summary['altered_exchanges']} answers changed their length")
         if summary["worker_waited"] > 0.05:
             share = summary["worker_waited"]
             print(f"{summary['variant']}: the worker waited {share:.0%} of its time, something else ran on its core")

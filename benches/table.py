@@ -19,7 +19,8 @@ HEADINGS = (
     "tool call added p50/p99 µs",
 )
 DIALECT_HEADINGS = (
-    "dialect, events of 300 bytes",
+    "dialect",
+    "bytes/event",
     "reader µs/event",
     "weir no_op µs/event",
     "× reader",
@@ -62,7 +63,6 @@ class Row:
             "tool_call_us": self._delay("tool_call", plain),
             "worker_mib": self._memory_beside("idle_mib", plain, empty),
             "stream_kib": self._memory_beside("stream_kib", plain, empty),
-            "altered_exchanges": sum(one["altered"] for one in self._costs),
             "worker_waited": max(one["worker_waited"] for one in self._costs),
         }
 
@@ -102,13 +102,17 @@ def render(summaries: list[Figures]) -> str:
 def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
     """What the dialects cost: those of one run were measured in turns."""
 
+    def typical(figure: str, dialect: str, proxy: str) -> float:
+        return median(one[figure] for one in dialects[dialect][proxy])
+
     def cost(dialect: str, proxy: str) -> float:
-        return median(one["worker_us_per_event"] for one in dialects[dialect][proxy])
+        return typical("worker_us_per_event", dialect, proxy)
 
     cheapest = min((cost(dialect, noop) for dialect in dialects), default=None)
     rows = [
         (
             dialect,
+            f"{typical('bytes_per_event', dialect, noop):.0f}",
             f"{cost(dialect, reader):.2f}",
             f"{cost(dialect, noop):.2f}",
             f"{cost(dialect, noop) / cost(dialect, reader):.2f}",

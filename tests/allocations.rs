@@ -92,3 +92,10 @@ fn a_forwarded_fragment_of_a_tool_call_allocates_nothing() {
         }
     }
 }
+
+/// Each is a message of its own, whose text is a block of its own: a policy that looks at text costs allocations.
+#[test]
+fn a_forwarded_notification_of_mcp_allocates_nothing() {
+    let (opening, notification) = stream(Dialect::McpTool, "call", "asking the station", "a\\nb");
+    assert_eq!(allocations_per_stream(json!([]), Dialect::McpTool, &opening, &notification), 0);
+}

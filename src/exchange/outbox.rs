@@ -26,6 +26,9 @@ pub(super) struct SlotRef {
 /// Most bytes that a replacement for something held is reckoned to need, encoded.
 const REPLACEMENT_BYTES: usize = 4096;
 
+/// Capacity that is kept between documents for the texts of their slots.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
 /// The order that must be kept: two documents that share a lane do not overtake each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
@@ -59,8 +62,37 @@ struct Document {
     decided: SmallVec<[bool; 2]>,
     /// Slots and finish reasons that are undecided.
     undecided: usize,
-    /// Texts of slots that were kept, where something may be appended to them.
-    texts: Vec<(usize, String)>,
+    texts: KeptTexts,
+}
+
+/// The texts of slots that were kept, where something may be appended to them.
+#[derive(Debug, Default)]
+struct KeptTexts {
+    /// All of them, one behind the other.
+    text: String,
+    /// Each slot, and where its text ends.
+    ends: SmallVec<[(usize, usize); 2]>,
+}
+
+impl KeptTexts {
+    /// Forgets the texts, and keeps some of their room for the next document's.
+    fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_CAPACITY);
+        self.ends.clear();
+    }
+
+    fn push(&mut self, slot: usize, text: &str) {
+        self.text.push_str(text);
+        self.ends.push((slot, self.text.len()));
+    }
+
+    fn get(&self, slot: usize) -> Option<&str> {
+        let position = self.ends.iter().rposition(|(known, _)| *known == slot)?;
+        let (_, end) = self.ends.get(position)?;
+        let start = position.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
+        self.text.get(start..*end)
+    }
 }
 
 impl Document {
@@ -267,16 +299,16 @@ impl Outbox {
         if self.edits_in_place()
             && let Some(document) = self.document(slot.document)
         {
-            document.texts.push((slot.slot, text.to_owned()));
+            document.texts.push(slot.slot, text);
         }
     }
 
     /// Appends text to a content slot.
     pub(super) fn append_to_slot(&mut self, slot: SlotRef, text: &str) {
         let Some(document) = self.document(slot.document) else { return };
-        let kept = document.texts.iter().rev().find(|(known, _)| *known == slot.slot).map(|(_, kept)| kept.clone());
+        let kept = document.texts.get(slot.slot).unwrap_or_default();
         let fate = match document.fates.get(slot.slot) {
-            Some(SlotFate::Keep) => SlotFate::Replace(kept.unwrap_or_default() + text),
+            Some(SlotFate::Keep) => SlotFate::Replace(format!("{kept}{text}")),
             Some(SlotFate::Replace(replacement)) => SlotFate::Replace(format!("{replacement}{text}")),
             Some(SlotFate::Remove) => SlotFate::Replace(text.to_owned()),
             None => return,

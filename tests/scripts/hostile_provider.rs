@@ -353,6 +353,50 @@ fn a_repetition_does_not_bring_back_a_harmful_call() {
     }
 }
 
+/// A call of each type whose text comes in deltas: the type, what its events are called, and where the text stands.
+const STREAMED_CALLS: [(&str, &str, &str); 4] = [
+    ("function_call", "function_call_arguments", "arguments"),
+    ("custom_tool_call", "custom_tool_call_input", "input"),
+    ("mcp_call", "mcp_call_arguments", "arguments"),
+    ("code_interpreter_call", "code_interpreter_call_code", "code"),
+];
+
+/// A response with one call that says these texts: in its delta, the end of the text, the end of the item and the end of all.
+fn said_four_times((kind, events, key): (&str, &str, &str), texts: [&str; 4]) -> Vec<Value> {
+    let [streamed, by_text, by_item, by_end] = texts;
+    let item = |text: &str| {
+        let mut item = json!({"type": kind, "id": "call_1", "call_id": "call_1", "name": "list", "status": "completed"});
+        item[key] = json!(text);
+        item
+    };
+    let about =
+        |event: &str, key: &str, text: &str| json!({"type": format!("response.{events}.{event}"), "output_index": 0, key: text});
+    let between =
+        [added(0, &item("")), about("delta", "delta", streamed), about("done", key, by_text), item_done(0, &item(by_item))];
+    responses_stream(&between, json!([item(by_end)]))
+}
+
+#[test]
+fn wherever_a_call_becomes_a_harmful_one_it_does_not_leave() {
+    for call in STREAMED_CALLS {
+        for combination in 0..16_usize {
+            let texts = [0, 1, 2, 3].map(|place| if combination >> place & 1 == 1 { HARMFUL } else { HARMLESS });
+            let events = said_four_times(call, texts);
+            let body = stream(RESPONSES, &events);
+            let allowed = judged(RESPONSES, &events);
+            assert_eq!(allowed.client, body, "{call:?} {texts:?}");
+            let asked = questions(&allowed);
+            assert!(texts.iter().all(|text| asked.iter().any(|(_, arguments)| arguments == text)), "{call:?} {asked:?}");
+            let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &body)
+                .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+                .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+            let denied = play(&script);
+            assert!(!denied.text().contains("/srv"), "{call:?} {texts:?}: {}", denied.text());
+            assert_eq!(denied.client == body, combination == 0, "{call:?} {texts:?}");
+        }
+    }
+}
+
 #[test]
 fn a_call_keeps_the_name_that_it_was_judged_by() {
     let mut renamed = function_call("list", HARMLESS);
@@ -362,35 +406,44 @@ fn a_call_keeps_the_name_that_it_was_judged_by() {
     assert_eq!(repeated_calls(&outcome.client), questions(&outcome), "{}", outcome.text());
 }
 
-#[test]
-fn a_repeated_text_that_says_something_else_is_seen_by_policies() {
-    let begun = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []});
+/// A response with one message that says these texts: in its delta, the end of the text, the end of the part, the end of
+/// the item and the end of all.
+fn said_five_times(texts: [&str; 5]) -> Vec<Value> {
+    let [streamed, by_text, by_part, by_item, by_end] = texts;
     let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": []});
-    let mut ended = begun.clone();
-    ended["content"] = json!([part("the whole secret")]);
-    let of_part = |kind: &str, rest: Value| {
-        let mut event = json!({"type": format!("response.{kind}"), "output_index": 0, "content_index": 0, "item_id": "msg_1"});
-        event.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-        event
-    };
-    let events = responses_stream(
-        &[
-            added(0, &begun),
-            of_part("content_part.added", json!({"part": part("")})),
-            of_part("output_text.delta", json!({"delta": "the whole"})),
-            of_part("output_text.done", json!({"text": "the whole secret"})),
-            of_part("content_part.done", json!({"part": part("the whole secret")})),
-            item_done(0, &ended),
-        ],
-        json!([ended]),
-    );
-    let body = stream(RESPONSES, &events);
-    let kept = play(&Script::events(RESPONSES, document(json!([{"use": "watch"}])), &body));
-    assert_eq!(kept.client, body);
-    let seen: Vec<_> = kept.events_of("watch.content").into_iter().map(|event| event.metadata["text"].clone()).collect();
-    assert_eq!(seen, ["the whole", "the whole secret"], "once, however often it is repeated");
-    let without_text = play(&Script::events(RESPONSES, document(json!([{"use": "drop_text"}])), &body));
-    assert!(!without_text.text().contains("secret"), "{}", without_text.text());
+    let message = |content: Value| json!({"type": "message", "id": "msg_1", "role": "assistant", "content": content});
+    let about = |event: &str, key: &str, value: Value| json!({"type": format!("response.{event}"), "output_index": 0, "content_index": 0, "item_id": "msg_1", key: value});
+    let between = [
+        added(0, &message(json!([]))),
+        about("content_part.added", "part", part("")),
+        about("output_text.delta", "delta", json!(streamed)),
+        about("output_text.done", "text", json!(by_text)),
+        about("content_part.done", "part", part(by_part)),
+        item_done(0, &message(json!([part(by_item)]))),
+    ];
+    responses_stream(&between, json!([message(json!([part(by_end)]))]))
+}
+
+#[test]
+fn a_repeated_text_that_says_something_else_is_seen_once() {
+    let body = stream(RESPONSES, &said_five_times(["some", "some more", "some more", "some more", "some more"]));
+    let outcome = play(&Script::events(RESPONSES, document(json!([{"use": "watch"}])), &body));
+    assert_eq!(outcome.client, body);
+    let seen: Vec<_> = outcome.events_of("watch.content").into_iter().map(|event| event.metadata["text"].clone()).collect();
+    assert_eq!(seen, ["some", "some more"]);
+}
+
+#[test]
+fn wherever_a_text_becomes_another_one_it_is_seen() {
+    for combination in 0..32_usize {
+        let texts = [0, 1, 2, 3, 4].map(|place| if combination >> place & 1 == 1 { "the secret" } else { "the text" });
+        let body = stream(RESPONSES, &said_five_times(texts));
+        for policy in ["uppercase", "drop_text"] {
+            let outcome = play(&Script::events(RESPONSES, document(json!([{"use": policy}])), &body));
+            let left = outcome.text();
+            assert!(!left.contains("the secret") && !left.contains("the text"), "{policy} {texts:?}: {left}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::handler::Handler;
 use crate::streams::Stream;
 
 /// The dialects that streams are made of.
-const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
 /// Deltas of text in a long answer.
 const LONG: usize = 2000;
@@ -26,7 +26,8 @@ pub(crate) struct Case {
     pub(crate) handler: Handler,
     deltas: usize,
     ends_in_tool_call: bool,
-    judged: usize,
+    /// Whether every tool call has to be judged.
+    judges: bool,
 }
 
 impl Case {
@@ -39,8 +40,8 @@ impl Case {
                 Self::text(dialect, "copy", Handler::Copy),
                 Self::text(dialect, "JSON tree", Handler::JsonTree),
                 Self::text(dialect, "no_op", no_op.clone()),
-                Self::text(dialect, "tool_call_judge, text", judge.clone()),
-                Self::tool_call(dialect, "tool_call_judge, tool call", judge.clone()),
+                Self { judges: true, ..Self::text(dialect, "tool_call_judge, text", judge.clone()) },
+                Self { judges: true, ..Self::tool_call(dialect, "tool_call_judge, tool call", judge.clone()) },
             ]
         };
         Ok(DIALECTS.into_iter().flat_map(of_dialect).collect())
@@ -48,11 +49,11 @@ impl Case {
 
     fn text(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
         let name = format!("{dialect}, {work}");
-        Self { name, dialect, work, handler, deltas: LONG, ends_in_tool_call: false, judged: 0 }
+        Self { name, dialect, work, handler, deltas: LONG, ends_in_tool_call: false, judges: false }
     }
 
     fn tool_call(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
-        Self { deltas: BEFORE_TOOL_CALL, ends_in_tool_call: true, judged: 1, ..Self::text(dialect, work, handler) }
+        Self { deltas: BEFORE_TOOL_CALL, ends_in_tool_call: true, ..Self::text(dialect, work, handler) }
     }
 
     /// The stream of the case, with `more` further deltas of text.
@@ -63,6 +64,8 @@ impl Case {
 
     /// Refuses a case that does not do what its name says.
     pub(crate) fn verify(&self) -> Result<()> {
-        self.handler.verify(&self.stream(0), self.judged).with_context(|| self.name.clone())
+        let stream = self.stream(0);
+        let judged = if self.judges { stream.tool_calls } else { 0 };
+        self.handler.verify(&stream, judged).with_context(|| self.name.clone())
     }
 }

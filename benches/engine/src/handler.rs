@@ -27,13 +27,6 @@ pub(crate) enum Handler {
     Engine(Arc<Chain>),
 }
 
-/// What came of one stream.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    bytes: usize,
-    judged: usize,
-}
-
 impl Handler {
     /// The engine with the `chain` of a policy document.
     pub(crate) fn engine(chain: &Value) -> Result<Self> {
@@ -49,38 +42,38 @@ impl Handler {
 
     /// Handles one stream. `out` is used again for every event, as the glue to Envoy does.
     pub(crate) fn handle(&self, stream: &Stream, out: &mut Vec<u8>) {
-        black_box(self.outcome(stream, out));
+        self.run(stream, out, |written| {
+            black_box(written);
+        });
     }
 
-    /// Refuses a handler that does not do what it is measured for: every byte comes out, every tool call was judged.
+    /// Refuses a handler that does not do what it is measured for: what comes out is what went in, and every tool call was judged.
     pub(crate) fn verify(&self, stream: &Stream, judged: usize) -> Result<()> {
-        let expected = Outcome { bytes: stream.bytes(), judged };
-        let outcome = self.outcome(stream, &mut Vec::new());
-        ensure!(outcome == expected, "the stream came to {outcome:?}, not to {expected:?}");
+        let mut written = Vec::new();
+        let asked = self.run(stream, &mut Vec::new(), |bytes| written.extend_from_slice(bytes));
+        ensure!(written == stream.events.concat(), "{} bytes came out of {}, or other ones", written.len(), stream.bytes());
+        ensure!(asked == judged, "the judge was asked {asked} times, not {judged}");
         Ok(())
     }
 
-    fn outcome(&self, stream: &Stream, out: &mut Vec<u8>) -> Outcome {
-        let bytes = match self {
-            Self::Copy => each_event(stream, out, |event, out| out.extend_from_slice(event)),
-            Self::JsonTree => each_event(stream, out, |event, out| {
-                black_box(json_tree(event));
-                out.extend_from_slice(event);
-            }),
-            Self::Engine(chain) => return run_exchange(chain, stream, out),
-        };
-        Outcome { bytes, judged: 0 }
+    /// Gives what comes out to `written`, event by event; the result is how often the judge was asked.
+    fn run(&self, stream: &Stream, out: &mut Vec<u8>, written: impl FnMut(&[u8])) -> usize {
+        match self {
+            Self::Copy => copy(stream, out, |_| {}, written),
+            Self::JsonTree => copy(stream, out, |event| drop(black_box(json_tree(event))), written),
+            Self::Engine(chain) => return run_exchange(chain, stream, out, written),
+        }
+        0
     }
 }
 
-fn each_event(stream: &Stream, out: &mut Vec<u8>, mut handle: impl FnMut(&[u8], &mut Vec<u8>)) -> usize {
-    let mut bytes = 0;
+fn copy(stream: &Stream, out: &mut Vec<u8>, read: impl Fn(&[u8]), mut written: impl FnMut(&[u8])) {
     for event in &stream.events {
         out.clear();
-        handle(event, out);
-        bytes += out.len();
+        read(event);
+        out.extend_from_slice(event);
+        written(out);
     }
-    bytes
 }
 
 fn json_tree(event: &[u8]) -> Option<Value> {
@@ -88,21 +81,21 @@ fn json_tree(event: &[u8]) -> Option<Value> {
     serde_json::from_slice(event.get(data + 6..)?).ok()
 }
 
-fn run_exchange(chain: &Arc<Chain>, stream: &Stream, out: &mut Vec<u8>) -> Outcome {
+fn run_exchange(chain: &Arc<Chain>, stream: &Stream, out: &mut Vec<u8>, mut written: impl FnMut(&[u8])) -> usize {
     let now = Timestamp::from_unix(Duration::from_secs(1_760_000_000));
     let mut driver = Driver { exchange: Exchange::new(Arc::clone(chain), CallId::from_bytes([7; 16]), now), now, judged: 0 };
-    let mut bytes = driver.start(stream, out);
+    driver.start(stream, out);
     let last = stream.events.len().saturating_sub(1);
     for (index, event) in stream.events.iter().enumerate() {
         out.clear();
         // What a judged call holds comes out with the judge's answer, so the progress itself says nothing new.
         let _ = driver.exchange.handle_response_body(event, index == last, now, out);
         driver.carry_out_effects(out);
-        bytes += out.len();
+        written(out);
     }
     driver.exchange.handle_end(EndReason::Completed, now);
     driver.carry_out_effects(out);
-    Outcome { bytes, judged: driver.judged }
+    driver.judged
 }
 
 /// The surroundings of an exchange: a judge that answers at once and finds nothing wrong.
@@ -116,25 +109,30 @@ const VERDICT: &[u8] =
     br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"{\"probability\":0.0,\"explanation\":\"ok\"}"}}]}"#;
 
 impl Driver {
-    fn start(&mut self, stream: &Stream, out: &mut Vec<u8>) -> usize {
+    /// Brings the exchange to where the response body comes.
+    fn start(&mut self, stream: &Stream, out: &mut Vec<u8>) {
         let (path, body): (&[u8], &[u8]) = match stream.dialect {
             Dialect::Messages => (
                 b"/v1/messages",
                 br#"{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#,
             ),
             Dialect::Responses => (b"/v1/responses", br#"{"model":"gpt-4.1-mini","stream":true,"input":"Hi"}"#),
+            Dialect::McpTool => (
+                b"/mcp",
+                br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run_command","arguments":{"command":"du /var/cache"},"_meta":{"progressToken":1}}}"#,
+            ),
             _ => {
                 (b"/v1/chat/completions", br#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#)
             }
         };
         let head = RequestHead { method: b"POST", path, content_type: b"application/json", ..RequestHead::default() };
-        out.clear();
         let _ = self.exchange.handle_request_head(&head, false, self.now);
         let _ = self.exchange.handle_request_body(body, true, self.now);
+        // A call that stands in the request leaves once it is judged.
+        self.carry_out_effects(out);
         let head = ResponseHead { status: 200, content_type: b"text/event-stream", ..ResponseHead::default() };
         let _ = self.exchange.handle_response_head(&head, false, self.now);
         self.carry_out_effects(out);
-        out.len()
     }
 
     fn carry_out_effects(&mut self, out: &mut Vec<u8>) {

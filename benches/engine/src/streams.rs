@@ -9,6 +9,8 @@ use weir::dialect::Dialect;
 pub(crate) struct Stream {
     pub(crate) dialect: Dialect,
     pub(crate) events: Vec<Vec<u8>>,
+    /// What a judge of tool calls is asked about. In MCP the call stands in the request: whatever comes is the answer to one.
+    pub(crate) tool_calls: usize,
 }
 
 const WORDS: [&str; 12] =
@@ -23,24 +25,24 @@ impl Stream {
         self.events.iter().map(Vec::len).sum()
     }
 
-    /// Text alone.
+    /// Text alone. In MCP it is what the server says before the result.
     pub(crate) fn text(dialect: Dialect, deltas: usize) -> Self {
-        let events = match dialect {
-            Dialect::Messages => messages(deltas, false),
-            Dialect::Responses => responses(deltas, false),
-            _ => chat(deltas, false),
-        };
-        Self { dialect, events }
+        Self::answer(dialect, deltas, false)
     }
 
     /// Text and a tool call at its end.
     pub(crate) fn tool_call(dialect: Dialect, deltas: usize) -> Self {
+        Self::answer(dialect, deltas, true)
+    }
+
+    fn answer(dialect: Dialect, deltas: usize, tool_call: bool) -> Self {
         let events = match dialect {
-            Dialect::Messages => messages(deltas, true),
-            Dialect::Responses => responses(deltas, true),
-            _ => chat(deltas, true),
+            Dialect::Messages => messages(deltas, tool_call),
+            Dialect::Responses => responses(deltas, tool_call),
+            Dialect::McpTool => mcp_tool(deltas),
+            _ => chat(deltas, tool_call),
         };
-        Self { dialect, events }
+        Self { dialect, events, tool_calls: usize::from(tool_call || dialect == Dialect::McpTool) }
     }
 }
 
@@ -152,6 +154,17 @@ fn responses(deltas: usize, tool_call: bool) -> Vec<Vec<u8>> {
     named(events)
 }
 
+fn mcp_tool(notifications: usize) -> Vec<Vec<u8>> {
+    let progress = |(number, word): (usize, &str)| {
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1,
+            "progress": number, "total": notifications, "message": word}})
+    };
+    let result = json!({"jsonrpc": "2.0", "id": 1, "result": {"isError": false,
+        "content": [{"type": "text", "text": "812M\t/var/cache/apt\n9.4G\t/var/cache"}]}});
+    let messages = words(notifications).enumerate().map(|(number, word)| progress((number + 1, word))).chain([result]);
+    messages.map(|message| format!("event: message\ndata: {message}\n\n").into_bytes()).collect()
+}
+
 /// Events that bear their type as their name.
 fn named(events: Vec<Value>) -> Vec<Vec<u8>> {
     events
@@ -172,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_longer_stream_differs_by_its_deltas_alone() {
-        for dialect in [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses] {
+        for dialect in [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool] {
             let (short, long) = (Stream::tool_call(dialect, 10), Stream::tool_call(dialect, 25));
             assert_eq!(long.events.len() - short.events.len(), 15);
         }

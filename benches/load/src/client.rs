@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use memchr::memmem;
 use tokio::time::timeout;
 
-use crate::conversation::{Dialect, Frame, LAST_FRAGMENT, request_body};
+use crate::conversation::{Dialect, Frame, LAST_FRAGMENT};
 use crate::http::{BodyDecoder, Connection, EXCHANGE_HEADER};
 use crate::report::Tally;
 use crate::services::{ProviderEnd, Services};
@@ -20,10 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Answer<'a> {
     client: &'a mut Connection,
     decoder: Option<BodyDecoder>,
-    /// The newest bytes, with so many of the ones before that nothing searched for is cut in two.
-    window: Vec<u8>,
+    received: Vec<u8>,
     events: usize,
-    bytes: usize,
     has_tool_call: bool,
     complete: bool,
 }
@@ -45,7 +43,7 @@ pub(crate) async fn open_in<'a>(
         bail!("the proxy did not pass request {number} on to the provider within {PATIENCE:?}");
     };
     provider.start_stream().await?;
-    let answer = Answer { client, decoder: None, window: Vec::new(), events: 0, bytes: 0, has_tool_call: false, complete: false };
+    let answer = Answer { client, decoder: None, received: Vec::new(), events: 0, has_tool_call: false, complete: false };
     Ok((provider, answer))
 }
 
@@ -53,7 +51,7 @@ pub(crate) async fn open_in<'a>(
 pub(crate) async fn finish(provider: ProviderEnd, mut answer: Answer<'_>, ending: &[Frame], tally: &mut Tally) -> Result<()> {
     let written = provider.finish(ending).await?;
     answer.wait_for_end().await?;
-    tally.count_exchange(written, &answer);
+    tally.count_exchange(&written, &answer);
     Ok(())
 }
 
@@ -62,8 +60,9 @@ impl Answer<'_> {
         self.events
     }
 
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    /// The body so far.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     pub(crate) async fn wait_for_events(&mut self, count: usize) -> Result<()> {
@@ -101,23 +100,21 @@ impl Answer<'_> {
                 unread.insert(decoder)
             }
         };
-        let overlap = self.window.len().min(LAST_FRAGMENT.len() - 1);
-        self.window.drain(..self.window.len() - overlap);
-        self.complete = self.client.read_body(decoder, &mut self.window).await?;
-        self.bytes += self.window.len() - overlap;
-        // The second newline of an event's end may be the first new byte.
-        let unseen = &self.window[overlap.saturating_sub(1)..];
-        self.events += memmem::find_iter(unseen, b"\n\n").count();
-        self.has_tool_call |= memmem::find(&self.window, LAST_FRAGMENT).is_some();
+        let before = self.received.len();
+        self.complete = self.client.read_body(decoder, &mut self.received).await?;
+        // What is searched for may have begun with bytes that were there before.
+        let since = |length: usize| &self.received[before.saturating_sub(length - 1)..];
+        self.events += memmem::find_iter(since(2), b"\n\n").count();
+        self.has_tool_call |= memmem::find(since(LAST_FRAGMENT.len()), LAST_FRAGMENT).is_some();
         Ok(())
     }
 }
 
 fn request(dialect: Dialect, number: u64) -> Vec<u8> {
-    let (path, body) = (dialect.path(), request_body());
+    let (path, body) = (dialect.path(), dialect.request_body());
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: api.example.com\r\nauthorization: Bearer none\r\n\
-         content-type: application/json\r\naccept: text/event-stream\r\n{EXCHANGE_HEADER}: {number}\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\n{EXCHANGE_HEADER}: {number}\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );

@@ -1,5 +1,5 @@
-//! Drives one proxy with exchanges of chat.completions and prints what they saw as one line of JSON. The process is the
-//! client in front of the proxy and everything behind it: provider, judge and collector.
+//! Drives one proxy with exchanges and prints what they saw as one line of JSON. The process is the client in front of the
+//! proxy and everything behind it: provider, judge and collector.
 
 mod client;
 mod conversation;

@@ -23,11 +23,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn count_exchange(&mut self, written: usize, answer: &Answer<'_>) {
+    pub(crate) fn count_exchange(&mut self, written: &[u8], answer: &Answer<'_>) {
         self.exchanges += 1;
         self.events += answer.events();
-        self.bytes += answer.bytes();
-        self.altered += usize::from(written != answer.bytes());
+        self.bytes += answer.received().len();
+        self.altered += usize::from(written != answer.received());
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -47,7 +47,7 @@ pub(crate) struct Report {
     exchanges: usize,
     events: usize,
     bytes: usize,
-    /// Exchanges whose answer had another length at the client than at the provider.
+    /// Exchanges whose answer was not byte for byte the same at the client as at the provider.
     altered: usize,
     seconds: f64,
     events_per_second: f64,

@@ -81,8 +81,8 @@ impl Services {
 pub(crate) struct ProviderEnd {
     connection: Connection,
     services: Rc<Services>,
-    /// Bytes of events written, without the framing of the chunks.
-    pub(crate) written: usize,
+    /// The events that were written, without the framing of the chunks.
+    written: Vec<u8>,
 }
 
 impl ProviderEnd {
@@ -91,12 +91,13 @@ impl ProviderEnd {
     }
 
     pub(crate) async fn write(&mut self, frame: &Frame) -> Result<()> {
-        self.written += event_length(frame);
-        self.connection.write(frame).await
+        self.connection.write(frame).await?;
+        self.written.extend_from_slice(event_of(frame));
+        Ok(())
     }
 
-    /// Ends the answer and leaves the connection to the proxy for its next request.
-    pub(crate) async fn finish(mut self, ending: &[Frame]) -> Result<usize> {
+    /// Ends the answer, gives all that was written, and leaves the connection to the proxy for its next request.
+    pub(crate) async fn finish(mut self, ending: &[Frame]) -> Result<Vec<u8>> {
         for frame in ending {
             self.write(frame).await?;
         }
@@ -106,9 +107,10 @@ impl ProviderEnd {
     }
 }
 
-fn event_length(frame: &Frame) -> usize {
-    let size_line = frame.iter().position(|byte| *byte == b'\n').map_or(0, |position| position + 1);
-    frame.len().saturating_sub(size_line + 2)
+/// What stands in a chunk.
+fn event_of(frame: &Frame) -> &[u8] {
+    let start = memchr::memchr(b'\n', frame).map_or(0, |position| position + 1);
+    &frame[start..frame.len().saturating_sub(2)]
 }
 
 async fn listen<Answer, Answering>(name: &str, port: u16, answer: Answer) -> Result<()>
@@ -137,7 +139,7 @@ async fn answer_exchange(services: Rc<Services>, mut connection: Connection) {
     let Some(waiting) = request.exchange.and_then(|number| services.expected.borrow_mut().remove(&number)) else {
         return;
     };
-    let end = ProviderEnd { connection, services, written: 0 };
+    let end = ProviderEnd { connection, services, written: Vec::new() };
     // The exchange may have given up waiting; then nobody wants the connection.
     let _ = waiting.send(end);
 }

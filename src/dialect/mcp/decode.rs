@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use super::message::{Id, Kind, Message};
-use super::texts::{self, MessageTexts, What};
+use super::texts::{self, Found, MessageTexts, Texts, What};
 use super::{Asked, request};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 
 /// Messages that are told apart by their lanes; a stream may have any number of them.
@@ -21,12 +22,13 @@ pub struct Decoder {
     blocks: u32,
     messages: u32,
     strings: Strings,
+    /// A server says again and again how far it is.
+    notification: Template<()>,
 }
 
 /// What was read of a document, before it is reported: an error reports nothing.
 struct Reading {
-    texts: Vec<MessageTexts>,
-    strings: Vec<Vec<Text>>,
+    texts: Texts,
     /// The requests that are answered.
     answers: Vec<usize>,
 }
@@ -74,7 +76,9 @@ impl Decoder {
         frame.role = FrameRole::Free;
         match self.document(data, frame, each) {
             // Clients read no other events than messages.
-            Err(DecodeError::Malformed { .. }) if !matches!(name, b"" | b"message") && !is_json(data) => Ok(()),
+            Err(error) if !matches!(name, b"" | b"message") && !matches!(error, DecodeError::Utf8 { .. }) && !is_json(data) => {
+                Ok(())
+            }
             result => result,
         }
     }
@@ -89,39 +93,65 @@ impl Decoder {
     }
 
     fn document(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+        if let Some(Alike { string, value, .. }) = self.notification.find(data) {
+            self.strings.clear();
+            let text = self.strings.read(string, Some(value))?;
+            let choice = self.next_message();
+            self.report(string, What::Text { is_content: false }, text, choice, frame, each);
+            return Ok(());
+        }
         let document = document::utf8(data)?;
         let reading = self.read(document)?;
+        self.learn(document, &reading.texts);
         for position in &reading.answers {
             frame.finishes.push(u32::try_from(*position).unwrap_or(u32::MAX));
         }
         self.refuse(reading.answers.into_iter());
-        for (texts, strings) in reading.texts.iter().zip(&reading.strings) {
-            let choice = self.messages;
-            self.messages = self.messages.saturating_add(1).checked_rem(LANES).unwrap_or_default();
-            for (found, text) in texts.found.iter().zip(strings) {
-                let block = BlockId(self.blocks);
-                self.blocks = self.blocks.wrapping_add(1);
-                let text = self.strings.get(document, *text);
-                let kind = if matches!(found.what, What::Text { .. }) { BlockKind::Text } else { BlockKind::Other };
-                let slot = Slot { block, choice, kind, starts: true, stops: true };
-                frame.slots.push(slot);
-                frame.role = FrameRole::Content;
-                each(match found.what {
-                    What::Text { .. } => Part::Piece(piece(slot, "", "", text)),
-                    What::Tool { .. } => Part::Tool { name: text },
-                });
+        for texts in &reading.texts {
+            let choice = self.next_message();
+            for found in &texts.found {
+                self.report(document, found.what, found.text, choice, frame, each);
             }
         }
         Ok(())
     }
 
+    /// Keeps a notification: those that follow may differ in its only text and in how far they say it is.
+    fn learn(&mut self, document: &str, texts: &[MessageTexts]) {
+        let [MessageTexts { message, found, progress }] = texts else { return };
+        let [Found { value, what: What::Text { .. }, .. }] = found.as_slice() else { return };
+        if message.kind == Kind::Notification {
+            self.notification.learn(document, &[(Hole::Text, Some(*value)), (Hole::Number, *progress)], ());
+        }
+    }
+
+    /// The number of the next message, which is its lane.
+    fn next_message(&mut self) -> u32 {
+        let number = self.messages;
+        self.messages = number.saturating_add(1).checked_rem(LANES).unwrap_or_default();
+        number
+    }
+
+    /// Reports what was found in a message: in `document`, where it stands verbatim.
+    fn report(&mut self, document: &str, what: What, text: Text, choice: u32, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+        let block = BlockId(self.blocks);
+        self.blocks = self.blocks.wrapping_add(1);
+        let kind = if matches!(what, What::Text { .. }) { BlockKind::Text } else { BlockKind::Other };
+        let slot = Slot { block, choice, kind, starts: true, stops: true };
+        frame.slots.push(slot);
+        frame.role = FrameRole::Content;
+        let text = self.strings.get(document, text);
+        each(match what {
+            What::Text { .. } => Part::Piece(piece(slot, "", "", text)),
+            What::Tool { .. } => Part::Tool { name: text },
+        });
+    }
+
     fn read(&mut self, document: &str) -> Result<Reading, DecodeError> {
         self.strings.clear();
-        let texts = texts::read(document)?;
-        let mut reading = Reading { texts, strings: Vec::new(), answers: Vec::new() };
+        let mut reading = Reading { texts: texts::read(document, &mut self.strings)?, answers: Vec::new() };
         let mut names = NameBytes::default();
         for message in &reading.texts {
-            reading.strings.push(texts::strings(document, &message.found, &mut self.strings)?);
             if let Some(position) = self.answer(document, &message.message, &mut names)? {
                 if reading.answers.contains(&position) {
                     return Err(DecodeError::OutOfOrder { what: "two answers to one request" });
@@ -168,4 +198,65 @@ fn piece<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Piec
 
 fn is_json(data: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Read = Result<(Vec<String>, FrameRole), DecodeError>;
+
+    fn read(decoder: &mut Decoder, name: &[u8], data: &[u8]) -> Read {
+        let (mut frame, mut texts) = (Frame::default(), Vec::new());
+        decoder.event(name, data, &mut frame, &mut |part| match part {
+            Part::Piece(piece) => texts.push(piece.text.to_owned()),
+            other => panic!("{other:?}"),
+        })?;
+        assert_eq!(frame.slots.len(), texts.len());
+        Ok((texts, frame.role))
+    }
+
+    #[test]
+    fn a_notification_is_read_the_same_whatever_came_before() {
+        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1.0,"message":"one"}}"#;
+        let log = r#"{"method":"notifications/message","params":{"level":"info","data":"one"},"jsonrpc":"2.0"}"#;
+        let mut texts = 0;
+        for first in [progress, log] {
+            for (old, new) in [
+                ("one", "two"),
+                ("one", ""),
+                ("one", r#"a \"quote\" \u00e9"#),
+                ("one", r"\ud800"),
+                ("one", "\n"),
+                (r#""one""#, "1"),
+                (r#""one""#, r#"["one","two"]"#),
+                (r#""one""#, r#""one","data":"two","message":"three""#),
+                ("1.0", "2.0"),
+                ("1.0", "20.0"),
+                ("1.0", "1"),
+                ("1.0", "01.0"),
+                ("1.0", "-1.0"),
+                ("1.0", "1."),
+                ("1.0", r#""1.0""#),
+                ("1.0", "null"),
+                ("params", "Params"),
+                ("notifications", "other"),
+                (r#"{"jsonrpc""#, r#"{"id":1,"jsonrpc""#),
+                (r#""jsonrpc""#, r#""result":{},"jsonrpc""#),
+                ("}}", "}} "),
+                ("}}", "}}}"),
+                ("}}", "}"),
+            ] {
+                let next = first.replace(old, new);
+                for name in ["", "message", "ping"] {
+                    let mut used = Decoder::default();
+                    assert_eq!(read(&mut used, b"", first.as_bytes()), Ok((vec!["one".to_owned()], FrameRole::Content)));
+                    let expected = read(&mut Decoder::default(), name.as_bytes(), next.as_bytes());
+                    assert_eq!(read(&mut used, name.as_bytes(), next.as_bytes()), expected, "{next}, event {name:?}");
+                    texts += expected.map_or(0, |(texts, _)| texts.len());
+                }
+            }
+        }
+        assert!(texts > 50, "most are read: {texts}");
+    }
 }

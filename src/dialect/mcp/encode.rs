@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::texts::{self, What};
 use super::{Asked, output, request};
 use crate::block::Chunk;
+use crate::dialect::document::Strings;
 use crate::dialect::framing::{Seam, WITHHELD, with_data};
 use crate::dialect::{Ending, Frame, Insertion, SlotFate, TooLate};
 use crate::json::{self, Edits};
@@ -191,9 +192,10 @@ fn is_untouched(fates: &[SlotFate]) -> bool {
 fn edit(data: &[u8], fates: &[SlotFate], answers: &[String], out: &mut Vec<u8>) {
     let document = core::str::from_utf8(data).unwrap_or_default();
     let mut edits = Edits::default();
-    let found: Vec<_> = texts::read(document).unwrap_or_default().into_iter().flat_map(|message| message.found).collect();
+    let texts = texts::read(document, &mut Strings::default()).unwrap_or_default();
+    let found = texts.iter().flat_map(|message| &message.found);
     let mut lists: Vec<Vec<(core::ops::Range<usize>, bool)>> = Vec::new();
-    for (found, fate) in found.iter().zip(fates) {
+    for (found, fate) in found.zip(fates) {
         let span = found.value.start..found.value.end;
         match (found.what, fate) {
             (What::Tool { list, .. }, fate) => {

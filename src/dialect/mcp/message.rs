@@ -13,7 +13,6 @@ pub(super) struct Message {
     pub(super) id: Option<Value>,
     pub(super) method: Option<Value>,
     pub(super) params: Option<Value>,
-    pub(super) result: Option<Value>,
     pub(super) error: Option<Value>,
 }
 
@@ -22,6 +21,101 @@ pub(super) enum Kind {
     Request,
     Notification,
     Answer,
+}
+
+/// The member of a message that says what the message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payload {
+    Params,
+    Result,
+    Error,
+}
+
+/// Who reads messages, each byte of them once.
+pub(super) trait Visitor<'a> {
+    /// The payload of a message comes next, to be read to its end. Never `params` of an answer: they mean nothing.
+    fn payload(&mut self, reader: &mut Reader<'a>, payload: Payload) -> Result<(), DecodeError>;
+
+    /// A message ended, whose payload came before.
+    fn message(&mut self, message: Message);
+}
+
+/// Reads the messages of `document`; whether they came in an array.
+pub(super) fn read<'a>(document: &'a str, visitor: &mut dyn Visitor<'a>) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new(document);
+    let is_batch = reader.peek() == Some(b'[');
+    let mut messages: usize = 0;
+    if is_batch {
+        reader.array(|reader| {
+            if messages >= MAX_MESSAGES {
+                return Err(DecodeError::TooManyBlocks);
+            }
+            messages = messages.saturating_add(1);
+            read_message(document, reader, visitor)
+        })?;
+    } else {
+        read_message(document, &mut reader, visitor)?;
+    }
+    reader.end()?;
+    if is_batch && messages == 0 { Err(DecodeError::OutOfOrder { what: "a batch without messages" }) } else { Ok(is_batch) }
+}
+
+fn read_message<'a>(document: &'a str, reader: &mut Reader<'a>, visitor: &mut dyn Visitor<'a>) -> Result<(), DecodeError> {
+    let [mut id, mut method, mut params, mut result, mut error] = [Field::default(); 5];
+    let mut params_came_first = false;
+    let span = value(reader, |reader| {
+        reader.object(|reader, key| match key {
+            "jsonrpc" => Ok(reader.skip()?),
+            "id" => id.fill(reader, |reader| Ok(reader.optional_value()?)),
+            "method" => method.fill(reader, |reader| Ok(reader.optional_string()?)),
+            "params" => params.fill(reader, |reader| {
+                params_came_first = method.get().is_none();
+                optional_value(reader, |reader| match params_came_first {
+                    true => Ok(reader.skip()?),
+                    false => visitor.payload(reader, Payload::Params),
+                })
+            }),
+            "result" => result.fill(reader, |reader| optional_value(reader, |reader| visitor.payload(reader, Payload::Result))),
+            "error" => error.fill(reader, |reader| optional_value(reader, |reader| visitor.payload(reader, Payload::Error))),
+            key if is_variant(key, &["method", "id", "params", "result", "error"]) => Err(reader.malformed().into()),
+            _ => Ok(reader.skip()?),
+        })
+    })?;
+    let kind = match (method.get().is_some(), result.get().is_some(), error.get().is_some()) {
+        (true, false, false) if id.get().is_some() => Kind::Request,
+        (true, false, false) => Kind::Notification,
+        (false, true, false) | (false, false, true) => Kind::Answer,
+        _ => return Err(DecodeError::OutOfOrder { what: "a message that is neither a request nor an answer" }),
+    };
+    if let Some(params) = params.get()
+        && params_came_first
+        && kind != Kind::Answer
+    {
+        visitor.payload(&mut Reader::at(document, params), Payload::Params)?;
+    }
+    let (id, method, params, error) = (id.get(), method.get(), params.get(), error.get());
+    visitor.message(Message { span, kind, id, method, params, error });
+    Ok(())
+}
+
+/// Reads a value by `read` and tells where it stands.
+fn value<'a>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<(), DecodeError>,
+) -> Result<Value, DecodeError> {
+    reader.peek();
+    let start = reader.position();
+    read(reader)?;
+    Ok(Value { start, end: reader.position(), form: Form::Other })
+}
+
+/// As [`value`]; `None` for null.
+fn optional_value<'a>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<(), DecodeError>,
+) -> Result<Option<Value>, DecodeError> {
+    let is_null = reader.peek() == Some(b'n');
+    value(reader, read).map(|value| (!is_null).then_some(value))
 }
 
 /// The messages of a document.
@@ -33,59 +127,19 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn read(document: &str) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(document);
-        if reader.peek() != Some(b'[') {
-            let span = reader.optional_value()?.ok_or_else(|| reader.malformed())?;
-            reader.end()?;
-            return Ok(Self { all: vec![Message::read(document, span)?], is_batch: false });
-        }
-        let mut all = Vec::new();
-        reader.array(|reader| {
-            if all.len() >= MAX_MESSAGES {
-                return Err(DecodeError::TooManyBlocks);
-            }
-            let span = reader.optional_value()?.ok_or_else(|| reader.malformed())?;
-            all.push(Message::read(document, span)?);
-            Ok(())
-        })?;
-        reader.end()?;
-        if all.is_empty() {
-            return Err(DecodeError::OutOfOrder { what: "a batch without messages" });
-        }
-        Ok(Self { all, is_batch: true })
+        let mut messages = Self::default();
+        messages.is_batch = read(document, &mut messages)?;
+        Ok(messages)
     }
 }
 
-impl Message {
-    fn read(document: &str, span: Value) -> Result<Self, DecodeError> {
-        let [mut id, mut method, mut params, mut result, mut error] = [Field::default(); 5];
-        Reader::at(document, span).object(|reader, key| {
-            let field = match key {
-                "method" => return method.fill(reader, Reader::optional_string),
-                "id" => &mut id,
-                "params" => &mut params,
-                "result" => &mut result,
-                "error" => &mut error,
-                key if is_variant(key, &["method", "id", "params", "result", "error"]) => return Err(reader.malformed()),
-                _ => return reader.skip(),
-            };
-            field.fill(reader, Reader::optional_value)
-        })?;
-        let kind = match (method.get().is_some(), result.get().is_some(), error.get().is_some()) {
-            (true, false, false) if id.get().is_some() => Kind::Request,
-            (true, false, false) => Kind::Notification,
-            (false, true, false) | (false, false, true) => Kind::Answer,
-            _ => return Err(DecodeError::OutOfOrder { what: "a message that is neither a request nor an answer" }),
-        };
-        Ok(Self {
-            span,
-            kind,
-            id: id.get(),
-            method: method.get(),
-            params: params.get(),
-            result: result.get(),
-            error: error.get(),
-        })
+impl<'a> Visitor<'a> for Messages {
+    fn payload(&mut self, reader: &mut Reader<'a>, _: Payload) -> Result<(), DecodeError> {
+        Ok(reader.skip()?)
+    }
+
+    fn message(&mut self, message: Message) {
+        self.all.push(message);
     }
 }
 

@@ -3,9 +3,11 @@
 //! Every string is text, except where the protocol gives it another meaning: identifiers, types, encoded data. So what
 //! is not known yet is visible, too.
 
-use super::message::{Kind, Message, Messages};
+use smallvec::SmallVec;
+
+use super::message::{self, Message, Payload, Visitor};
 use crate::dialect::DecodeError;
-use crate::dialect::document::Strings;
+use crate::dialect::document::{Strings, Text};
 use crate::json::{Field, Reader, Value};
 
 /// Most texts and tools that one document may have.
@@ -62,6 +64,8 @@ pub(super) struct Found {
     /// Where it stands.
     pub(super) value: Value,
     pub(super) what: What,
+    /// The string, or the name of the tool.
+    pub(super) text: Text,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,15 +76,13 @@ pub(super) enum What {
         is_content: bool,
     },
     /// An entry of the list of tools with that number.
-    Tool { list: u32, name: Option<Value> },
+    Tool { list: u32 },
 }
 
 /// A part of a message in which strings mean something of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Result,
-    Params,
-    Error,
+    Payload(Payload),
     /// Anything else that the protocol describes.
     Described,
     /// The server's own data: every string is text.
@@ -89,48 +91,54 @@ enum Place {
     Schema,
 }
 
-/// What was found in a message.
+/// What was found in a message: mostly one string.
 #[derive(Debug)]
 pub(super) struct MessageTexts {
     pub(super) message: Message,
-    pub(super) found: Vec<Found>,
+    pub(super) found: SmallVec<[Found; 1]>,
+    /// The whole part of the number that says how far something is.
+    pub(super) progress: Option<Value>,
 }
 
-/// Reads a document and finds what policies can see in each of its messages.
-pub(super) fn read(document: &str) -> Result<Vec<MessageTexts>, DecodeError> {
-    let mut room = MAX_FOUND;
-    let mut lists = 0;
-    let mut all = Vec::new();
-    for message in Messages::read(document)?.all {
-        let mut finder = Finder { document, found: Vec::new(), room, lists };
-        finder.message(&message)?;
-        room = finder.room;
-        lists = finder.lists;
-        all.push(MessageTexts { message, found: finder.found });
-    }
-    Ok(all)
+/// The messages of a document: mostly one.
+pub(super) type Texts = SmallVec<[MessageTexts; 1]>;
+
+/// Reads a document and finds what policies can see in each of its messages; strings with escapes are unescaped into `strings`.
+pub(super) fn read(document: &str, strings: &mut Strings) -> Result<Texts, DecodeError> {
+    let mut finder =
+        Finder { document, strings, found: SmallVec::new(), progress: None, room: MAX_FOUND, lists: 0, texts: Texts::new() };
+    message::read(document, &mut finder)?;
+    Ok(finder.texts)
 }
 
-struct Finder<'a> {
+struct Finder<'a, 's> {
     document: &'a str,
-    found: Vec<Found>,
+    strings: &'s mut Strings,
+    /// Of the message that is being read.
+    found: SmallVec<[Found; 1]>,
+    progress: Option<Value>,
     room: usize,
     lists: u32,
+    texts: Texts,
 }
 
-impl<'a> Finder<'a> {
-    fn message(&mut self, message: &Message) -> Result<(), DecodeError> {
-        let (value, place) = match message.kind {
-            Kind::Request | Kind::Notification => (message.params, Place::Params),
-            Kind::Answer if message.result.is_some() => (message.result, Place::Result),
-            Kind::Answer => (message.error, Place::Error),
-        };
-        value.map_or(Ok(()), |value| self.value(&mut Reader::at(self.document, value), place, true, false, MAX_DEPTH))
+impl<'a> Visitor<'a> for Finder<'a, '_> {
+    fn payload(&mut self, reader: &mut Reader<'a>, payload: Payload) -> Result<(), DecodeError> {
+        self.value(reader, Place::Payload(payload), true, false, MAX_DEPTH)
     }
 
-    fn add(&mut self, value: Value, what: What) -> Result<(), DecodeError> {
+    fn message(&mut self, message: Message) {
+        let (found, progress) = (core::mem::take(&mut self.found), self.progress.take());
+        self.texts.push(MessageTexts { message, found, progress });
+    }
+}
+
+impl<'a> Finder<'a, '_> {
+    /// Adds what was found at `value`, and says `text`.
+    fn add(&mut self, value: Value, what: What, text: Option<Value>) -> Result<(), DecodeError> {
         self.room = self.room.checked_sub(1).ok_or(DecodeError::TooManyBlocks)?;
-        self.found.push(Found { value, what });
+        let text = self.strings.read(self.document, text)?;
+        self.found.push(Found { value, what, text });
         Ok(())
     }
 
@@ -145,7 +153,7 @@ impl<'a> Finder<'a> {
     ) -> Result<(), DecodeError> {
         match reader.peek() {
             Some(b'"') if shown => match reader.optional_string()? {
-                Some(value) => self.add(value, What::Text { is_content }),
+                Some(value) => self.add(value, What::Text { is_content }, Some(value)),
                 None => Ok(()),
             },
             Some(b'{' | b'[') if depth == 0 => Err(DecodeError::OutOfOrder { what: "a message that is nested too deeply" }),
@@ -159,17 +167,29 @@ impl<'a> Finder<'a> {
     }
 
     fn member(&mut self, reader: &mut Reader<'a>, place: Place, key: &str, depth: u8) -> Result<(), DecodeError> {
+        // Whatever the key: there is no text in a number.
+        if !matches!(reader.peek(), Some(b'"' | b'{' | b'[')) {
+            return self.scalar(reader, key);
+        }
         let (inner, shown) = match (place, key) {
             (Place::Data, _) => (Place::Data, true),
             (Place::Schema, "description" | "title") => (Place::Schema, true),
             (Place::Schema, _) => (Place::Schema, false),
-            (Place::Result, "tools") if reader.peek() == Some(b'[') => return self.tools(reader, depth),
-            (Place::Error | Place::Params, "data") | (_, "structuredContent") => (Place::Data, true),
+            (Place::Payload(Payload::Result), "tools") if reader.peek() == Some(b'[') => return self.tools(reader, depth),
+            (Place::Payload(Payload::Error | Payload::Params), "data") | (_, "structuredContent") => (Place::Data, true),
             (_, "inputSchema" | "outputSchema" | "requestedSchema") => (Place::Schema, false),
             (_, key) if OPAQUE.contains(&key) => return Ok(reader.skip()?),
             _ => (Place::Described, true),
         };
         self.value(reader, inner, shown, key == "text" && inner == Place::Described, depth)
+    }
+
+    /// A member that is no string.
+    fn scalar(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), DecodeError> {
+        let Some(value) = reader.optional_value()?.filter(|_| key == "progress") else { return Ok(()) };
+        let digits = self.document.as_bytes().iter().skip(value.start).take_while(|byte| byte.is_ascii_digit()).count();
+        self.progress = (digits > 0).then_some(Value { end: value.start.saturating_add(digits), ..value });
+        Ok(())
     }
 
     /// The entries of `tools/list`.
@@ -186,23 +206,8 @@ impl<'a> Finder<'a> {
                     _ => reader.skip(),
                 })?;
             }
-            self.add(entry, What::Tool { list, name: name.get() })?;
+            self.add(entry, What::Tool { list }, name.get())?;
             self.value(&mut Reader::at(self.document, entry), Place::Described, true, false, depth.saturating_sub(1))
         })
     }
-}
-
-/// The strings of what was found, unescaped.
-pub(super) fn strings(
-    document: &str,
-    found: &[Found],
-    strings: &mut Strings,
-) -> Result<Vec<crate::dialect::document::Text>, DecodeError> {
-    found
-        .iter()
-        .map(|found| match found.what {
-            What::Text { .. } => strings.read(document, Some(found.value)),
-            What::Tool { name, .. } => strings.read(document, name),
-        })
-        .collect()
 }

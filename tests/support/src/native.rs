@@ -335,9 +335,13 @@ impl Play<'_> {
     fn asked(&mut self, callout: Callout) {
         let rule = self.script.rule_for(&callout.body);
         if rule.reply != JudgeReply::Silence {
-            let delay = if rule.reply == JudgeReply::NotSent { 0 } else { rule.delay };
+            // That a question cannot be sent is known before any answer comes.
+            let (delay, position) = match rule.reply {
+                JudgeReply::NotSent => (0, self.due.partition_point(|due| due.reply == JudgeReply::NotSent)),
+                _ => (rule.delay, self.due.len()),
+            };
             let step = self.step.saturating_add(delay);
-            self.due.push(Due { id: callout.id, step, reply: rule.reply.clone() });
+            self.due.insert(position, Due { id: callout.id, step, reply: rule.reply.clone() });
         }
         self.outcome.callouts.push(callout);
     }

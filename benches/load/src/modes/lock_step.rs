@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::side_by_side;
 use crate::client::{finish, open_in};
-use crate::conversation::{Dialect, Frame};
+use crate::conversation::{Dialect, TextAnswer};
 use crate::report::Tally;
 use crate::services::{Services, connect};
 
@@ -30,26 +30,25 @@ pub(crate) struct LockStep {
 
 impl LockStep {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
-        let frame = Rc::new(self.dialect.text(self.event_size));
-        side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&frame))).await
+        let script = Rc::new(self.dialect.text_answer(self.events, self.event_size));
+        side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&script))).await
     }
 
-    async fn stream(self, services: Rc<Services>, port: u16, frame: Rc<Frame>) -> Result<Tally> {
+    async fn stream(self, services: Rc<Services>, port: u16, script: Rc<TextAnswer>) -> Result<Tally> {
         let mut tally = Tally::default();
         let mut client = connect(port).await?;
         for _ in 0..self.rounds {
             let (mut provider, mut answer) = open_in(self.dialect, &services, &mut client).await?;
-            let opening = self.dialect.opening();
-            for event in &opening {
+            for event in &script.opening {
                 provider.write(event).await?;
             }
-            for event in 1..=self.events {
+            for (event, frame) in (1..).zip(&script.text) {
                 let written = Instant::now();
-                provider.write(&frame).await?;
-                answer.wait_for_events(opening.len() + event).await?;
+                provider.write(frame).await?;
+                answer.wait_for_events(script.opening.len() + event).await?;
                 tally.transit.push(written.elapsed());
             }
-            finish(provider, answer, &self.dialect.ending(), &mut tally).await?;
+            finish(provider, answer, &script.ending, &mut tally).await?;
         }
         Ok(tally)
     }

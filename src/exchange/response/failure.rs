@@ -1,0 +1,104 @@
+//! What becomes of a response that cannot be checked to its end.
+
+use serde_json::Map;
+
+use super::Governed;
+use crate::block::build_text_chunk;
+use crate::decision::Decision;
+use crate::dialect::DecodeError;
+use crate::dialect::framing::RESPONSE_WITHHELD;
+use crate::encoding::EncodingError;
+use crate::event::Severity;
+use crate::exchange::ResponseProgress;
+use crate::exchange::outbox::Shape;
+use crate::exchange::pipeline::Pipeline;
+use crate::exchange::request::error;
+use crate::limits::FailureMode;
+use crate::policy::Shared;
+
+impl Governed {
+    /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
+    pub(super) fn undecodable(&mut self, shared: &Shared, error: EncodingError, out: &mut Vec<u8>) -> Option<ResponseProgress> {
+        let (word, summary) = match error {
+            EncodingError::Corrupt => {
+                ("response_malformed", "the provider's response is not what its content-encoding says, or is not whole")
+            }
+            EncodingError::TooLong => {
+                ("response_too_large", "a part of the provider's response decodes to more than limits.max_response_bytes")
+            }
+        };
+        self.let_through = false;
+        self.beyond(shared, FailureMode::Block, word, summary, &[], out)
+    }
+
+    pub(super) fn malformed(
+        &mut self,
+        shared: &Shared,
+        error: DecodeError,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        let summary = format!("the provider's response cannot be read: {error}");
+        self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
+    }
+
+    pub(super) fn exceed(
+        &mut self,
+        shared: &Shared,
+        word: &'static str,
+        summary: &str,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        self.beyond(shared, shared.chain.limits.on_exceeded, word, summary, rest, out)
+    }
+
+    /// The response cannot be checked from here on.
+    pub(super) fn beyond(
+        &mut self,
+        shared: &Shared,
+        verdict: FailureMode,
+        word: &'static str,
+        summary: &str,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        if verdict == FailureMode::Allow {
+            shared.fail_open(word, summary);
+            self.let_through = true;
+            self.outbox.let_go(out);
+            out.extend_from_slice(rest);
+            return None;
+        }
+        shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+        shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
+        shared.output_finished.set(true);
+        self.broken = true;
+        if self.outbox.shape() == Shape::Whole {
+            return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
+        }
+        self.outbox.fail(RESPONSE_WITHHELD, out);
+        None
+    }
+
+    /// More is held than may be.
+    pub(super) fn exceed_held(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
+        let word = "held_too_large";
+        let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
+        pipeline.abandon();
+        if shared.chain.limits.on_exceeded == FailureMode::Allow {
+            shared.fail_open(word, &summary);
+            self.let_through = true;
+            self.outbox.let_go(out);
+            if let Some(incomplete) = self.parser.finish() {
+                out.extend_from_slice(incomplete.raw);
+            }
+            return;
+        }
+        shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
+        shared.fail(word, Severity::Error, summary, Map::new());
+        shared.output_finished.set(true);
+        self.broken = true;
+        self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
+    }
+}
