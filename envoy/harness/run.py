@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from harness import tools
-from harness.demo_client import CHAT, MESSAGES, Call, Conversation, Dialect, Piece, Text
+from harness.demo_client import CHAT, MESSAGES, RESPONSES, Call, Conversation, Dialect, Piece, Text
 from harness.errors import SetupError, progress
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background
@@ -94,7 +94,7 @@ SCENES = (
     Scene("Plain text", CHAT, "Say hello.", (), "stop"),
     Scene("A harmless tool call", MESSAGES, "What is the weather?", ("get_weather",), "tool_use"),
     Scene("A harmful tool call", CHAT, "Delete everything.", (), "stop", blocked=True),
-    Scene("Two parallel calls, one of them harmful", MESSAGES, "Do both.", ("get_weather",), "tool_use", blocked=True),
+    Scene("Two calls, one of them harmful", RESPONSES, "Do both.", ("get_weather",), "completed", blocked=True),
 )
 
 
