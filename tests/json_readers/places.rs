@@ -144,7 +144,9 @@ const PART_ADDED: &str = r#"{"type":"response.content_part.added","item_id":"m",
 const TEXT_DELTA: &str = r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"|"}"#;
 const CALL_ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"f","type":"function_call","call_id":"c","name":"f","arguments":""}}"#;
 const ARGUMENTS_DELTA: &str = r#"{"type":"response.function_call_arguments.delta","item_id":"f","output_index":0,"delta":"|"}"#;
-const ARGUMENTS_DONE: &str = r#"{"type":"response.function_call_arguments.done","item_id":"f","output_index":0,"arguments":"|"}"#;
+/// Says nothing once more.
+const CALL_DONE: &str =
+    r#"{"type":"response.output_item.done","output_index":0,"item":{"id":"f","type":"function_call","call_id":"c","name":"f"}}"#;
 
 /// Of responses, where it says what it has not said before.
 pub(crate) fn responses() -> Vec<Place> {
@@ -162,7 +164,7 @@ pub(crate) fn responses() -> Vec<Place> {
             dialect,
             says: What::Arguments,
             before: Some(&[CREATED, CALL_ADDED, ARGUMENTS_DELTA]),
-            after: &[ARGUMENTS_DONE],
+            after: &[CALL_DONE],
             document: r#"{"type":"response.function_call_arguments.delta","item_id":"f","output_index":0,"delta":"VALUE"}"#,
             path: &["delta"],
         },

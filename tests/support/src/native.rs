@@ -259,7 +259,7 @@ impl Play<'_> {
     }
 
     fn response_body(&mut self, chunk: &[u8], end: bool) {
-        self.response_ended |= end;
+        self.response_ended |= end && self.phase != Phase::Request;
         match self.phase {
             Phase::Pass => self.release(Cause::Step, chunk.to_vec()),
             Phase::Response | Phase::Finished => {
@@ -405,9 +405,11 @@ impl Play<'_> {
             let due = self.due.remove(0);
             self.answer(&due);
         }
-        // Each deadline ends a question: no exchange of a test asks a hundred.
+        // Each deadline ends a question: no exchange of a test asks a hundred. With the response the exchange is over, whatever
+        // is still asked.
         for _ in 0..100 {
-            let Some(deadline) = self.exchange.next_deadline().filter(|_| !self.ended) else { break };
+            let is_over = self.ended || (self.response_ended && !self.waiting);
+            let Some(deadline) = self.exchange.next_deadline().filter(|_| !is_over) else { break };
             self.now = self.now.max(deadline);
             self.tick();
         }

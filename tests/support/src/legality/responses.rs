@@ -329,8 +329,10 @@ impl Item {
     fn part_done(&mut self, value: &Value, report: &mut Report) {
         let Some(part) = self.part(value, report) else { return };
         let same = part.text == said(&value["part"]) && part.text_done;
+        let same_type = part.kind == text(&value["part"], "/type");
         part.done = true;
         report.require(same, "done repeats the deltas", || value.to_string());
+        report.require(same_type, "a part keeps its type", || value.to_string());
     }
 
     fn item_done(&mut self, item: &Value, report: &mut Report) {
@@ -344,6 +346,9 @@ impl Item {
             let repeated = array(item, &format!("/{list}")).iter().map(said);
             let same = parts.iter().map(|part| part.text.as_str()).eq(repeated) && parts.iter().all(|part| part.done);
             report.require(same, "done repeats the deltas", || item.to_string());
+            let types = array(item, &format!("/{list}")).iter().map(|part| text(part, "/type"));
+            let same_types = parts.iter().map(|part| part.kind.as_str()).eq(types);
+            report.require(same_types, "a part keeps its type", || item.to_string());
         }
         let field = payload_field(self.kind());
         if !field.is_empty() {
