@@ -399,6 +399,9 @@ fn sessions_and_their_streams_pass_through() {
         let outcome = play(&script);
         assert_eq!((outcome.request, outcome.decision), (RequestOutcome::Sent, Decision::Allow), "{method}");
     }
+    let answer = Step::ResponseHead { status: 204, headers: Vec::new(), end: true };
+    let ended = Script { document: document(json!([])), steps: vec![head("DELETE"), answer], judge: Vec::new() };
+    assert_eq!(play(&ended).enforcement()["status"], 204);
     let outcome = play(&Script { document: document(json!([])), steps: vec![head("PUT")], judge: Vec::new() });
     assert_eq!((outcome.request, outcome.status), (RequestOutcome::Answered, 404));
 }
