@@ -11,6 +11,21 @@ use crate::sse;
 /// The types of events that end a response.
 const ENDS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
 
+/// What the types of events begin with that build an item.
+const OF_ITEMS: [&str; 11] = [
+    "response.output_item.",
+    "response.content_part.",
+    "response.output_text.",
+    "response.refusal.",
+    "response.reasoning_",
+    "response.function_call_arguments.",
+    "response.custom_tool_call_input.",
+    "response.mcp_call_arguments.",
+    "response.code_interpreter_call_code.",
+    "response.shell_call_command.",
+    "response.apply_patch_call_operation_diff.",
+];
+
 pub(super) fn stream(body: &[u8]) -> Vec<Violation> {
     let mut response = Response::default();
     let mut report = Report::default();
@@ -178,7 +193,10 @@ impl Response {
                 check_error(if value["error"].is_object() { &value["error"] } else { value }, report);
             }
             _ if value["output_index"].is_number() => self.of_item(kind, value, report),
-            _ => {}
+            kind => {
+                let is_of_item = OF_ITEMS.iter().any(|of_item| kind.starts_with(of_item));
+                report.require(!is_of_item, "an event says which item it is about", || value.to_string());
+            }
         }
     }
 
