@@ -4,6 +4,7 @@
 mod bounds;
 mod dialects;
 mod hostile_provider;
+mod hostile_responses;
 mod judging;
 mod mcp_calls;
 mod mcp_results;

@@ -2,7 +2,7 @@
 
 use super::encode::Encoder;
 use super::output::{Call, Part, message, own_id};
-use super::repeat::{apply, is_reasoning};
+use super::repeat::{Element, apply, is_reasoning};
 use super::sent::{Item, text_at};
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockKind, Chunk};
@@ -52,6 +52,7 @@ impl Encoder {
 /// The item `element` with its fates; `None` if it does not leave.
 fn edited(position: usize, element: &str, frame: &Frame, fates: &[SlotFate]) -> Option<String> {
     let mut item = Item::new(Some(0), element);
+    let element = Element::new(element);
     for ((slot, place), fate) in frame.slots.iter().zip(&Reading::of(frame).places).zip(fates) {
         let Place { element: of, part, .. } = *place;
         if of != position {
@@ -60,13 +61,13 @@ fn edited(position: usize, element: &str, frame: &Frame, fates: &[SlotFate]) -> 
         if part.is_none() && *fate == SlotFate::Remove {
             return None;
         }
-        let came = text_at(&item, element, *place);
+        let came = text_at(&item, &element, *place, slot.kind);
         item.come(*place, slot.kind, fate, &came);
     }
     item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
     let mut edits = Edits::default();
-    item.repeat(element, element, &mut edits);
-    Some(apply(element, edits))
+    item.repeat(element.json, &element, &mut edits);
+    Some(apply(element.json, edits))
 }
 
 fn own_item(chunk: &Chunk, position: usize) -> Option<String> {

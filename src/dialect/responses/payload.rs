@@ -31,6 +31,16 @@ impl Payload {
         }
     }
 
+    /// The member of the event that ends its text; `None` where it comes whole.
+    pub(super) const fn event_key(self) -> Option<&'static str> {
+        match self {
+            Self::Text { key, .. } => Some(key),
+            Self::Commands => Some("command"),
+            Self::Operation => Some("diff"),
+            Self::Members(_) | Self::Item => None,
+        }
+    }
+
     /// Whether items with this payload name their tool.
     pub(super) fn has_name(self) -> bool {
         matches!(self, Self::Text { key: "arguments" | "input", .. })

@@ -6,6 +6,33 @@ use super::output::{IncompleteDetails, Part};
 use super::sent::{Item, SentText};
 use crate::json::{self, Edits, Member};
 
+/// An item as it stands in a document, taken apart once for all its parts.
+pub(super) struct Element<'d> {
+    pub(super) json: &'d str,
+    members: Vec<Member<'d>>,
+    content: Vec<&'d str>,
+    summary: Vec<&'d str>,
+}
+
+impl<'d> Element<'d> {
+    pub(super) fn new(json: &'d str) -> Self {
+        let members = json::members(json);
+        let [content, summary] =
+            ["content", "summary"].map(|list| json::member(&members, list).map(json::elements).unwrap_or_default());
+        Self { json, members, content, summary }
+    }
+
+    /// The part at `key`.
+    pub(super) fn part(&self, key: PartKey) -> Option<&'d str> {
+        let (list, index) = match key {
+            PartKey::Content(index) => (&self.content, index),
+            PartKey::Summary(index) => (&self.summary, index),
+            PartKey::Payload => return None,
+        };
+        list.get(usize::try_from(index).ok()?).copied()
+    }
+}
+
 impl Item {
     /// What the item asks for, as it was sent.
     fn payload_text(&self) -> &str {
@@ -13,19 +40,19 @@ impl Item {
     }
 
     /// Lets `element`, a repetition of the item within `document`, say what was sent.
-    pub(super) fn repeat(&self, document: &str, element: &str, edits: &mut Edits) {
-        let members = json::members(element);
+    pub(super) fn repeat(&self, document: &str, element: &Element<'_>, edits: &mut Edits) {
+        let members = &element.members;
         if self.kind == ItemKind::Unknown {
-            if !is_same(&members, &json::members(&self.json)) {
-                edits.replace(json::span(document, element), self.json.as_str());
+            if !is_same(members, &json::members(&self.json)) {
+                edits.replace(json::span(document, element.json), self.json.as_str());
             }
             return;
         }
         if let Some(payload) = self.kind.payload() {
-            if payload.text_in(element) != self.payload_text() {
-                payload.write(document, element, self.payload_text(), edits);
+            if payload.text_in(element.json) != self.payload_text() {
+                payload.write(document, element.json, self.payload_text(), edits);
             }
-            let (own, began) = (json::member(&members, "name"), json::members(&self.json));
+            let (own, began) = (json::member(members, "name"), json::members(&self.json));
             if let (Some(own), Some(sent)) = (own, json::member(&began, "name"))
                 && json::string(own) != json::string(sent)
                 && sent != "\"\""
@@ -35,7 +62,7 @@ impl Item {
             return;
         }
         for sent in &self.texts {
-            if let Some(part) = part_of(&members, sent.key) {
+            if let Some(part) = element.part(sent.key) {
                 sent.repeat(document, part, edits);
             }
         }
@@ -73,7 +100,7 @@ impl SentText {
     /// Lets `part`, a repetition of the text within `document`, say what was sent.
     pub(super) fn repeat(&self, document: &str, part: &str, edits: &mut Edits) {
         let members = json::members(part);
-        let key = if json::member(&members, "refusal").is_some() { "refusal" } else { "text" };
+        let key = self.member();
         let Some(literal) = json::member(&members, key) else { return };
         if !self.is_repeated_by(&json::string(literal), &self.text) {
             replace_text(document, part, &members, key, &self.text, edits);
@@ -90,17 +117,6 @@ pub(super) fn replace_text(document: &str, object: &str, members: &[Member<'_>],
         }
     }
     edits.edit_object(document, object, members, &[], &set);
-}
-
-/// The part of an item with these members.
-pub(super) fn part_of<'d>(members: &[Member<'d>], key: PartKey) -> Option<&'d str> {
-    let (list, index) = match key {
-        PartKey::Content(index) => ("content", index),
-        PartKey::Summary(index) => ("summary", index),
-        PartKey::Payload => return None,
-    };
-    let parts = json::member(members, list).map(json::elements)?;
-    parts.get(usize::try_from(index).ok()?).copied()
 }
 
 /// Whether two items say the same, but for what providers make anew each time.

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::item::ItemKind;
-use super::repeat::{apply, is_reasoning, kind_of, part_of, replace_text};
+use super::repeat::{Element, apply, is_reasoning, kind_of, replace_text};
 use super::{EventKind, PartKey, Place, Reading};
 use crate::block::BlockKind;
 use crate::dialect::SlotFate;
@@ -83,6 +83,11 @@ impl SentText {
         }
     }
 
+    /// The member of a part, or of an event, that the text stands in.
+    pub(super) const fn member(&self) -> &'static str {
+        member_of(self.kind)
+    }
+
     /// Whether a repetition that says `said` may stay, where `text` was sent: one that says no text claims nothing.
     pub(super) fn is_repeated_by(&self, said: &str, text: &str) -> bool {
         said == text || (said.is_empty() && !self.changed && self.key != PartKey::Payload)
@@ -123,10 +128,11 @@ impl Item {
                 SlotFate::Replace(text) => text == came,
                 SlotFate::Remove => false,
             };
-            // What was changed is repeated as it was sent.
+            // What was changed is repeated as it was sent, and so is what may not be said otherwise.
             if may_leave && !sent.changed {
                 came.clone_into(&mut sent.text);
             }
+            sent.changed |= !may_leave;
             return;
         }
         match fate {
@@ -140,8 +146,11 @@ impl Item {
     pub(super) fn repeat_text(&self, document: &str, reading: &Reading, edits: &mut Edits) {
         let Some(sent) = self.texts.iter().find(|sent| sent.key == reading.part) else { return };
         let members = json::members(document);
-        let keys = ["text", "refusal", "arguments", "input", "code", "diff", "command"];
-        let Some((key, literal)) = keys.iter().find_map(|key| Some((*key, json::member(&members, key)?))) else { return };
+        let key = match self.kind.payload() {
+            Some(payload) => payload.event_key().unwrap_or_default(),
+            None => sent.member(),
+        };
+        let Some(literal) = json::member(&members, key) else { return };
         let said = json::string(literal);
         let text = match self.kind.payload() {
             Some(_) if reading.event == EventKind::CommandDone => sent.text.get(self.command_start..).unwrap_or_default(),
@@ -160,28 +169,31 @@ impl Item {
 
     /// Keeps `element`, the end of an item that is no list of texts, as it was sent and as long as there is room; what is
     /// kept by now.
-    pub(super) fn keep_ended(&mut self, element: &str, kept: usize) -> usize {
-        let all = kept.saturating_add(element.len());
+    pub(super) fn keep_ended(&mut self, element: &Element<'_>, kept: usize) -> usize {
+        let all = kept.saturating_add(element.json.len());
         if self.is_list_of_texts() || all > MAX_KEPT_ITEM_BYTES {
             return kept;
         }
         let mut edits = Edits::default();
-        self.repeat(element, element, &mut edits);
-        self.json = apply(element, edits);
+        self.repeat(element.json, element, &mut edits);
+        self.json = apply(element.json, edits);
         all
     }
 }
 
+/// The member of a part of this kind that its text stands in.
+const fn member_of(kind: BlockKind) -> &'static str {
+    if matches!(kind, BlockKind::Refusal) { "refusal" } else { "text" }
+}
+
 /// The text of `element` at `place`.
-pub(super) fn text_at(item: &Item, element: &str, place: Place) -> String {
-    match place.part {
+pub(super) fn text_at(item: &Item, element: &Element<'_>, place: Place, kind: BlockKind) -> String {
+    let literal = match place.part {
         None => {
-            kind_of(element).payload().or_else(|| item.kind.payload()).map(|payload| payload.text_in(element)).unwrap_or_default()
+            let payload = kind_of(element.json).payload().or_else(|| item.kind.payload());
+            return payload.map(|payload| payload.text_in(element.json)).unwrap_or_default();
         }
-        Some(key) => {
-            let part = part_of(&json::members(element), key).map(json::members).unwrap_or_default();
-            let literal = json::member(&part, "refusal").or_else(|| json::member(&part, "text"));
-            literal.map(json::string).unwrap_or_default().into_owned()
-        }
-    }
+        Some(key) => element.part(key).and_then(|part| json::member(&json::members(part), member_of(kind))),
+    };
+    literal.map(json::string).unwrap_or_default().into_owned()
 }

@@ -118,7 +118,11 @@ impl Policy for AskJudge {
 /// Holds every text and asks the judge called `main` about it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AskAboutText {}
+pub struct AskAboutText {
+    /// Whether what is harmful is dropped without a word.
+    #[serde(default)]
+    pub silently: bool,
+}
 
 impl Policy for AskAboutText {
     fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
@@ -128,6 +132,7 @@ impl Policy for AskAboutText {
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
         match cx.judge(JudgeQuestion { judge: "main", instructions: "Is this text harmful?", matter: block.text() }).await {
             Ok(verdict) if verdict.probability < 0.5 => BlockFate::Forward,
+            _ if self.silently => BlockFate::Drop,
             _ => BlockFate::Replace(build_text_chunk(block.choice(), "Text was withheld.")),
         }
     }

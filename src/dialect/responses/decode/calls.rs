@@ -10,15 +10,16 @@ use crate::json::Value;
 impl EventReader<'_> {
     /// The tool call that an event about its text belongs to.
     fn call(&mut self, event: EventKind, key: &str) -> Result<usize, DecodeError> {
-        let number = self.known_item(event)?;
-        let payload = self.decoder.items.get(number).and_then(|item| item.kind.payload());
-        let fits = match payload {
-            Some(Payload::Text { key: own, .. }) => key == own,
-            Some(Payload::Commands) => key == "command",
-            Some(Payload::Operation) => key == "diff",
-            Some(Payload::Members(_) | Payload::Item) | None => false,
-        };
-        if fits { Ok(number) } else { Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" }) }
+        let is_end = matches!(event, EventKind::TextDone | EventKind::CommandDone);
+        let number = if is_end { self.ended_item(event)? } else { self.known_item(event)? };
+        let Some(item) = self.decoder.items.get(number) else { return Ok(number) };
+        if item.kind.payload().and_then(Payload::event_key) != Some(key) {
+            return Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" });
+        }
+        if item.kind.payload() == Some(Payload::Operation) && item.came.is_empty() {
+            return Err(DecodeError::OutOfOrder { what: "a difference without the operation that makes it" });
+        }
+        Ok(number)
     }
 
     fn call_text(&mut self, number: usize, text: Text, stops: bool) -> Result<(), DecodeError> {
@@ -72,6 +73,7 @@ impl EventReader<'_> {
         strings.push(separator);
         strings.push_read(self.document, self.fields.command.get())?;
         let text = strings.since(start);
+        item.repetitions = 0;
         item.commands = item.commands.saturating_add(1);
         item.command_start = item.came.len().saturating_add(separator.len());
         self.call_text(number, text, false)

@@ -1,6 +1,6 @@
 //! Reads one event: what it is about, and what is said of the response as a whole.
 
-use super::{EventReader, Found, Progress};
+use super::{EventReader, Found, Progress, count_repetition};
 use crate::block::BlockKind;
 use crate::dialect::document::Text;
 use crate::dialect::responses::fields::ResponseFields;
@@ -79,6 +79,15 @@ impl EventReader<'_> {
         Ok(number)
     }
 
+    /// The item whose end, or that of what it asks for, the event tells.
+    pub(super) fn ended_item(&mut self, event: EventKind) -> Result<usize, DecodeError> {
+        let number = self.known_item(event)?;
+        if let Some(item) = self.decoder.items.get_mut(number) {
+            count_repetition(&mut item.repetitions)?;
+        }
+        Ok(number)
+    }
+
     pub(super) fn note(&mut self, event: EventKind, item: usize, part: PartKey) {
         let reading = Reading::of_mut(self.frame);
         reading.event = event;
@@ -100,7 +109,7 @@ impl EventReader<'_> {
     }
 
     /// An event of a type that is not known: policies see its strings, and it leaves as it came or not at all.
-    fn unknown(&mut self) -> Result<(), DecodeError> {
+    pub(super) fn unknown(&mut self) -> Result<(), DecodeError> {
         let whole = 0..self.document.len();
         let text = self.decoder.strings.leaves(self.document, whole, self.fields.r#type.get())?;
         let item = self.item();
@@ -132,13 +141,15 @@ impl EventReader<'_> {
                 reader.skip()
             })?;
         }
-        if !is_empty {
+        let output_text = self.decoder.strings.read(document, response.and_then(|response| response.output_text.get()))?;
+        if !is_empty || !output_text.is_empty() {
             return Err(DecodeError::OutOfOrder { what: "a response that begins with output" });
         }
         if event == EventKind::Created {
             // Another response in the same stream: what was open of the first stays cut off.
             self.stop_all(false);
             self.decoder.items.clear();
+            self.decoder.has_ended = false;
         }
         Reading::of_mut(self.frame).event = event;
         Ok(())
@@ -146,16 +157,20 @@ impl EventReader<'_> {
 
     pub(super) fn stop_all(&mut self, complete: bool) {
         for item in &mut self.decoder.items {
-            item.open_blocks(|block| self.findings.push(Found::Stop { block, complete }));
+            // What a call that never ended asks for may not have come.
+            item.open_blocks(|block| self.findings.push(Found::Stop { block, complete: complete && block != item.block }));
             item.progress = Progress::Done;
             item.parts.iter_mut().for_each(|part| part.progress = Progress::Done);
         }
     }
 }
 
+/// What becomes of calls, as the last word of the types of events.
+const STATES: [&str; 7] = ["in_progress", "searching", "interpreting", "generating", "partial_image", "completed", "failed"];
+
 /// Whether an event of this type only tells how a call is getting on, or brings a picture, a sound or a result.
 fn is_progress(kind: &str) -> bool {
-    kind.contains("_call.")
+    kind.rsplit_once("_call.").is_some_and(|(_, state)| STATES.contains(&state))
         || kind.starts_with("response.mcp_list_tools.")
         || kind.starts_with("response.shell_call_output_content.")
         || matches!(kind, "response.audio.delta" | "response.audio.done" | "response.compaction.compacting")

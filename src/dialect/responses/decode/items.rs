@@ -49,7 +49,9 @@ impl EventReader<'_> {
             _ => strings.get(document, execution) == "client",
         };
         self.decoder.names.add(&name)?;
-        let kind = ItemKind::of(&name, is_local, fields.encrypted_content.get().is_some());
+        // Some servers write an empty one with all that they say.
+        let seal = strings.read(document, fields.encrypted_content.get())?;
+        let kind = ItemKind::of(&name, is_local, !seal.is_empty());
         let block = self.decoder.blocks.begin()?;
         self.decoder.items.push(Item {
             output_index,
@@ -60,6 +62,7 @@ impl EventReader<'_> {
             call_id: "".into(),
             tool: "".into(),
             came: String::new(),
+            repetitions: 0,
             commands: 0,
             command_start: 0,
             parts: SmallVec::new(),
@@ -150,7 +153,7 @@ impl EventReader<'_> {
     }
 
     pub(super) fn item_done(&mut self) -> Result<(), DecodeError> {
-        let number = self.known_item(EventKind::ItemDone)?;
+        let number = self.ended_item(EventKind::ItemDone)?;
         let Some(value) = self.fields.item.get() else {
             return Err(DecodeError::OutOfOrder { what: "an output_item.done without item" });
         };
@@ -178,6 +181,9 @@ impl EventReader<'_> {
     }
 
     pub(super) fn terminal(&mut self) -> Result<(), DecodeError> {
+        if core::mem::replace(&mut self.decoder.has_ended, true) {
+            return Err(DecodeError::OutOfOrder { what: "a response that ends again" });
+        }
         self.frame.role = FrameRole::Terminator;
         Reading::of_mut(self.frame).event = EventKind::Terminal;
         self.only_repeats();
@@ -189,7 +195,7 @@ impl EventReader<'_> {
 
     /// The items of a whole response: those that are not known yet are new.
     pub(super) fn repeated_output(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
-        let Some(output) = response.output.get() else { return Ok(()) };
+        let Some(output) = response.output.get() else { return self.check_output_text(response) };
         let document = self.document;
         let known_before = self.decoder.items.len();
         let (mut next_known, mut element) = (0, 0_usize);
@@ -227,7 +233,22 @@ impl EventReader<'_> {
             Ok::<_, DecodeError>(())
         })?;
         Reading::of_mut(self.frame).known = known;
-        Ok(())
+        self.check_output_text(response)
+    }
+
+    /// There are clients that take what a response says as its whole text for just that.
+    pub(super) fn check_output_text(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
+        let Decoder { items, strings, .. } = &mut *self.decoder;
+        let whole = strings.read(self.document, response.output_text.get())?;
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let mut texts = items.iter().flat_map(|item| &item.parts).filter(|part| part.kind == BlockKind::Text);
+        let rest = texts.try_fold(strings.get(self.document, whole), |rest, part| rest.strip_prefix(part.came.as_str()));
+        match rest {
+            Some("") => Ok(()),
+            _ => Err(DecodeError::OutOfOrder { what: "an output_text that is not what the output says" }),
+        }
     }
 
     /// The first of the items `range` that is of the same type. Ids do not tell: some providers change them in every event.

@@ -23,6 +23,19 @@ use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 
+/// Most events that may end one text, or one call: a stream has up to four for each.
+const MAX_REPETITIONS: u8 = 8;
+
+/// Counts one more event that repeats a text: a small one may leave with all that was sent.
+fn count_repetition(repetitions: &mut u8) -> Result<(), DecodeError> {
+    *repetitions = repetitions.saturating_add(1);
+    if *repetitions <= MAX_REPETITIONS {
+        Ok(())
+    } else {
+        Err(DecodeError::OutOfOrder { what: "a text that is repeated too often" })
+    }
+}
+
 /// A text of an item.
 #[derive(Debug)]
 struct OpenPart {
@@ -30,6 +43,7 @@ struct OpenPart {
     block: BlockId,
     kind: BlockKind,
     progress: Progress,
+    repetitions: u8,
     /// What has come of it.
     came: String,
 }
@@ -61,6 +75,7 @@ struct Item {
     tool: Box<str>,
     /// Of a tool call: what has come of what it asks for.
     came: String,
+    repetitions: u8,
     /// Of a shell's call: how many commands have begun.
     commands: u32,
     /// Where the latest of them begins in what has come.
@@ -88,6 +103,7 @@ pub struct Decoder {
     /// Bytes of text so far.
     text_bytes: usize,
     items: Vec<Item>,
+    has_ended: bool,
     strings: Strings,
     template: Template<Meaning>,
     /// The type of the event that is the template.

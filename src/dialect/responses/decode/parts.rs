@@ -1,6 +1,6 @@
 //! Reads the parts of messages and of reasoning.
 
-use super::{Decoder, EventReader, OpenPart, Progress};
+use super::{Decoder, EventReader, OpenPart, Progress, count_repetition};
 use crate::block::BlockKind;
 use crate::dialect::document::Text;
 use crate::dialect::responses::fields::{ItemFields, PartFields};
@@ -62,6 +62,7 @@ impl EventReader<'_> {
         if part.kind != kind {
             return Err(DecodeError::OutOfOrder { what: "a part that changes its type" });
         }
+        count_repetition(&mut part.repetitions)?;
         let before = part.progress;
         match before {
             Progress::Empty => {
@@ -90,19 +91,37 @@ impl EventReader<'_> {
         }
         let block = self.decoder.blocks.begin()?;
         let Some(item) = self.decoder.items.get_mut(number) else { return Ok((0, false)) };
-        item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty, came: String::new() });
+        item.parts.push(OpenPart { key, block, kind, progress: Progress::Empty, repetitions: 0, came: String::new() });
         Ok((item.parts.len().saturating_sub(1), true))
     }
 
     /// The item of an event about a part; `None` if its parts are not looked into.
     fn part_item(&mut self, event: EventKind, key: PartKey) -> Result<Option<usize>, DecodeError> {
         let number = self.known_item(event)?;
-        if self.decoder.items.get(number).is_some_and(|item| matches!(item.kind, ItemKind::Unknown | ItemKind::Other)) {
-            self.silent(number, EventKind::Status);
-            return Ok(None);
+        let Some(item) = self.decoder.items.get(number) else { return Ok(None) };
+        let (kind, is_reasoning) = (item.kind, *item.name == *"reasoning");
+        match kind {
+            ItemKind::Other if is_reasoning && self.is_about_reasoning()? => {
+                self.silent(number, EventKind::Status);
+                Ok(None)
+            }
+            // There are clients that show a text whatever item it is in.
+            ItemKind::Unknown | ItemKind::Other => self.unknown().map(|()| None),
+            _ => {
+                self.note(event, number, key);
+                Ok(Some(number))
+            }
         }
-        self.note(event, number, key);
-        Ok(Some(number))
+    }
+
+    /// Whether the part that the event brings is reasoning, or else the text that its type says it is about.
+    fn is_about_reasoning(&mut self) -> Result<bool, DecodeError> {
+        if self.fields.part.get().is_some() {
+            let part = self.part_fields()?;
+            return Ok(self.part_kind(&part)?.0 == Some(BlockKind::Reasoning));
+        }
+        let kind = self.decoder.strings.read(self.document, self.fields.r#type.get())?;
+        Ok(self.decoder.strings.get(self.document, kind).starts_with("response.reasoning_"))
     }
 
     pub(super) fn part_added(&mut self, key: PartKey) -> Result<(), DecodeError> {

@@ -5,7 +5,7 @@ use super::{Encoder, edits_of};
 use crate::block::BlockKind;
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::responses::output::{Event, Failure, Part, response, status};
-use crate::dialect::responses::repeat::{apply, ended_response};
+use crate::dialect::responses::repeat::{Element, apply, ended_response};
 use crate::dialect::responses::sent::{Item, SentText, text_at};
 use crate::dialect::responses::{PartKey, Reading};
 use crate::dialect::{Ending, Frame, SlotFate};
@@ -33,17 +33,17 @@ impl Encoder {
     /// Lets the output of `response` be what was sent.
     fn edit_output(&mut self, document: &str, response: &str, frame: &Frame, fates: &[SlotFate], edits: &mut Edits) {
         let members = json::members(response);
-        let Some(output) = json::member(&members, "output") else { return };
-        let elements = json::elements(output);
-        if elements.is_empty() && !self.items.is_empty() {
+        let output = json::member(&members, "output").map(json::elements);
+        let Some(elements) = output.filter(|elements| !elements.is_empty() || self.items.is_empty()) else {
             // The upstream does not repeat its items.
-            return;
-        }
+            return edits.edit_object(document, response, &members, &["output_text"], &[]);
+        };
         let mut items: Vec<(u32, String)> = Vec::new();
         let mut is_changed = !self.own_items.is_empty();
         for (position, element) in elements.iter().enumerate() {
             let known = Reading::of(frame).known.get(position).copied().flatten();
             let mut fresh = Item::new(Some(u32::MAX), element);
+            let element = Element::new(element);
             let item = match known {
                 Some(number) => self.items.get_mut(number).unwrap_or(&mut fresh),
                 None => &mut fresh,
@@ -55,7 +55,7 @@ impl Encoder {
                 if place.part.is_none() && *fate == SlotFate::Remove && known.is_none() {
                     item.index = None;
                 }
-                let came = text_at(item, element, *place);
+                let came = text_at(item, &element, *place, slot.kind);
                 item.come(*place, slot.kind, fate, &came);
             }
             item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
@@ -64,9 +64,9 @@ impl Encoder {
                 continue;
             };
             let mut of_item = Edits::default();
-            item.repeat(element, element, &mut of_item);
+            item.repeat(element.json, &element, &mut of_item);
             is_changed |= !of_item.is_empty();
-            items.push((index, apply(element, of_item)));
+            items.push((index, apply(element.json, of_item)));
         }
         if is_changed {
             let set = [("output", self.output(items))];

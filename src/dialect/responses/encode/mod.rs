@@ -4,7 +4,7 @@ mod end;
 mod own;
 
 use super::output::Identity;
-use super::repeat::replace_text;
+use super::repeat::{Element, replace_text};
 use super::sent::{Item, text_at};
 use super::{EventKind, PartKey, Reading};
 use crate::block::{BlockKind, Chunk};
@@ -266,11 +266,11 @@ impl Encoder {
         }
         with_data(raw, |data| {
             let document = core::str::from_utf8(data).unwrap_or_default();
-            let element = json::member(&json::members(document), "item").unwrap_or_default();
+            let element = Element::new(json::member(&json::members(document), "item").unwrap_or_default());
             if let Some(item) = self.items.get_mut(reading.item) {
                 for ((slot, place), fate) in frame.slots.iter().zip(&reading.places).zip(fates) {
                     let came = match (is_item, place.differs || frame.slots.len() == 1) {
-                        (true, _) => text_at(item, element, *place),
+                        (true, _) => text_at(item, &element, *place, slot.kind),
                         (false, true) => reading.text.clone(),
                         (false, false) => String::new(),
                     };
@@ -285,11 +285,11 @@ impl Encoder {
             match reading.event {
                 EventKind::ItemDone => {
                     item.status.clone_from(&reading.status);
-                    if let Some(element) = json::member(&members, "item") {
+                    if let Some(element) = json::member(&members, "item").map(Element::new) {
                         if fates.first() != Some(&SlotFate::Remove) {
-                            self.kept_item_bytes = item.keep_ended(element, self.kept_item_bytes);
+                            self.kept_item_bytes = item.keep_ended(&element, self.kept_item_bytes);
                         }
-                        item.repeat(document, element, edits);
+                        item.repeat(document, &element, edits);
                     }
                 }
                 EventKind::PartDone => {
