@@ -501,7 +501,7 @@ impl Outbox {
             // The body leaves once all of it was worked on; what is undecided by then is not part of it.
             return;
         }
-        let is_cut = self.open_calls.iter().any(|call| !self.holds_start_of(*call));
+        let is_cut = self.open_calls.iter().any(|call| !self.holds_start_of(*call)) || self.drops_rest_of_call();
         self.write_decided(out);
         self.encoder.end(if is_cut { Ending::Cut } else { ending }, out);
         self.finish();
@@ -511,6 +511,25 @@ impl Outbox {
         self.queue.iter().any(|entry| match &entry.content {
             Content::Document { document, .. } => document.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
             Content::Chunk(_) => false,
+        })
+    }
+
+    /// Whether a call has left, or leaves, of which the rest is dropped with what is undecided in the same documents.
+    fn drops_rest_of_call(&self) -> bool {
+        let undecided = || {
+            let entries = self.queue.iter().filter(|entry| !entry.is_decided());
+            entries.filter_map(|entry| match &entry.content {
+                Content::Document { document, .. } => Some(document),
+                Content::Chunk(_) => None,
+            })
+        };
+        let drops_start =
+            |block| undecided().any(|document| document.frame.slots.iter().any(|slot| slot.block == block && slot.starts));
+        undecided().any(|document| {
+            let mut slots = document.frame.slots.iter().zip(&document.fates);
+            slots.any(|(slot, fate)| {
+                slot.kind == BlockKind::ToolCall && !slot.starts && *fate != SlotFate::Remove && !drops_start(slot.block)
+            })
         })
     }
 

@@ -40,6 +40,9 @@ pub(super) fn whole(body: &[u8]) -> Vec<Violation> {
     report.violations
 }
 
+/// The members of a message: there are readers that take them in another case.
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+
 #[derive(Default)]
 struct Messages {
     answered: HashSet<String>,
@@ -58,6 +61,9 @@ impl Messages {
 
     fn message(&mut self, message: &Value, report: &mut Report) {
         report.require(message["jsonrpc"] == "2.0", "a message is JSON-RPC 2.0", || message.to_string());
+        let is_variant = |key: &&String| MEMBERS.iter().any(|member| member != key && member.eq_ignore_ascii_case(key));
+        let variant = message.as_object().and_then(|members| members.keys().find(is_variant));
+        report.require(variant.is_none(), "members are written in lower case", || message.to_string());
         let has = |key: &str| message.get(key).is_some();
         let kinds = [has("method"), has("result"), has("error")].iter().filter(|has| **has).count();
         report.require(kinds == 1, "a message is a request, a notification, a result or an error", || message.to_string());
