@@ -44,12 +44,6 @@ impl Chain {
         }
     }
 
-    /// The configuration of the policy of that class, where it tells it.
-    pub(crate) fn describe(&self, class: &str) -> Option<serde_json::Value> {
-        let policy = self.policies.iter().find(|policy| policy.name() == class)?;
-        Some(policy.describe()).filter(|configuration| !configuration.is_null())
-    }
-
     /// The judge of that name.
     pub fn judge(&self, name: &str) -> Option<&Judge> {
         self.judges.get(name)

@@ -202,6 +202,9 @@ impl Document {
         }
         check_limits(&raw.limits)?;
         raw.routes.check()?;
+        if raw.targets.as_ref().is_some_and(Vec::is_empty) {
+            return Err(DocumentError::new("targets", "must name a dialect: without one nothing is governed"));
+        }
         let targets = raw.targets.map_or_else(
             || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
             |targets| {
@@ -366,6 +369,7 @@ mod tests {
             (r#"{"policy":{"id":"p","revision":-1}}"#, "policy.revision"),
             (r#"{"policy":{"id":"p"},"polices":[]}"#, "polices"),
             (r#"{"policy":{"id":"p"},"targets":["responses "]}"#, "targets[0]"),
+            (r#"{"policy":{"id":"p"},"targets":[]}"#, "targets"),
             (r#"{"policy":{"id":"p"},"chain":[{"use":"plain"},{"use":"nothing"}]}"#, "chain[1].use"),
             (r#"{"policy":{"id":"p"},"chain":[{"use":"plain","with":{"threshold":"high"}}]}"#, "chain[0].with.threshold"),
             (r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"j","model":"m","timeout":"fast"}}}"#, "judges.main.timeout"),

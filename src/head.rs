@@ -78,7 +78,8 @@ impl Request {
     /// # Errors
     /// When readers could take the texts differently, or there are too many.
     pub fn parts(&self) -> Result<Vec<RequestPart<'_>>, DecodeError> {
-        parts::read(&self.body)
+        // Of MCP the calls are governed, not the texts of what asks for them.
+        if self.dialect == Some(Dialect::McpTool) { Ok(Vec::new()) } else { parts::read(&self.body) }
     }
 
     /// Begins a body in which some texts are others, for [`RequestAction::SendRequestBody`](crate::policy::RequestAction).

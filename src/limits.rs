@@ -1,9 +1,9 @@
 //! Bounds, and what happens beyond them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What happens to that which cannot be checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureMode {
     /// Refuse it: the default.

@@ -46,7 +46,7 @@ fn questions(exchange: &mut Exchange) -> Vec<CalloutId> {
 fn what_leaves_after_a_pause_has_room() {
     let chain = Arc::new(native::load(&document(json!([{"use": "ask_judge"}])), &policies::registry()).unwrap());
     let verdict = json!({"choices": [{"message": {"content": r#"{"probability":0,"explanation":""}"#}}]}).to_string();
-    for dialect in [Dialect::ChatCompletions, Dialect::Messages] {
+    for dialect in [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses] {
         let own = fixtures::streams(dialect).iter().map(|own| (own.name.to_owned(), own.body.to_vec()));
         let recorded = corpus::streams(dialect).into_iter().map(|recorded| (recorded.name, recorded.body));
         for (name, body) in own.chain(recorded) {

@@ -1,4 +1,4 @@
-"""A streaming client for both dialects, in plain Python, that notes when each piece arrived."""
+"""A streaming client for the dialects of models, in plain Python, that notes when each piece arrived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import anthropic_messages, openai_chat
+from harness import anthropic_messages, openai_chat, openai_responses
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Dialect:
     model: str
 
     def request(self, prompt: str) -> dict[str, Any]:
-        body = {"model": self.model, "stream": True, "messages": [{"role": "user", "content": prompt}]}
+        conversation = "input" if self is RESPONSES else "messages"
+        body = {"model": self.model, "stream": True, conversation: [{"role": "user", "content": prompt}]}
         return {**body, "max_tokens": 1024} if self is MESSAGES else body
 
 
 CHAT = Dialect("chat.completions", openai_chat.PATH, "gpt-mock")
 MESSAGES = Dialect("messages", anthropic_messages.PATH, "claude-mock")
+RESPONSES = Dialect("responses", openai_responses.PATH, "gpt-mock")
 
 
 @dataclass
@@ -128,4 +130,17 @@ def _read_messages(event: dict[str, Any], so_far: Conversation) -> Iterator[Piec
             yield Finish(reason)
 
 
-_READERS = {CHAT.name: _read_chat, MESSAGES.name: _read_messages}
+def _read_responses(event: dict[str, Any], so_far: Conversation) -> Iterator[Piece]:
+    match event:
+        case {"type": "response.output_text.delta", "delta": text}:
+            so_far.text += text
+            yield Text(text)
+        case {"type": "response.output_item.done", "item": {"type": "function_call", "name": name, "arguments": value}}:
+            so_far.calls.append(Call(name, value))
+            yield so_far.calls[-1]
+        case {"type": "response.completed" | "response.incomplete" | "response.failed", "response": {"status": status}}:
+            so_far.finish = status
+            yield Finish(status)
+
+
+_READERS = {CHAT.name: _read_chat, MESSAGES.name: _read_messages, RESPONSES.name: _read_responses}

@@ -21,11 +21,12 @@ class Provider(Server):
     """
 
     def __init__(self, port: int = 0, pace: float = 0.0) -> None:
-        super().__init__(self._answer, port)
+        super().__init__(self.answer, port)
         self.pace = pace
         self.scripts: dict[str, Handler] = {}
 
-    async def _answer(self, reply: Reply) -> None:
+    async def answer(self, reply: Reply) -> None:
+        """Answers one request: as its script does if it names one, else as the API at its path does."""
         request = reply.request
         if script := self.scripts.get(request.headers.get(SCRIPT_HEADER, "")):
             await script(reply)

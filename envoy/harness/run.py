@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from harness import tools
-from harness.demo_client import CHAT, MESSAGES, Call, Conversation, Dialect, Piece, Text
+from harness.demo_client import CHAT, MESSAGES, RESPONSES, Call, Conversation, Dialect, Piece, Text
 from harness.errors import SetupError, progress
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background
@@ -94,7 +94,7 @@ SCENES = (
     Scene("Plain text", CHAT, "Say hello.", (), "stop"),
     Scene("A harmless tool call", MESSAGES, "What is the weather?", ("get_weather",), "tool_use"),
     Scene("A harmful tool call", CHAT, "Delete everything.", (), "stop", blocked=True),
-    Scene("Two parallel calls, one of them harmful", MESSAGES, "Do both.", ("get_weather",), "tool_use", blocked=True),
+    Scene("Two calls, one of them harmful", RESPONSES, "Do both.", ("get_weather",), "completed", blocked=True),
 )
 
 
@@ -112,9 +112,15 @@ def main() -> int:
         try:
             gateway = _start(processes, servers, ports, envoy)
             mistakes = [_play(number, scene, ports) for number, scene in enumerate(SCENES, start=1)]
-            _print_addresses(ports)
-            failed = any(mistakes) or bool(gateway.trouble())
+            trouble = gateway.trouble()
+            for line in trouble:
+                print(f"   NOT AS EXPECTED: Envoy's log says: {line}", flush=True)
+            failed = any(mistakes) or bool(trouble)
+            if not failed:
+                print("\nAll exchanges came out as expected.")
+            print(f"\nLogs:           {LOGS}", flush=True)
             if not once:
+                _print_addresses(ports)
                 _stay(processes)
             return int(failed)
         except KeyboardInterrupt:
@@ -227,10 +233,9 @@ def _print_addresses(ports: Ports) -> None:
     url = f"http://127.0.0.1:{ports.envoy}{CHAT.path}"
     body = json.dumps(CHAT.request("Delete everything."))
     print(
-        f"\nActivity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
+        f"Activity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
         f"\nTry it:         curl -N {url} -H 'content-type: application/json' -d '{body}'"
-        "\n                (a prompt with the word weather, delete or both asks for tool calls)"
-        f"\nLogs:           {LOGS}",
+        "\n                (a prompt with the word weather, delete or both asks for tool calls)",
         flush=True,
     )
 

@@ -73,7 +73,7 @@ impl Callouts {
                 true
             }
             Err(status) => {
-                log::debug!("a judge cannot be asked through cluster {:?} ({status:?})", callout.cluster);
+                log::warn!("a judge cannot be asked through cluster {:?} ({status:?})", callout.cluster);
                 false
             }
         }

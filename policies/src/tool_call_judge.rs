@@ -11,6 +11,7 @@ use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
+use weir::limits::FailureMode;
 use weir::policy::{BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, SharedPolicy, StreamingContext};
 
 use crate::text::one_line;
@@ -50,18 +51,9 @@ pub struct ToolCallJudge {
     instructions: String,
     has_own_instructions: bool,
     block_message: Template,
-    on_error: OnError,
+    on_error: FailureMode,
     after_block: AfterBlock,
     max_argument_bytes: usize,
-}
-
-/// What happens to a call that the judge failed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OnError {
-    #[default]
-    Block,
-    Allow,
 }
 
 /// What happens after a call was blocked.
@@ -89,7 +81,7 @@ struct Config {
     #[serde(default = "Config::default_block_message")]
     block_message: String,
     #[serde(default)]
-    on_error: OnError,
+    on_error: FailureMode,
     #[serde(default)]
     after_block: AfterBlock,
     #[serde(default = "Config::default_max_argument_bytes")]
@@ -270,17 +262,17 @@ impl ToolCallJudge {
             metadata.insert("status".to_owned(), status.into());
         }
         metadata.insert("judge".to_owned(), self.judge.as_str().into());
-        metadata.insert("failed_open".to_owned(), (self.on_error == OnError::Allow).into());
+        metadata.insert("failed_open".to_owned(), (self.on_error == FailureMode::Allow).into());
         let outcome = match self.on_error {
-            OnError::Block => "blocked",
-            OnError::Allow => "let through unchecked",
+            FailureMode::Block => "blocked",
+            FailureMode::Allow => "let through unchecked",
         };
         let summary = format!("No verdict about {}, {outcome}: {error}", shown_name(block));
         cx.emit("judge.failed", summary, Severity::Error, metadata.into());
         cx.count_failure("judge");
         match self.on_error {
-            OnError::Block => self.block(block, &Reason::Unchecked, cx),
-            OnError::Allow => {
+            FailureMode::Block => self.block(block, &Reason::Unchecked, cx),
+            FailureMode::Allow => {
                 cx.count_failed_open("judge");
                 BlockFate::Forward
             }

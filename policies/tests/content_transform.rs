@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use support::{Run, Shape, run, run_stream};
 use weir::decision::Decision;
 use weir::dialect::Dialect::{self, ChatCompletions, Messages};
-use weir::exchange::EndReason;
+use weir::exchange::{EndReason, RequestHead, RequestProgress};
 use weir_test_support::fixtures::{self, stream};
 use weir_test_support::{chunking, legality, sse};
 
@@ -250,4 +250,29 @@ fn a_term_cut_in_an_unknown_block_is_found_there_too() {
     chunks.splice(end..end, block);
     let outcome = run_chunks(&with, Messages, &chunks);
     assert_eq!(String::from_utf8_lossy(&outcome.out), String::from_utf8_lossy(&expected));
+}
+
+#[test]
+fn of_two_in_a_chain_each_tells_its_own_configuration() {
+    let chain = json!([
+        {"use": "content_transform", "with": {"replace": [{"find": "abc", "with": "def"}]}},
+        {"use": "content_transform", "with": {"case": "upper"}},
+    ]);
+    let mut run = Run::start(&chain, Messages, Shape::Stream);
+    let _ = run.feed(&text_stream(Messages, &["abc"]).concat(), true);
+    let outcome = run.end(EndReason::Completed);
+    let case_of = |event_type: &str| outcome.event(event_type).policy_config.as_ref().unwrap()["case"].clone();
+    assert_eq!(case_of("content_transform.replaced"), "none");
+    assert_eq!(case_of("content_transform.case_mapped"), "upper");
+}
+
+#[test]
+fn requests_of_mcp_have_no_texts_to_transform() {
+    let (mut exchange, now) = support::exchange(&chain(&json!({"case": "upper", "request": ["user"]})));
+    let head = RequestHead { method: b"POST", path: b"/mcp", content_type: b"application/json", ..RequestHead::default() };
+    assert_eq!(exchange.handle_request_head(&head, false, now), RequestProgress::Hold);
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a", "arguments": {"text": "abc"}}});
+    let batch = json!([{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}, call]);
+    let sent = exchange.handle_request_body(batch.to_string().as_bytes(), true, now);
+    assert_eq!(sent, RequestProgress::Send);
 }

@@ -278,8 +278,8 @@ impl Exchange {
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         self.shared.set_now(now);
-        let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
         self.status = head.status;
+        let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
         match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
             Opening::Pass => {
                 self.phase = Phase::Passing;

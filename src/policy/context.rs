@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::SharedPolicy;
 use crate::block::{Chunk, build_text_chunk};
 use crate::cell::TakeCell;
 use crate::chain::Chain;
@@ -141,7 +142,7 @@ impl Shared {
     pub(crate) fn emit(
         &self,
         kind: EventKind,
-        policy_class: Option<&'static str>,
+        policy: Option<&SharedPolicy>,
         event_type: &str,
         severity: Severity,
         summary: String,
@@ -159,11 +160,11 @@ impl Shared {
             trace_id: trace.map(|trace| trace.trace_id.clone()),
             span_id: trace.map(|trace| trace.span_id.clone()),
             policy_target: request.dialect.map(Dialect::name),
-            policy_class,
+            policy_class: policy.map(SharedPolicy::name),
             event_type: event_type.to_owned(),
             severity,
             summary,
-            policy_config: policy_class.and_then(|class| self.chain.describe(class)),
+            policy_config: policy.map(SharedPolicy::describe).filter(|configuration| !configuration.is_null()),
             metadata,
         };
         self.push_effect(Effect::Event(event.bounded()));
@@ -197,18 +198,18 @@ fn note(hits: &mut Vec<String>, hit: &str) {
 pub struct PolicyContext<Scratchpad = ()> {
     shared: Rc<Shared>,
     scratchpad: Rc<TakeCell<Scratchpad>>,
-    policy_class: &'static str,
+    policy: SharedPolicy,
 }
 
 impl<S> Clone for PolicyContext<S> {
     fn clone(&self) -> Self {
-        Self { shared: Rc::clone(&self.shared), scratchpad: Rc::clone(&self.scratchpad), policy_class: self.policy_class }
+        Self { shared: Rc::clone(&self.shared), scratchpad: Rc::clone(&self.scratchpad), policy: self.policy.clone() }
     }
 }
 
 impl<S: Default> PolicyContext<S> {
-    pub(crate) fn new(shared: Rc<Shared>, policy_class: &'static str) -> Self {
-        Self { shared, scratchpad: Rc::default(), policy_class }
+    pub(crate) fn new(shared: Rc<Shared>, policy: SharedPolicy) -> Self {
+        Self { shared, scratchpad: Rc::default(), policy }
     }
 
     /// Id of the exchange.
@@ -241,7 +242,7 @@ impl<S: Default> PolicyContext<S> {
     /// Records something that the policy did. `details` must be a JSON object; other values are put under `details`.
     pub fn emit(&self, event_type: &str, summary: impl Into<String>, severity: Severity, details: Value) {
         let metadata = into_map(details);
-        self.shared.emit(EventKind::PolicyAction, Some(self.policy_class), event_type, severity, summary.into(), metadata);
+        self.shared.emit(EventKind::PolicyAction, Some(&self.policy), event_type, severity, summary.into(), metadata);
     }
 
     /// Concludes something about the exchange; the most restrictive conclusion of all policies wins, the first of its

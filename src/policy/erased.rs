@@ -56,14 +56,14 @@ impl SharedPolicy {
     }
 
     pub(crate) fn start(&self, shared: Rc<Shared>) -> Box<dyn Instance> {
-        Arc::clone(&self.policy).start(shared, self.name)
+        Arc::clone(&self.policy).start(shared, self.clone())
     }
 }
 
 trait ErasedPolicy: Debug + Send + Sync {
     fn interests(&self) -> Interests;
     fn describe(&self) -> serde_json::Value;
-    fn start(self: Arc<Self>, shared: Rc<Shared>, name: &'static str) -> Box<dyn Instance>;
+    fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance>;
 }
 
 /// A policy with its scratchpad's type; `fn() -> S` keeps it `Send + Sync` whatever `S` is.
@@ -84,8 +84,8 @@ impl<S: Default + 'static, P: Policy<S>> ErasedPolicy for Typed<P, S> {
         self.0.describe()
     }
 
-    fn start(self: Arc<Self>, shared: Rc<Shared>, name: &'static str) -> Box<dyn Instance> {
-        Box::new(Running { policy: self, context: StreamingContext::new(PolicyContext::new(shared, name)) })
+    fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance> {
+        Box::new(Running { policy: self, context: StreamingContext::new(PolicyContext::new(shared, policy)) })
     }
 }
 

@@ -97,7 +97,7 @@ def test_mapped_places_are_judged(
     async def as_at_the_usual_place(reply: Reply) -> None:
         reply.request.path = path
         reply.request.headers.pop("x-mock-script")
-        await provider._answer(reply)
+        await provider.answer(reply)
 
     answer = ask(judged.url, mapped, question(path, "Do both."), script=script(as_at_the_usual_place))
     assert read_legal(path, answer.body).names == ["get_weather"]

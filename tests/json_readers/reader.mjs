@@ -1,8 +1,7 @@
-// Reads JSON documents as JavaScript's clients do. Gives one answer a line, for each document in hexadecimal on standard
-// input: what stands at the path that the arguments name, in one form, or that the document is unreadable.
-import { readFileSync } from "node:fs";
-
-const path = process.argv.slice(2);
+// Reads JSON documents as JavaScript's clients do. Gives one answer a line for each line of standard input, which names a
+// path, with slashes, and behind a space the document in hexadecimal: what stands at the path, in one form, or that the
+// document is unreadable.
+import { createInterface } from "node:readline";
 
 const inOneForm = (value) => {
   if (Array.isArray(value)) return `[${value.map(inOneForm).join(",")}]`;
@@ -11,7 +10,7 @@ const inOneForm = (value) => {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${inOneForm(value[key])}`).join(",")}}`;
 };
 
-const read = (document) => {
+const read = (document, path) => {
   try {
     const value = JSON.parse(new TextDecoder().decode(document));
     return inOneForm(path.reduce((value, step) => value?.[step], value) ?? null);
@@ -20,5 +19,7 @@ const read = (document) => {
   }
 };
 
-const lines = readFileSync(0, "utf8").split("\n");
-for (const line of lines.slice(0, -1)) console.log(read(Buffer.from(line, "hex")));
+for await (const line of createInterface({ input: process.stdin })) {
+  const [path, document] = line.split(" ");
+  console.log(read(Buffer.from(document, "hex"), path ? path.split("/") : []));
+}

@@ -1,7 +1,7 @@
 """Reads JSON documents as Python's clients do.
 
-Gives one answer a line, for each document in hexadecimal on standard input: what stands at the path that the arguments
-name, in one form, or that the document is unreadable.
+Gives one answer a line for each line of standard input, which names a path, with slashes, and behind a space the
+document in hexadecimal: what stands at the path, in one form, or that the document is unreadable.
 """
 
 import json
@@ -19,14 +19,15 @@ def find(value: Any, path: list[str]) -> Any:
     return value
 
 
-def read(document: bytes) -> str:
+def read(document: bytes, path: list[str]) -> str:
     """The answer for one document."""
     try:
-        value = find(json.loads(document), sys.argv[1:])
+        value = find(json.loads(document), path)
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
         return "unreadable"
 
 
 for line in sys.stdin:
-    print(read(bytes.fromhex(line)))
+    path, document = line.split(" ")
+    print(read(bytes.fromhex(document), path.split("/") if path else []), flush=True)

@@ -12,6 +12,8 @@ use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
+const RESPONSES: Dialect = Dialect::Responses;
+const MCP: Dialect = Dialect::McpTool;
 
 /// The events of a stream of messages, or of chat.completions, where the terminator is added.
 fn stream(dialect: Dialect, events: &[Value]) -> Vec<u8> {
@@ -141,6 +143,7 @@ fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
             r#"{"choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"rm","arguments":"{}"}}]}}]}"#,
         ),
         (MESSAGES, r#"{"type":"message","role":"assistant","content":[{"type":"tool_use","id":"t","name":"rm","input":{}}]}"#),
+        (RESPONSES, r#"{"object":"response","output":[{"type":"function_call","call_id":"c","name":"rm","arguments":"{}"}]}"#),
     ] {
         let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), false)
             .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
@@ -152,13 +155,13 @@ fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
 
 #[test]
 fn a_redirect_round_the_proxy_is_refused() {
-    for dialect in [CHAT, MESSAGES] {
+    for dialect in [CHAT, MESSAGES, RESPONSES, MCP] {
         let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), true).respond_with(
             307,
             &[("location", "https://elsewhere.example/v1/chat/completions")],
             vec![Vec::new()],
         );
-        let outcome = play(&script);
+        let outcome = play(&script.judged(JudgeRule::new("", JudgeReply::Verdict(0.0))));
         assert_eq!((outcome.status, outcome.enforcement()["decision"].clone()), (502, json!("refuse")));
     }
 }
@@ -254,8 +257,6 @@ fn ids_without_end_are_refused() {
         assert_eq!(play(&script).enforcement()["reason_code"], "RESPONSE_MALFORMED", "{dialect}");
     }
 }
-
-const RESPONSES: Dialect = Dialect::Responses;
 
 fn response(status: &str, output: Value) -> Value {
     json!({"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "output": output})
@@ -394,6 +395,34 @@ fn wherever_a_call_becomes_a_harmful_one_it_does_not_leave() {
             assert!(!denied.text().contains("/srv"), "{call:?} {texts:?}: {}", denied.text());
             assert_eq!(denied.client == body, combination == 0, "{call:?} {texts:?}");
         }
+    }
+}
+
+#[test]
+fn a_repetition_without_arguments_is_judged_for_itself() {
+    for call in STREAMED_CALLS {
+        for texts in [[HARMLESS, "", "", ""], [HARMLESS, HARMLESS, HARMLESS, ""]] {
+            let events = said_four_times(call, texts);
+            let outcome = judged(RESPONSES, &events);
+            assert_eq!(outcome.client, stream(RESPONSES, &events), "{call:?}");
+            assert_eq!(questions(&outcome).len(), 2, "{call:?}");
+            assert!(questions(&outcome).iter().any(|(_, arguments)| arguments.is_empty()), "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn a_response_that_nobody_announced_says_why_its_call_was_blocked() {
+    let all = responses_stream(
+        &[added(0, &function_call("list", "")), call_delta(0, HARMFUL), item_done(0, &function_call("list", HARMFUL))],
+        json!([function_call("list", HARMFUL)]),
+    );
+    let (unannounced, unended) = (&all[1..], &all[1..all.len() - 1]);
+    for events in [unannounced, unended] {
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, events))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(1.0)));
+        let outcome = play(&script);
+        assert!(outcome.text().contains("A tool call was blocked.") && !outcome.text().contains("/srv"), "{}", outcome.text());
     }
 }
 

@@ -145,16 +145,18 @@ fn the_question_is_sent_when_the_call_is_complete_not_when_the_answer_ends() {
 
 #[test]
 fn text_before_a_held_call_leaves_at_once() {
-    for (dialect, fixture) in [(CHAT, "tool_call"), (MESSAGES, "tool_use")] {
+    for (dialect, fixture, call) in [
+        (CHAT, "tool_call", "get_weather"),
+        (MESSAGES, "tool_use", "get_weather"),
+        (Dialect::Responses, "tool_call", r#""type":"function_call""#),
+    ] {
         let chunks = chunking::events(fixtures::stream(dialect, fixture));
         let script = Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), chunks.clone())
             .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)).after(100));
         let outcome = play(&script);
         // The empty beginning of a text block leaves with the block's first text.
         let mut expected = Vec::new();
-        for (number, chunk) in
-            chunks.iter().enumerate().take_while(|(_, chunk)| !String::from_utf8_lossy(chunk).contains("get_weather"))
-        {
+        for (number, chunk) in chunks.iter().enumerate().take_while(|(_, chunk)| !String::from_utf8_lossy(chunk).contains(call)) {
             expected.extend_from_slice(chunk);
             let left = outcome.releases.iter().find(|release| release.step == STEPS_BEFORE_THE_BODY + number);
             if dialect == MESSAGES && left.is_none() && String::from_utf8_lossy(chunk).contains("content_block_start") {

@@ -149,6 +149,19 @@ fn a_rewritten_call_leaves_with_other_arguments_and_all_else_as_it_came() {
 }
 
 #[test]
+fn a_call_without_parameters_is_rewritten_like_any_other() {
+    let chain = json!([{"use": "deny_tool", "with": {"name": "", "message": null, "with_call": true}}]);
+    for body in [
+        r#"{"jsonrpc":"2.0","id":1,"params":null,"method":"tools/call"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"params":{},"method":"tools/call"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
+    ] {
+        let outcome = play(&post(body.as_bytes(), document(chain.clone())));
+        assert_eq!(sent(&outcome), mcp_call(1, "noop", &json!({"why": "denied"})), "{body}");
+    }
+}
+
+#[test]
 fn the_refused_calls_of_a_batch_stay_behind_and_are_answered_with_the_others() {
     let batch = json!([call(1, "read_file"), notification("notifications/x"), call("1", "delete_files"), call(3, "read_file")]);
     let served = json!([result(3, "three"), result(1, "one")]).to_string().into_bytes();
@@ -386,6 +399,9 @@ fn sessions_and_their_streams_pass_through() {
         let outcome = play(&script);
         assert_eq!((outcome.request, outcome.decision), (RequestOutcome::Sent, Decision::Allow), "{method}");
     }
+    let answer = Step::ResponseHead { status: 204, headers: Vec::new(), end: true };
+    let ended = Script { document: document(json!([])), steps: vec![head("DELETE"), answer], judge: Vec::new() };
+    assert_eq!(play(&ended).enforcement()["status"], 204);
     let outcome = play(&Script { document: document(json!([])), steps: vec![head("PUT")], judge: Vec::new() });
     assert_eq!((outcome.request, outcome.status), (RequestOutcome::Answered, 404));
 }

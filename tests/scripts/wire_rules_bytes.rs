@@ -15,6 +15,8 @@ use crate::{play, test};
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 const MESSAGES: Dialect = Dialect::Messages;
+const RESPONSES: Dialect = Dialect::Responses;
+const MCP: Dialect = Dialect::McpTool;
 
 fn judging(dialect: Dialect, body: &[u8]) -> Script {
     Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), vec![body.to_vec()])
@@ -264,10 +266,15 @@ fn zlib(body: &[u8]) -> Vec<u8> {
 #[test]
 fn an_encoded_response_leaves_decoded_and_governed() {
     let encodings: [(&str, Encode); 2] = [("gzip", gzip), ("deflate", zlib)];
-    for dialect in [CHAT, MESSAGES] {
+    for (dialect, fixture, capitals) in [
+        (CHAT, "text", "LOW DAM"),
+        (MESSAGES, "text", "LOW DAM"),
+        (RESPONSES, "text", " SCHEINT."),
+        (MCP, "call", "SUNNY IN PARIS"),
+    ] {
         for (encoding, encode) in encodings {
             for (streamed, content_type) in [(true, "text/event-stream"), (false, "application/json")] {
-                let body = if streamed { fixtures::stream(dialect, "text") } else { fixtures::whole(dialect, "text") };
+                let body = if streamed { fixtures::stream(dialect, fixture) } else { fixtures::whole(dialect, fixture) };
                 let headers = [("content-type", content_type), ("content-encoding", encoding)];
                 let encoded = encode(body);
                 for size in [1, 100, encoded.len()] {
@@ -275,9 +282,9 @@ fn an_encoded_response_leaves_decoded_and_governed() {
                     let respond = |chain| {
                         play(&Script::request(dialect, document(chain), streamed).respond_with(200, &headers, chunks.clone()))
                     };
-                    assert_eq!(respond(json!([{"use": "no_op"}])).client, body, "{encoding} by {size}");
+                    assert_eq!(respond(json!([{"use": "no_op"}])).client, body, "{dialect}, {encoding} by {size}");
                     let changed = respond(json!([{"use": "uppercase"}])).text();
-                    assert!(changed.contains("LOW DAM"), "{encoding} by {size}: {changed}");
+                    assert!(changed.contains(capitals), "{encoding} by {size}: {changed}");
                 }
             }
         }
@@ -336,14 +343,14 @@ fn a_response_in_an_unreadable_encoding_gets_the_configured_verdict() {
 #[test]
 fn an_upstream_error_keeps_its_status_and_its_body() {
     let error = br#"{"error":{"message":"Rate limit reached","type":"rate_limit_error"}}"#;
-    for (dialect, status) in [(CHAT, 429), (MESSAGES, 529), (CHAT, 500), (MESSAGES, 401)] {
+    for (dialect, status) in [(CHAT, 429), (MESSAGES, 529), (CHAT, 500), (MESSAGES, 401), (RESPONSES, 429), (MCP, 404)] {
         for streamed in [true, false] {
             let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), streamed).respond_with(
                 status,
                 &[("content-type", "application/json"), ("retry-after", "7")],
                 vec![error.to_vec()],
             );
-            let outcome = play(&script);
+            let outcome = play(&script.judged(JudgeRule::new("", JudgeReply::Verdict(0.0))));
             assert_eq!((outcome.status, outcome.client.as_slice()), (status, error.as_slice()));
         }
     }

@@ -3,6 +3,7 @@
 mod body;
 mod decode;
 mod encode;
+mod fields;
 pub(super) mod output;
 mod splice;
 

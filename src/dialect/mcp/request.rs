@@ -242,9 +242,16 @@ fn decide<'c>(
 }
 
 fn edit_params(document: &str, message: &Message, name: Option<&str>, arguments: &str, edits: &mut Edits) {
-    let Some(params) = message.params.and_then(|params| document.get(params.start..params.end)) else { return };
     let arguments = if json::is_unambiguous_object(arguments) { arguments.to_owned() } else { "{}".to_owned() };
     let mut set = vec![("arguments", arguments)];
     set.extend(name.map(|name| ("name", json::to_text(name))));
-    edits.edit_object(document, params, &json::members(params), &[], &set);
+    let (object, set) = match message.params {
+        Some(params) => (params, set),
+        None => {
+            let params: Vec<_> = set.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            (message.span, vec![("params", format!("{{{}}}", params.join(",")))])
+        }
+    };
+    let object = document.get(object.start..object.end).unwrap_or_default();
+    edits.edit_object(document, object, &json::members(object), &[], &set);
 }

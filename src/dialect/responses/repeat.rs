@@ -36,11 +36,7 @@ impl<'d> Element<'d> {
 impl Item {
     /// What the item asks for, as it was sent.
     fn payload_text(&self) -> &str {
-        self.sent_payload().map_or("", |sent| sent.text.as_str())
-    }
-
-    fn sent_payload(&self) -> Option<&SentText> {
-        self.texts.iter().find(|text| text.key == PartKey::Payload)
+        self.texts.iter().find(|text| text.key == PartKey::Payload).map_or("", |text| text.text.as_str())
     }
 
     /// Lets `element`, a repetition of the item within `document`, say what was sent.
@@ -53,9 +49,7 @@ impl Item {
             return;
         }
         if let Some(payload) = self.kind.payload() {
-            let said = payload.text_in(element.json);
-            let stays = self.sent_payload().map_or(said.is_empty(), |sent| sent.is_repeated_by(&said, &sent.text));
-            if !stays {
+            if payload.text_in(element.json) != self.payload_text() {
                 payload.write(document, element.json, self.payload_text(), edits);
             }
             let (own, began) = (json::member(members, "name"), json::members(&self.json));

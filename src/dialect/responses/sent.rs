@@ -88,9 +88,9 @@ impl SentText {
         member_of(self.kind)
     }
 
-    /// Whether a repetition that says `said` may stay, where `text` was sent: one that says nothing claims nothing.
+    /// Whether a repetition that says `said` may stay, where `text` was sent: one that says no text claims nothing.
     pub(super) fn is_repeated_by(&self, said: &str, text: &str) -> bool {
-        said == text || (said.is_empty() && !self.changed)
+        said == text || (said.is_empty() && !self.changed && self.key != PartKey::Payload)
     }
 
     /// Whether nothing is left of a text that may not be empty.

@@ -88,6 +88,8 @@ impl<'s> Player<'s> {
         }
         // Events leave with the next tick, several in a batch.
         self.pass(LONGEST_WAIT);
+        // Those that could not be sent were taken first.
+        self.questions.sort_by_key(|question| question.token);
         Hosted { host: self.host, stream, questions: self.questions, events: self.events }
     }
 

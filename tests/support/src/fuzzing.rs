@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use weir::chain::Chain;
 use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
-use weir::sse::Parser;
+use weir::sse::{Event, Parser};
 
 use crate::native::RequestOutcome;
 use crate::script::{JudgeReply, JudgeRule, Script, Step, document, mcp_call};
@@ -163,16 +163,24 @@ pub fn decode_responses(data: &[u8]) {
 fn pass(dialect: Dialect, data: &[u8]) -> Vec<u8> {
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut parser, mut frame, mut out) = (Parser::new(1 << 20), Frame::default(), Vec::new());
-    let mut input = data;
-    while let Ok(Some(event)) = parser.next(&mut input) {
+    let mut take = |event: &Event<'_>| {
         let mut pieces = 0;
-        let read = decoder.event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
+        let read = decoder.event(event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
         if read.is_err() {
             assert_eq!(pieces, 0, "nothing is reported on an error");
-            break;
+            return false;
         }
         assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot");
         encoder.event(event.raw, &frame, &vec![SlotFate::Keep; pieces], &mut out);
+        true
+    };
+    let mut input = data;
+    let mut goes_on = true;
+    while goes_on && let Ok(Some(event)) = parser.next(&mut input) {
+        goes_on = take(&event);
+    }
+    if goes_on && let Some(event) = parser.finish() {
+        take(&event);
     }
     out
 }

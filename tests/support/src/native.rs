@@ -259,7 +259,7 @@ impl Play<'_> {
     }
 
     fn response_body(&mut self, chunk: &[u8], end: bool) {
-        self.response_ended |= end;
+        self.response_ended |= end && self.phase != Phase::Request;
         match self.phase {
             Phase::Pass => self.release(Cause::Step, chunk.to_vec()),
             Phase::Response | Phase::Finished => {
@@ -335,9 +335,13 @@ impl Play<'_> {
     fn asked(&mut self, callout: Callout) {
         let rule = self.script.rule_for(&callout.body);
         if rule.reply != JudgeReply::Silence {
-            let delay = if rule.reply == JudgeReply::NotSent { 0 } else { rule.delay };
+            // That a question cannot be sent is known before any answer comes.
+            let (delay, position) = match rule.reply {
+                JudgeReply::NotSent => (0, self.due.partition_point(|due| due.reply == JudgeReply::NotSent)),
+                _ => (rule.delay, self.due.len()),
+            };
             let step = self.step.saturating_add(delay);
-            self.due.push(Due { id: callout.id, step, reply: rule.reply.clone() });
+            self.due.insert(position, Due { id: callout.id, step, reply: rule.reply.clone() });
         }
         self.outcome.callouts.push(callout);
     }
@@ -401,9 +405,11 @@ impl Play<'_> {
             let due = self.due.remove(0);
             self.answer(&due);
         }
-        // Each deadline ends a question: no exchange of a test asks a hundred.
+        // Each deadline ends a question: no exchange of a test asks a hundred. With the response the exchange is over, whatever
+        // is still asked.
         for _ in 0..100 {
-            let Some(deadline) = self.exchange.next_deadline().filter(|_| !self.ended) else { break };
+            let is_over = self.ended || (self.response_ended && !self.waiting);
+            let Some(deadline) = self.exchange.next_deadline().filter(|_| !is_over) else { break };
             self.now = self.now.max(deadline);
             self.tick();
         }

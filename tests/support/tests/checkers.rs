@@ -145,7 +145,7 @@ const fn responses(fixture: &'static str, from: &'static str, to: &'static str, 
     Breakage { dialect: Dialect::Responses, fixture, from, to, rule }
 }
 
-const BREAKAGES: [Breakage; 48] = [
+const BREAKAGES: [Breakage; 50] = [
     chat("text", "data: [DONE]\n\n", "", "[DONE] comes last"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]\n\ndata: [DONE]\n\n", "nothing follows the end"),
     chat("text", "data: [DONE]\n\n", "data: [DONE]", "a blank line ends every event"),
@@ -256,9 +256,16 @@ const BREAKAGES: [Breakage; 48] = [
     ),
     responses("text", "response.content_part.added", "response.x", "an event belongs to an open part"),
     responses("local_shell", "\"delta\":\"rm\"", "\"delta\":\"ls\"", "done repeats the deltas"),
+    responses("local_shell", "\"output_index\"", "\"index\"", "an event says which item it is about"),
     responses("local_shell", "\"command_index\":1", "\"command_index\":2", "command indices are dense from 0"),
     responses("call_cut_by_max_output_tokens", "{\"reason\":\"max_output_tokens\"}", "null", "an incomplete response says why"),
     responses("reasoning", "\"summary_index\":0", "\"summary_index\":1", "part indices are dense from 0"),
+    responses(
+        "text",
+        "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":\"Gr",
+        "{\"type\":\"refusal\",\"annotations\":[],\"logprobs\":[],\"refusal\":\"Gr",
+        "a part keeps its type",
+    ),
 ];
 
 #[test]

@@ -105,6 +105,7 @@ impl EventReader<'_> {
         if part.came == said {
             return Ok(());
         }
+        // No text is none that could do harm.
         if !said.is_empty() {
             said.clone_into(&mut part.came);
             let slot = Slot { block: decoder.blocks.begin()?, choice: 0, kind: part.kind, starts: true, stops: true };
@@ -114,7 +115,7 @@ impl EventReader<'_> {
         Ok(())
     }
 
-    /// All that a call asks for, which has come before.
+    /// All that a call asks for, which has come before. There are clients that call without arguments where none stand.
     pub(super) fn call_again(&mut self, number: usize, element: usize, text: Text) -> Result<(), DecodeError> {
         let decoder = &mut *self.decoder;
         let said = decoder.strings.get(self.document, text);
@@ -122,19 +123,17 @@ impl EventReader<'_> {
         if item.came == said {
             return Ok(());
         }
-        if !said.is_empty() {
-            said.clone_into(&mut item.came);
-            let kind = item.kind.block_kind();
-            let free_form = item.kind.payload().is_some_and(Payload::is_free_form);
-            let [call_id, name] = [&item.call_id, &item.tool].map(|text| {
-                let start = decoder.strings.begin();
-                decoder.strings.push(text);
-                decoder.strings.since(start)
-            });
-            let slot = Slot { block: decoder.blocks.begin()?, choice: 0, kind, starts: true, stops: true };
-            let place = Place { element, part: None, differs: true };
-            self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
-        }
+        said.clone_into(&mut item.came);
+        let kind = item.kind.block_kind();
+        let free_form = item.kind.payload().is_some_and(Payload::is_free_form);
+        let [call_id, name] = [&item.call_id, &item.tool].map(|text| {
+            let start = decoder.strings.begin();
+            decoder.strings.push(text);
+            decoder.strings.since(start)
+        });
+        let slot = Slot { block: decoder.blocks.begin()?, choice: 0, kind, starts: true, stops: true };
+        let place = Place { element, part: None, differs: true };
+        self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
         self.says_more();
         Ok(())
     }
@@ -168,7 +167,7 @@ impl EventReader<'_> {
         if words == tail {
             return Ok(());
         }
-        if words.is_empty() || head.is_empty() {
+        if head.is_empty() {
             return self.call_again(number, 0, said);
         }
         let words = words.to_owned();

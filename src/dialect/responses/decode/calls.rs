@@ -12,9 +12,14 @@ impl EventReader<'_> {
     fn call(&mut self, event: EventKind, key: &str) -> Result<usize, DecodeError> {
         let is_end = matches!(event, EventKind::TextDone | EventKind::CommandDone);
         let number = if is_end { self.ended_item(event)? } else { self.known_item(event)? };
-        let payload = self.decoder.items.get(number).and_then(|item| item.kind.payload());
-        let fits = payload.and_then(Payload::event_key) == Some(key);
-        if fits { Ok(number) } else { Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" }) }
+        let Some(item) = self.decoder.items.get(number) else { return Ok(number) };
+        if item.kind.payload().and_then(Payload::event_key) != Some(key) {
+            return Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" });
+        }
+        if item.kind.payload() == Some(Payload::Operation) && item.came.is_empty() {
+            return Err(DecodeError::OutOfOrder { what: "a difference without the operation that makes it" });
+        }
+        Ok(number)
     }
 
     fn call_text(&mut self, number: usize, text: Text, stops: bool) -> Result<(), DecodeError> {

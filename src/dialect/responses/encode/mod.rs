@@ -67,6 +67,10 @@ impl Encoder {
             return;
         }
         let reading = Reading::of(frame);
+        if matches!(reading.event, EventKind::ItemAdded | EventKind::Terminal) && !core::mem::replace(&mut self.begun, true) {
+            // Nobody announced the response.
+            self.release_waiting(out);
+        }
         match (frame.role, reading.event) {
             (FrameRole::Free, _) => self.seam.verbatim(raw, out),
             (FrameRole::Unknown, _) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),

@@ -11,6 +11,21 @@ use crate::sse;
 /// The types of events that end a response.
 const ENDS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
 
+/// What the types of events begin with that build an item.
+const OF_ITEMS: [&str; 11] = [
+    "response.output_item.",
+    "response.content_part.",
+    "response.output_text.",
+    "response.refusal.",
+    "response.reasoning_",
+    "response.function_call_arguments.",
+    "response.custom_tool_call_input.",
+    "response.mcp_call_arguments.",
+    "response.code_interpreter_call_code.",
+    "response.shell_call_command.",
+    "response.apply_patch_call_operation_diff.",
+];
+
 pub(super) fn stream(body: &[u8]) -> Vec<Violation> {
     let mut response = Response::default();
     let mut report = Report::default();
@@ -178,7 +193,10 @@ impl Response {
                 check_error(if value["error"].is_object() { &value["error"] } else { value }, report);
             }
             _ if value["output_index"].is_number() => self.of_item(kind, value, report),
-            _ => {}
+            kind => {
+                let is_of_item = OF_ITEMS.iter().any(|of_item| kind.starts_with(of_item));
+                report.require(!is_of_item, "an event says which item it is about", || value.to_string());
+            }
         }
     }
 
@@ -329,8 +347,10 @@ impl Item {
     fn part_done(&mut self, value: &Value, report: &mut Report) {
         let Some(part) = self.part(value, report) else { return };
         let same = part.text == said(&value["part"]) && part.text_done;
+        let same_type = part.kind == text(&value["part"], "/type");
         part.done = true;
         report.require(same, "done repeats the deltas", || value.to_string());
+        report.require(same_type, "a part keeps its type", || value.to_string());
     }
 
     fn item_done(&mut self, item: &Value, report: &mut Report) {
@@ -344,6 +364,9 @@ impl Item {
             let repeated = array(item, &format!("/{list}")).iter().map(said);
             let same = parts.iter().map(|part| part.text.as_str()).eq(repeated) && parts.iter().all(|part| part.done);
             report.require(same, "done repeats the deltas", || item.to_string());
+            let types = array(item, &format!("/{list}")).iter().map(|part| text(part, "/type"));
+            let same_types = parts.iter().map(|part| part.kind.as_str()).eq(types);
+            report.require(same_types, "a part keeps its type", || item.to_string());
         }
         let field = payload_field(self.kind());
         if !field.is_empty() {

@@ -1,0 +1,88 @@
+//! The members that are read of chunks and of whole bodies.
+
+use crate::json::{Field, Malformed, Reader, Value};
+
+/// One element of `choices`, of a chunk or of a whole body.
+#[derive(Default)]
+pub(super) struct ChoiceFields {
+    pub(super) index: Field<u32>,
+    pub(super) message: Field<MessageFields>,
+    pub(super) finish_reason: Field<Value>,
+}
+
+impl ChoiceFields {
+    /// Reads it; `message_key` is the name that its message goes by.
+    pub(super) fn read(reader: &mut Reader<'_>, message_key: &str) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        reader.object(|reader, key| match key {
+            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "finish_reason" => fields.finish_reason.fill(reader, Reader::optional_value),
+            key if key == message_key => fields.message.fill(reader, MessageFields::read),
+            _ => reader.skip(),
+        })?;
+        Ok(fields)
+    }
+}
+
+/// A message or the delta of one. What it has more than texts is read from its place once all of the choice was read.
+#[derive(Clone, Copy)]
+pub(super) struct MessageFields {
+    pub(super) reasoning_content: Option<Value>,
+    pub(super) reasoning: Option<Value>,
+    pub(super) content: Option<Value>,
+    pub(super) refusal: Option<Value>,
+    pub(super) tool_calls: Option<Value>,
+    pub(super) function_call: Option<Value>,
+}
+
+impl MessageFields {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let names = ["content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"];
+        let values = reader.optional_members(names)?;
+        Ok(values.map(|[content, tool_calls, reasoning_content, reasoning, refusal, function_call]| Self {
+            reasoning_content,
+            reasoning,
+            content,
+            refusal,
+            tool_calls,
+            function_call,
+        }))
+    }
+}
+
+/// One element of `tool_calls`.
+#[derive(Default)]
+pub(super) struct CallFields {
+    pub(super) index: Field<u32>,
+    pub(super) id: Field<Value>,
+    pub(super) function: Field<ToolFields>,
+    pub(super) custom: Field<ToolFields>,
+}
+
+impl CallFields {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut fields = Self::default();
+        reader.object(|reader, key| match key {
+            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "id" => fields.id.fill(reader, Reader::optional_value),
+            "function" => fields.function.fill(reader, |reader| ToolFields::read(reader, "arguments")),
+            "custom" => fields.custom.fill(reader, |reader| ToolFields::read(reader, "input")),
+            _ => reader.skip(),
+        })?;
+        Ok(fields)
+    }
+}
+
+/// The tool that is called, and what with.
+#[derive(Clone, Copy)]
+pub(super) struct ToolFields {
+    pub(super) name: Option<Value>,
+    pub(super) arguments: Option<Value>,
+}
+
+impl ToolFields {
+    pub(super) fn read(reader: &mut Reader<'_>, arguments_key: &str) -> Result<Option<Self>, Malformed> {
+        let values = reader.optional_members(["name", arguments_key])?;
+        Ok(values.map(|[name, arguments]| Self { name, arguments }))
+    }
+}

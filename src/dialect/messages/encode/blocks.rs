@@ -1,0 +1,153 @@
+//! Writes what becomes of content blocks.
+
+use super::{Encoder, OpenBlock, start_value};
+use crate::block::BlockKind;
+use crate::dialect::framing::{WITHHELD, with_data};
+use crate::dialect::messages::is_empty_input;
+use crate::dialect::{Slot, SlotFate};
+use crate::json::{self, Edits};
+
+impl Encoder {
+    pub(super) fn slot(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+        if slot.starts {
+            return self.start(raw, slot, fate, out);
+        }
+        let message = self.message.get_or_insert_default();
+        message.lost |= *fate == SlotFate::Remove;
+        // What belongs to a block that the client does not have cannot leave.
+        let Some(position) = message.open.iter().position(|open| open.block == slot.block) else {
+            return;
+        };
+        if slot.stops { self.stop(raw, position, fate, out) } else { self.delta(raw, position, fate, out) }
+    }
+
+    pub(super) fn start(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+        let in_order = slot.block.0 == self.begun;
+        self.begun = self.begun.saturating_add(1);
+        let message = self.message.get_or_insert_default();
+        message.renumbers |= self.numbers_by_place || !in_order || *fate == SlotFate::Remove;
+        if *fate == SlotFate::Remove {
+            message.lost = true;
+            if slot.kind == BlockKind::ToolCall {
+                message.calls_removed = message.calls_removed.saturating_add(1);
+            }
+            return;
+        }
+        if slot.kind == BlockKind::ToolCall {
+            message.calls_sent = message.calls_sent.saturating_add(1);
+        }
+        message.has_content |= slot.kind.is_tool_call() || slot.kind == BlockKind::ToolResult;
+        let mut edits = Edits::default();
+        let mut own_index = message.next_index;
+        let mut own_text_is_empty = true;
+        with_data(raw, |data| {
+            let Ok(document) = core::str::from_utf8(data) else {
+                return;
+            };
+            let fields = json::members(document);
+            let index_text = json::member(&fields, "index");
+            own_index = index_text.and_then(|index| index.parse().ok()).unwrap_or(own_index);
+            if let Some(index_text) = index_text.filter(|_| message.renumbers && own_index != message.next_index) {
+                edits.replace(json::span(document, index_text), message.next_index.to_string());
+            }
+            let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
+            let own_text = match slot.kind {
+                BlockKind::Text => json::member(&block, "text").filter(|text| !json::string(text).is_empty()),
+                kind if kind.is_tool_call() => json::member(&block, "input").filter(|input| !is_empty_input(input)),
+                _ => None,
+            };
+            own_text_is_empty = own_text.is_none();
+            if let (Some(own_text), SlotFate::Replace(text)) = (own_text, fate) {
+                edits.replace(json::span(document, own_text), start_value(slot.kind, text));
+            }
+        });
+        let index = if message.renumbers { message.next_index } else { own_index };
+        message.next_index = message.next_index.saturating_add(1);
+        let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && fate != &SlotFate::Replace(String::new());
+        message.has_content |= has_text;
+        message.open.push(OpenBlock {
+            block: slot.block,
+            kind: slot.kind,
+            index,
+            upstream_index: own_index,
+            renumbered: index != own_index,
+            has_text,
+            lost: false,
+        });
+        let position = message.open.len().saturating_sub(1);
+        self.write_edited(raw, edits, out);
+        if let (SlotFate::Replace(text), true) = (fate, own_text_is_empty) {
+            self.write_delta(position, text, out);
+        }
+    }
+
+    fn delta(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        let Some(open) = message.open.get_mut(position) else {
+            return;
+        };
+        if *fate == SlotFate::Keep {
+            let is_text = open.kind == BlockKind::Text;
+            open.has_text |= is_text;
+            message.has_content |= is_text;
+            if !open.renumbered {
+                return self.seam.verbatim(raw, out);
+            }
+        }
+        let mut edits = Edits::default();
+        match fate {
+            SlotFate::Remove => {
+                open.lost = true;
+                return;
+            }
+            SlotFate::Keep => {}
+            SlotFate::Replace(text) => {
+                let mut replaced = false;
+                with_data(raw, |data| {
+                    let Ok(document) = core::str::from_utf8(data) else {
+                        return;
+                    };
+                    let fields = json::members(document);
+                    let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
+                    let own_text = match json::member(&delta, "type").map(json::string).as_deref() {
+                        Some("text_delta") => json::member(&delta, "text"),
+                        Some("input_json_delta") => json::member(&delta, "partial_json"),
+                        _ => None,
+                    };
+                    if let Some(own_text) = own_text {
+                        edits.replace(json::span(document, own_text), json::to_text(text));
+                        replaced = true;
+                    }
+                });
+                if replaced && text.is_empty() {
+                    open.lost = true;
+                    return;
+                }
+                if replaced {
+                    open.has_text = true;
+                    message.has_content = true;
+                } else {
+                    self.write_delta(position, text, out);
+                }
+            }
+        }
+        self.write_renumbered(raw, position, edits, out);
+    }
+
+    fn stop(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
+        if let SlotFate::Replace(text) = fate {
+            self.write_delta(position, text, out);
+        }
+        let open = self.message.as_ref().and_then(|message| message.open.get(position)).copied();
+        if open.is_some_and(|open| open.kind == BlockKind::Text && open.lost && !open.has_text) {
+            self.write_delta(position, WITHHELD, out);
+        }
+        self.write_renumbered(raw, position, Edits::default(), out);
+        if let Some(message) = &mut self.message {
+            message.open.retain(|candidate| Some(candidate.block) != open.map(|open| open.block));
+        }
+        self.release_waiting(out);
+    }
+}

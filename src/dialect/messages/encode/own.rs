@@ -1,0 +1,172 @@
+//! Writes what policies add to the stream, and its end.
+
+use serde_json::value::RawValue;
+
+use super::{Encoder, Progress};
+use crate::block::{BlockKind, Chunk};
+use crate::dialect::framing::WITHHELD;
+use crate::dialect::messages::output::{ContentBlock, Delta, Event, Failure, FinalUsage, Message, MessageDelta};
+use crate::dialect::{Ending, TooLate};
+
+impl Encoder {
+    pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        if !matches!(chunk, Chunk::Text { text, .. } if text.is_empty()) {
+            self.open_deferred(out);
+        }
+        let message = self.message.as_ref();
+        if self.terminated || message.is_some_and(|message| message.finished) {
+            return Err(TooLate);
+        }
+        let Chunk::Text { text, .. } = chunk else {
+            self.waiting.push(chunk.clone());
+            self.release_waiting(out);
+            return Ok(());
+        };
+        // Text after a tool call makes the next request fail at the provider.
+        let calls_wait = self.waiting.iter().any(|waiting| matches!(waiting, Chunk::ToolCall { .. }));
+        if calls_wait || message.is_some_and(|message| message.calls_sent > 0) {
+            return Err(TooLate);
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let open_text = message.and_then(|message| message.open.iter().rposition(|open| open.kind == BlockKind::Text));
+        match open_text {
+            Some(position) => self.write_delta(position, text, out),
+            None => {
+                self.waiting.push(chunk.clone());
+                self.release_waiting(out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.terminated {
+            return;
+        }
+        self.give_up_unopened(out);
+        self.terminated = true;
+        self.ended = true;
+        if self.message.is_none() {
+            let event = Event::MessageStart { message: Message::begin(&self.identity) };
+            self.seam.close(out);
+            event.write(out);
+            self.message = Some(Progress::default());
+        }
+        self.close_open(out);
+        self.release_waiting(out);
+        let Some(message) = &self.message else { return };
+        let stop_reason = match ending {
+            Ending::Stop if message.calls_sent > 0 => "tool_use",
+            Ending::Stop => "end_turn",
+            Ending::Cut => "max_tokens",
+            Ending::Refusal => "refusal",
+        };
+        if !message.finished {
+            if !message.has_content {
+                self.write_text_block(WITHHELD, out);
+            }
+            let delta = MessageDelta { stop_reason, stop_sequence: None };
+            let usage = FinalUsage { output_tokens: self.output_tokens };
+            self.write(&Event::MessageDelta { delta, usage }, out);
+        }
+        self.write(&Event::MessageStop, out);
+    }
+
+    pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
+        if !self.terminated {
+            self.give_up_unopened(out);
+            self.terminated = true;
+            self.ended = true;
+            self.write(&Event::Error { error: Failure { r#type: "api_error", message } }, out);
+        }
+    }
+
+    /// Before the message ends: what waits leaves, and no message may be empty because of us.
+    pub(super) fn complete(&mut self, out: &mut Vec<u8>) {
+        let Some(message) = &self.message else { return };
+        if message.finished {
+            return;
+        }
+        if !self.waiting.is_empty() {
+            self.close_open(out);
+            self.release_waiting(out);
+        }
+        if self.message.as_ref().is_some_and(|message| message.lost && !message.has_content) {
+            self.write_text_block(WITHHELD, out);
+        }
+    }
+
+    /// Ends the blocks that are open at the client.
+    pub(super) fn close_open(&mut self, out: &mut Vec<u8>) {
+        while let Some(open) = self.message.as_ref().and_then(|message| message.open.last()).copied() {
+            if open.kind == BlockKind::Text && !open.has_text {
+                let position = self.message.as_ref().map_or(0, |message| message.open.len().saturating_sub(1));
+                self.write_delta(position, WITHHELD, out);
+            }
+            self.write(&Event::ContentBlockStop { index: open.index }, out);
+            if let Some(message) = &mut self.message {
+                message.open.pop();
+            }
+        }
+    }
+
+    /// Writes what waits, once a message has begun and none of its blocks is open.
+    pub(super) fn release_waiting(&mut self, out: &mut Vec<u8>) {
+        if self.message.as_ref().is_none_or(|message| !message.open.is_empty()) {
+            return;
+        }
+        for chunk in core::mem::take(&mut self.waiting) {
+            match chunk {
+                Chunk::Text { text, .. } => self.write_text_block(&text, out),
+                Chunk::ToolCall { call_id, name, arguments, .. } => self.write_call_block(&call_id, &name, &arguments, out),
+            }
+        }
+    }
+
+    pub(super) fn write_text_block(&mut self, text: &str, out: &mut Vec<u8>) {
+        self.write_block(ContentBlock::Text { text: "" }, Delta::TextDelta { text }, out);
+    }
+
+    pub(super) fn write_call_block(&mut self, id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
+        let Ok(input) = serde_json::from_str::<&RawValue>("{}") else {
+            return;
+        };
+        let delta = Delta::InputJsonDelta { partial_json: arguments };
+        self.write_block(ContentBlock::ToolUse { id, name, input }, delta, out);
+        if let Some(message) = &mut self.message {
+            message.calls_sent = message.calls_sent.saturating_add(1);
+        }
+    }
+
+    pub(super) fn write_block(&mut self, content_block: ContentBlock<'_>, delta: Delta<'_>, out: &mut Vec<u8>) {
+        let message = self.message.get_or_insert_default();
+        let index = message.next_index;
+        message.next_index = index.saturating_add(1);
+        message.renumbers = true;
+        message.has_content = true;
+        self.write(&Event::ContentBlockStart { index, content_block }, out);
+        self.write(&Event::ContentBlockDelta { index, delta }, out);
+        self.write(&Event::ContentBlockStop { index }, out);
+    }
+
+    /// Writes a delta of our own into a block that is open.
+    pub(super) fn write_delta(&mut self, position: usize, text: &str, out: &mut Vec<u8>) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        let Some(open) = message.open.get_mut(position).filter(|_| !text.is_empty()) else {
+            return;
+        };
+        let index = open.index;
+        let delta = match open.kind {
+            BlockKind::Text => Delta::TextDelta { text },
+            kind if kind.is_tool_call() => Delta::InputJsonDelta { partial_json: text },
+            _ => return,
+        };
+        open.has_text = true;
+        message.has_content = true;
+        self.write(&Event::ContentBlockDelta { index, delta }, out);
+    }
+}
