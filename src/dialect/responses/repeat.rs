@@ -77,8 +77,11 @@ impl Item {
             set.push(("status", json::to_text(&self.status)));
         }
         if let Some(payload) = self.kind.payload() {
-            if payload.text_in(&self.json) != self.payload_text() {
-                payload.write(&self.json, &self.json, self.payload_text(), &mut edits);
+            // Of a call that comes whole at its end nothing else is known than how it began.
+            let sent = self.payload_text();
+            let has_come = !sent.is_empty() || self.has_changed(PartKey::Payload);
+            if has_come && payload.text_in(&self.json) != sent {
+                payload.write(&self.json, &self.json, sent, &mut edits);
             }
         } else {
             let parts = |is_content: bool| {
