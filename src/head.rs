@@ -43,6 +43,15 @@ pub struct ResponseHead<'a> {
     pub content_encoding: &'a [u8],
 }
 
+/// Whether a body with this `content-type` is read as UTF-8 by everyone: there are readers that take the charset that it
+/// names, however it is written, and see another text then.
+pub(crate) fn is_utf8(content_type: &[u8]) -> bool {
+    content_type.to_ascii_lowercase().split(|byte| *byte == b';').all(|parameter| {
+        let names_charset = parameter.windows(b"charset".len()).any(|word| word == b"charset");
+        !names_charset || matches!(parameter.trim_ascii(), b"charset=utf-8" | b"charset=utf8" | b"charset=\"utf-8\"")
+    })
+}
+
 /// A request, as policies see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {

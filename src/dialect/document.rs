@@ -20,6 +20,19 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
     core::str::from_utf8(bytes).map_err(|error| DecodeError::Utf8 { at: error.valid_up_to() })
 }
 
+/// Whether `key` is one of `names` but for the case of its letters: some readers (Go's) take it for the same.
+pub(in crate::dialect) fn is_variant(key: &str, names: &[&str]) -> bool {
+    let is_same = |name: &str| {
+        let folded = key.chars().map(|letter| match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            letter => letter.to_ascii_lowercase(),
+        });
+        folded.eq(name.chars())
+    };
+    names.iter().any(|name| *name != key && is_same(name))
+}
+
 /// Where the characters of a string are: in the document itself, or in what [`Strings`] unescaped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Text {

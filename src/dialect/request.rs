@@ -2,7 +2,7 @@
 
 pub(crate) mod parts;
 
-use super::document::{self, Strings};
+use super::document::{self, Strings, is_variant};
 use super::{DecodeError, Dialect};
 use crate::json::{Field, Form, Reader, Value};
 use crate::route::Endpoint;
@@ -65,6 +65,9 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
             let mut fields = ASKED.iter().zip(&mut asked).chain(REFERENCES.iter().zip(&mut references));
             match fields.find(|(known, _)| **known == key) {
                 Some((_, field)) => field.fill(reader, Reader::optional_value),
+                None if is_variant(key, &["model", "stream"]) || is_variant(key, &ASKED) || is_variant(key, &REFERENCES) => {
+                    Err(reader.malformed())
+                }
                 None => reader.skip(),
             }
         }

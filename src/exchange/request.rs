@@ -15,7 +15,7 @@ use crate::effect::{Effect, Observation};
 use crate::encoding::{Decoder, Encoding, READABLE};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
-use crate::head::{Request, RequestHead};
+use crate::head::{Request, RequestHead, is_utf8};
 use crate::id::TraceContext;
 use crate::policy::{Hook, Shared};
 use crate::route::{Endpoint, Route, RouteAction};
@@ -109,6 +109,10 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         );
         return unreadable(shared, endpoint, 415, "request_encoding", &message);
     };
+    if !is_utf8(head.content_type) {
+        let message = "The request body has a charset that cannot be read here; send it as UTF-8.";
+        return unreadable(shared, endpoint, 415, "request_charset", message);
+    }
     let longest = u64::try_from(limits.max_request_bytes).unwrap_or(u64::MAX);
     if head.content_length.is_some_and(|length| length > longest) {
         return too_large(shared, endpoint);

@@ -15,7 +15,7 @@ use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::dialect::reply::Reply;
 use crate::dialect::{Decoder, Dialect, Frame};
 use crate::encoding::{self, Encoding};
-use crate::head::ResponseHead;
+use crate::head::{ResponseHead, is_utf8};
 use crate::policy::{Hook, Shared};
 use crate::sse;
 use crate::time::Timestamp;
@@ -97,6 +97,10 @@ impl Governed {
                 "the provider's response is neither JSON nor an event stream that was asked for",
             );
         };
+        if !is_utf8(head.content_type) {
+            let summary = "the provider's response has a charset other than UTF-8";
+            return unreadable_head(shared, dialect, "response_charset", summary);
+        }
         let decoder = match Encoding::parse(head.content_encoding) {
             Ok(encoding) if shape == Shape::Whole || encoding.is_none_or(Encoding::streams) => {
                 encoding.map(encoding::Decoder::new)

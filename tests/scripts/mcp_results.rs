@@ -192,6 +192,18 @@ fn answered(content_type: &str, body: &str) -> Outcome {
 }
 
 #[test]
+fn a_stream_in_another_charset_is_withheld() {
+    // To who reads bytes it has no data, and the official client in Python reads an answer.
+    let body = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\n\n";
+    let wide: String = body.chars().flat_map(|letter| [letter, '\0']).collect();
+    for charset in ["charset=utf-16le", "charset = utf-16le", "charset*=''utf-16le", "x=\"y\";charset=\"UTF-16LE\""] {
+        let outcome = answered(&format!("text/event-stream; {charset}"), &wide);
+        assert_eq!((outcome.status, &outcome.enforcement()["reason_code"]), (502, &json!("RESPONSE_CHARSET")), "{charset}");
+    }
+    assert_eq!(answered("text/event-stream; charset=utf-8", body).text(), body);
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_withheld() {
     // Some clients take whatever answer comes for theirs.
     let answers = [

@@ -293,6 +293,27 @@ fn an_encoding_that_cannot_be_read_gets_the_configured_verdict() {
     }
 }
 
+#[test]
+fn a_body_is_read_as_its_reader_does_or_not_at_all() {
+    // Servers that heed the charset read other members here than are written.
+    let body = br#"{"model":"m","max_tokens":1,"messages":[],"user":"+ACIALAAi-messages+ACI-"}"#;
+    let with_type = |content_type: &str| {
+        let mut script = Script::request_to("/v1/messages", document(json!([])), vec![body.to_vec()]);
+        if let Step::RequestHead { headers, .. } = &mut script.steps[0] {
+            headers[0].1 = content_type.as_bytes().to_vec();
+        }
+        play(&script)
+    };
+    for charset in ["; charset=utf-8", ";charset=UTF-8", "; charset=\"utf-8\"", "; charset=utf8", "; profile=x", ""] {
+        assert_eq!(with_type(&format!("application/json{charset}")).request, RequestOutcome::Sent, "{charset}");
+    }
+    for charset in ["charset=utf-7", "charset=UTF-16LE", "x=y;charset = utf-7", "charset*=''utf-7", "charset*0=utf-; charset*1=7"]
+    {
+        let refused = with_type(&format!("application/json; {charset}"));
+        assert_eq!((refused.request, refused.status), (RequestOutcome::Answered, 415), "{charset}");
+    }
+}
+
 /// A request with that body and content-encoding, answered with a text.
 fn encoded(document: Value, encoding: &str, body: &[u8]) -> Outcome {
     let mut script = Script::request_to("/v1/messages", document, vec![body.to_vec()])

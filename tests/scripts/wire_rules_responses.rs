@@ -252,3 +252,20 @@ fn a_call_that_is_undecided_when_the_answer_is_finished_leaves_no_gap_in_the_num
     let numbers = data(&outcome.client).into_iter().map(|event| event["sequence_number"].clone());
     assert!(numbers.enumerate().all(|(place, number)| number == place), "{}", outcome.text());
 }
+
+#[test]
+fn a_call_that_is_cut_off_before_it_says_what_it_asks_for_ends_as_it_began() {
+    let (outcome, _) = chain(json!([{"use": "finish_after", "with": {"bytes": 5}}]), "unknown_call");
+    let events = data(&outcome.client);
+    let of_call = |kind: &str| {
+        events
+            .iter()
+            .find(|event| event["type"] == kind && event["output_index"] == 0)
+            .map(|event| event["item"].clone())
+            .unwrap()
+    };
+    let mut expected = of_call("response.output_item.added");
+    expected["status"] = json!("incomplete");
+    assert_eq!(of_call("response.output_item.done"), expected);
+    assert_eq!(events.last().unwrap()["response"]["output"][0], expected);
+}

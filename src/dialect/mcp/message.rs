@@ -2,7 +2,7 @@
 
 use super::MAX_MESSAGES;
 use crate::dialect::DecodeError;
-use crate::dialect::document::{NameBytes, Strings};
+use crate::dialect::document::{NameBytes, Strings, is_variant};
 use crate::json::{self, Field, Form, Reader, Value};
 
 /// A message: where its parts stand in the document.
@@ -141,19 +141,6 @@ impl<'a> Visitor<'a> for Messages {
     fn message(&mut self, message: Message) {
         self.all.push(message);
     }
-}
-
-/// Whether `key` is one of `names` but for the case of its letters: some readers (Go's) take it for the same.
-pub(super) fn is_variant(key: &str, names: &[&str]) -> bool {
-    let is_same = |name: &str| {
-        let folded = key.chars().map(|letter| match letter {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            letter => letter.to_ascii_lowercase(),
-        });
-        folded.eq(name.chars())
-    };
-    names.iter().any(|name| *name != key && is_same(name))
 }
 
 /// The id of a request as it is written. The number 1 and the string "1" are different ids.

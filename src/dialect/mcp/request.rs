@@ -1,10 +1,10 @@
 //! Reads and writes requests: what the client posts.
 
 use super::headers::{Headers, Said};
-use super::message::{Id, Kind, Message, Messages, is_variant};
+use super::message::{Id, Kind, Message, Messages};
 use super::{Asked, AskedRequest, CALL};
 use crate::block::{BlockId, Chunk};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::document::{self, NameBytes, Strings, Text, is_variant};
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::{DecodeError, Insertion, SlotFate};
 use crate::event::shortened;

@@ -1,14 +1,15 @@
 //! The texts of a request: where each stands, what it is, and the request with others in their place.
 //!
 //! The names of the members differ from API to API and never contradict each other: one reader finds the texts of all
-//! of them. What it does not know it skips; a member that it knows must not stand twice.
+//! of them. What it does not know it skips; a member that it knows must not stand twice, nor in another case: some
+//! readers take it for the same.
 
 use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
 
 use crate::dialect::DecodeError;
-use crate::dialect::document::utf8;
+use crate::dialect::document::{is_variant, utf8};
 use crate::json::{Edits, Field, Form, Reader, StringError, Value, to_text, unescape};
 
 /// Most texts that one request may have.
@@ -143,7 +144,7 @@ impl<'d> Walk<'d, '_> {
             ["messages", "system", "instructions", "input", "prompt", "suffix", "tools", "functions", "requests"];
         let mut seen = [Field::default(); MEMBERS.len()];
         reader.object(|reader, key| {
-            let Some(position) = MEMBERS.iter().position(|known| *known == key) else { return Ok(reader.skip()?) };
+            let Some(position) = MEMBERS.iter().position(|known| *known == key) else { return skip(reader, key, &MEMBERS) };
             if let Some(seen) = seen.get_mut(position) {
                 note(seen, reader)?;
             }
@@ -211,27 +212,31 @@ impl<'d> Walk<'d, '_> {
         // What the item itself says, and what a tool said.
         const OWN: [&str; 6] = ["text", "refusal", "content", "source", "title", "context"];
         const OUTPUT: [&str; 5] = ["output", "outputs", "stdout", "stderr", "logs"];
-        let (mut item_type, mut role, mut data) = (Field::default(), Field::default(), Field::default());
+        const OTHER: [&str; 4] = ["type", "role", "data", "tools"];
+        let [mut item_type, mut role, mut data, mut tools] = [Field::default(); OTHER.len()];
         let (mut own, mut output) = ([Field::default(); OWN.len()], [Field::default(); OUTPUT.len()]);
         reader.object(|reader, key| {
             let field = match key {
                 "type" => &mut item_type,
                 "role" => &mut role,
                 "data" => &mut data,
+                "tools" => &mut tools,
                 key => {
                     let own = OWN.iter().zip(&mut own);
                     match own.chain(OUTPUT.iter().zip(&mut output)).find(|(known, _)| **known == key) {
                         Some((_, field)) => field,
-                        None => return reader.skip(),
+                        None if is_variant(key, &OTHER) => return Err(reader.malformed().into()),
+                        None if is_variant(key, &OWN) => return Err(reader.malformed().into()),
+                        None => return skip(reader, key, &OUTPUT),
                     }
                 }
             };
-            field.fill(reader, Reader::optional_value)
+            Ok(field.fill(reader, Reader::optional_value)?)
         })?;
         let item_type = self.string(item_type.get())?;
         let scope = match (self.string(role.get())?.as_ref(), item_type.as_ref()) {
             // Signed, or encrypted: it goes back as it came.
-            (_, "thinking" | "redacted_thinking" | "reasoning") => return Ok(()),
+            ("", "thinking" | "redacted_thinking" | "reasoning") => return Ok(()),
             ("system" | "developer", _) => RequestScope::System,
             ("assistant", _) => RequestScope::Assistant,
             ("tool" | "function", _) => RequestScope::ToolResult,
@@ -252,6 +257,9 @@ impl<'d> Walk<'d, '_> {
         for (key, value) in OUTPUT.iter().zip(output) {
             self.member(RequestScope::ToolResult, &path.member(key), value.get(), depth)?;
         }
+        if let Some(tools) = tools.get() {
+            self.definition(&mut Reader::at(self.document, tools), true, &path.member("tools"), depth)?;
+        }
         // The data of all other types is encoded, or encrypted.
         if item_type == "text" { self.member(scope, &path.member("data"), data.get(), depth) } else { Ok(()) }
     }
@@ -268,6 +276,7 @@ impl<'d> Walk<'d, '_> {
 
     /// A tool's definition, or a part of one; `is_tool` while it can be the tool itself.
     fn definition(&mut self, reader: &mut Reader<'d>, is_tool: bool, path: &Path<'_>, depth: usize) -> Outcome {
+        const DEFINED: [&str; 6] = ["name", "description", "server_description", "function", "custom", "tools"];
         let depth = deeper(depth, reader)?;
         match reader.peek() {
             Some(b'{') => {
@@ -277,6 +286,7 @@ impl<'d> Walk<'d, '_> {
                         "name" if is_tool => (&mut name, RequestScope::ToolName),
                         "description" => (&mut description, RequestScope::ToolDescription),
                         "server_description" => (&mut server_description, RequestScope::ToolDescription),
+                        key if is_tool && is_variant(key, &DEFINED) => return Err(reader.malformed().into()),
                         key => {
                             let is_tool = is_tool && matches!(key, "function" | "custom" | "tools");
                             return self.definition(reader, is_tool, &path.member(key), depth);
@@ -325,6 +335,11 @@ impl<'d> Walk<'d, '_> {
     fn is_object(&self, value: Value) -> bool {
         self.document.as_bytes().get(value.start) == Some(&b'{')
     }
+}
+
+/// Skips the value of `key`, which is none of `known`.
+fn skip(reader: &mut Reader<'_>, key: &str, known: &[&str]) -> Outcome {
+    if is_variant(key, known) { Err(reader.malformed().into()) } else { Ok(reader.skip()?) }
 }
 
 /// Notes that a member stands here, once.

@@ -37,6 +37,10 @@ fn requests_that_readers_could_take_differently_are_refused() {
         let DecodeError::Malformed { at: found } = error else { panic!("{error}") };
         assert_eq!(found, at, "{}", String::from_utf8_lossy(body));
     }
+    for key in ["Messages", "SYSTEM", "Stream", "In\\u0050ut", "tool\\u017f", "Previous_response_id"] {
+        let body = format!(r#"{{"messages":[],"{key}":[]}}"#);
+        assert!(read(CHAT, body.as_bytes()).is_err(), "{body}");
+    }
     assert_eq!(read(Endpoint::MessageBatches, b""), Ok(RequestFacts::default()));
     assert_eq!(read(MESSAGES, b"{\"a\":\"\xff\"}"), Err(DecodeError::Utf8 { at: 6 }));
 }

@@ -3,7 +3,6 @@
 use super::PartKey;
 use super::item::ItemKind;
 use super::output::{IncompleteDetails, Part};
-use super::payload::Payload;
 use super::sent::{Item, SentText};
 use crate::json::{self, Edits, Member};
 
@@ -78,11 +77,11 @@ impl Item {
             set.push(("status", json::to_text(&self.status)));
         }
         if let Some(payload) = self.kind.payload() {
-            // What comes whole at the end of an item has not come of one that is cut: it stays as it began.
-            let comes_whole = matches!(payload, Payload::Members(_) | Payload::Item);
-            let has_come = !(comes_whole && self.payload_text().is_empty());
-            if has_come && payload.text_in(&self.json) != self.payload_text() {
-                payload.write(&self.json, &self.json, self.payload_text(), &mut edits);
+            // Of a call that comes whole at its end nothing else is known than how it began.
+            let sent = self.payload_text();
+            let has_come = !sent.is_empty() || self.has_changed(PartKey::Payload);
+            if has_come && payload.text_in(&self.json) != sent {
+                payload.write(&self.json, &self.json, sent, &mut edits);
             }
         } else {
             let parts = |is_content: bool| {

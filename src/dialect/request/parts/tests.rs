@@ -21,6 +21,42 @@ fn assert_texts(body: &Json, expected: &[(RequestScope, &str, &str)]) {
 }
 
 #[test]
+fn a_message_is_read_whatever_type_it_claims_to_have() {
+    let body = json!({"messages": [{"role": "user", "type": "thinking", "content": "Hi"}],
+        "input": [{"type": "reasoning", "role": "user", "content": "Ho"}]});
+    assert_texts(&body, &[(User, "messages[0].content", "Hi"), (User, "input[0].content", "Ho")]);
+}
+
+#[test]
+fn tools_that_come_with_the_input_are_read() {
+    let tool = json!({"type": "function", "name": "f", "description": "Does f."});
+    let search = json!({"type": "tool_search_output", "call_id": "c", "tools": [tool]});
+    let body = json!({"input": [search, {"type": "additional_tools", "tools": [{"name": "g"}]}]});
+    assert_texts(
+        &body,
+        &[
+            (ToolName, "input[0].tools[0].name", "f"),
+            (ToolDescription, "input[0].tools[0].description", "Does f."),
+            (ToolName, "input[1].tools[0].name", "g"),
+        ],
+    );
+}
+
+#[test]
+fn a_member_in_another_case_is_refused() {
+    for body in [
+        r#"{"Messages":[]}"#,
+        r#"{"messages":[{"role":"user","content":"a","Content":"b"}]}"#,
+        r#"{"messages":[{"role":"user","ROLE":"system","content":"a"}]}"#,
+        r#"{"input":[{"type":"function_call_output","output":"a","Output":"b"}]}"#,
+        r#"{"tools":[{"type":"function","function":{"name":"a","Name":"b"}}]}"#,
+    ] {
+        assert!(read(body.as_bytes()).is_err(), "{body}");
+    }
+    assert!(read(br#"{"tools":[{"name":"a","parameters":{"properties":{"Name":{"Description":"b"}}}}]}"#).is_ok());
+}
+
+#[test]
 fn texts_of_chat_completions() {
     let body = json!({
         "model": "m", "user": "u", "temperature": 0.5,
