@@ -427,6 +427,19 @@ fn a_response_that_nobody_announced_says_why_its_call_was_blocked() {
 }
 
 #[test]
+fn nothing_is_said_of_a_call_that_has_ended() {
+    for (kind, events, key) in STREAMED_CALLS {
+        let mut events_of_call = said_four_times((kind, events, key), [HARMLESS; 4]);
+        let late = json!({"type": format!("response.{events}.done"), "output_index": 0, key: HARMFUL});
+        let end = events_of_call.pop().unwrap();
+        events_of_call.extend([late, end]);
+        let outcome = judged(RESPONSES, &events_of_call);
+        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{kind}");
+        assert!(!outcome.text().contains("/srv"), "{kind}: {}", outcome.text());
+    }
+}
+
+#[test]
 fn a_call_keeps_the_name_that_it_was_judged_by() {
     let mut renamed = function_call("list", HARMLESS);
     renamed["name"] = json!("delete");

@@ -16,6 +16,9 @@ impl EventReader<'_> {
         if item.kind.payload().and_then(Payload::event_key) != Some(key) {
             return Err(DecodeError::OutOfOrder { what: "a delta of a tool call of another type" });
         }
+        if item.is_done {
+            return Err(DecodeError::OutOfOrder { what: "an event of a tool call that has ended" });
+        }
         if item.kind.payload() == Some(Payload::Operation) && item.came.is_empty() {
             return Err(DecodeError::OutOfOrder { what: "a difference without the operation that makes it" });
         }
