@@ -516,21 +516,20 @@ impl Outbox {
 
     /// Whether a call has left, or leaves, of which the rest is dropped with what is undecided in the same documents.
     fn drops_rest_of_call(&self) -> bool {
-        let undecided = || {
-            let entries = self.queue.iter().filter(|entry| !entry.is_decided());
-            entries.filter_map(|entry| match &entry.content {
-                Content::Document { document, .. } => Some(document),
-                Content::Chunk(_) => None,
-            })
-        };
-        let drops_start =
-            |block| undecided().any(|document| document.frame.slots.iter().any(|slot| slot.block == block && slot.starts));
-        undecided().any(|document| {
-            let mut slots = document.frame.slots.iter().zip(&document.fates);
-            slots.any(|(slot, fate)| {
-                slot.kind == BlockKind::ToolCall && !slot.starts && *fate != SlotFate::Remove && !drops_start(slot.block)
-            })
-        })
+        // In order, because blocks are numbered as they begin.
+        let mut dropped: Vec<BlockId> = Vec::new();
+        for entry in self.queue.iter().filter(|entry| !entry.is_decided()) {
+            let Content::Document { document, .. } = &entry.content else { continue };
+            let slots = document.frame.slots.iter().zip(&document.fates);
+            for (slot, fate) in slots.filter(|(slot, _)| slot.kind == BlockKind::ToolCall) {
+                if slot.starts {
+                    dropped.push(slot.block);
+                } else if *fate != SlotFate::Remove && dropped.binary_search(&slot.block).is_err() {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// A policy decides about blocks: the client must read the same blocks as the policy.

@@ -334,3 +334,27 @@ fn finished_output_ends_at_once_and_the_hooks_go_on_seeing() {
     assert_eq!(outcome.events_of("finish.late_send")[0].metadata["refused"], json!(true));
     assert_eq!(outcome.events_of("finish.seen").len(), 1, "input goes on being processed after the output is finished");
 }
+
+#[test]
+fn a_call_whose_rest_is_dropped_with_held_text_says_that_it_was_cut() {
+    let chunk = |delta: Value, reason: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": reason});
+        json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+    };
+    let call = |function: Value| json!([{"index": 0, "id": "call_1", "type": "function", "function": function}]);
+    let rest = json!([{"index": 0, "function": {"arguments": "1}"}}]);
+    let chunks = [
+        chunk(
+            json!({"role": "assistant", "content": "Now:", "tool_calls": call(json!({"name": "f", "arguments": "{\"a\":"}))}),
+            Value::Null,
+        ),
+        chunk(json!({"content": " it is done.", "tool_calls": rest}), Value::Null),
+        chunk(json!({}), json!("tool_calls")),
+    ];
+    let body: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).chain(["data: [DONE]\n\n".to_owned()]).collect();
+    // The text is let go at its end, and finishes the answer there and then: its chunks have the call in them, too.
+    let document = document(json!([{"use": "hold_text"}, {"use": "finish_after", "with": {"bytes": 10}}]));
+    let outcome = play(&Script::streamed(CHAT, document, vec![body.into_bytes()]));
+    legality::assert_stream(CHAT, &outcome.client);
+    assert_eq!(client::streamed(CHAT, &outcome.client).only().finish, "length", "{}", outcome.text());
+}

@@ -136,11 +136,11 @@ pub(super) fn is_reasoning(json: &str) -> bool {
     json::member(&json::members(json), "type").is_some_and(|kind| json::string(kind) == "reasoning")
 }
 
-/// What the item `json` is.
+/// What the item `json` is. Who writes it need not know where a call is carried out, nor whether reasoning is sealed.
 pub(super) fn kind_of(json: &str) -> ItemKind {
     let members = json::members(json);
     let kind = json::member(&members, "type").map(json::string).unwrap_or_default();
-    ItemKind::of(&kind, false, json::member(&members, "encrypted_content").is_some())
+    ItemKind::of(&kind, false, false)
 }
 
 /// `document` with the edits.
