@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json;
+use crate::wire::json;
 
 /// Number of a block within its exchange, in the order in which blocks began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub enum BlockKind {
     /// The result of a [`BlockKind::ServerToolCall`], tied to it by id.
     ToolResult,
     /// Content of a type that Weir does not know: a whole event, or a content block. Its text is its strings, one a line.
-    /// Hooks may let it pass or drop it, but not edit it: [`DeltaFate::Replace`](crate::policy::DeltaFate::Replace) drops it.
+    /// Hooks may let it pass or drop it, but not edit it: [`DeltaAction::Replace`](crate::policy::DeltaAction::Replace) drops it.
     Unknown,
     /// What may neither change nor be left out (`thinking`, `compaction`): it passes as it came, and no hook sees it.
     Other,

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer};
 
 pub use self::path::PathPattern;
 use self::path::{Case, matches, normalize, strip, written};
-use crate::configuration::{DocumentError, read_text};
 use crate::dialect::Dialect;
+use crate::document::{DocumentError, read_text};
 
 /// An endpoint of the known APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use weir::block::BlockKind;
-use weir::dialect::{DecodeError, Decoder, Dialect, Frame, Part, Piece};
+use weir::dialect::{DecodeError, DecodedEvent, Decoder, Delta, Dialect, Frame};
 use weir::fingerprint::Fingerprint;
-use weir::sse;
+use weir::wire::sse;
 use weir_test_support::{corpus, fixtures};
 
 const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
@@ -40,14 +40,14 @@ struct Block {
 }
 
 impl Block {
-    fn add(&mut self, piece: &Piece<'_>) {
-        assert_eq!(self.kind.get_or_insert(piece.kind), &piece.kind, "a block keeps its kind");
-        self.choice = piece.choice;
-        self.call_id.push_str(piece.call_id);
-        self.name.push_str(piece.name);
-        self.text.push_str(piece.text);
-        self.free_form |= piece.free_form;
-        if piece.stops {
+    fn add(&mut self, delta: &Delta<'_>) {
+        assert_eq!(self.kind.get_or_insert(delta.kind), &delta.kind, "a block keeps its kind");
+        self.choice = delta.choice;
+        self.call_id.push_str(delta.call_id);
+        self.name.push_str(delta.name);
+        self.text.push_str(delta.text);
+        self.free_form |= delta.free_form;
+        if delta.stops {
             self.complete = Some(true);
         }
     }
@@ -85,12 +85,12 @@ struct Report {
 }
 
 impl Report {
-    fn take(&mut self, part: &Part<'_>) {
+    fn take(&mut self, part: &DecodedEvent<'_>) {
         match part {
-            Part::Piece(piece) => self.blocks.entry(piece.block.0).or_default().add(piece),
-            Part::Stop { block, complete } => self.blocks.entry(block.0).or_default().complete = Some(*complete),
-            Part::Finish { choice, reason } => self.rest.push(format!("choice {choice} finishes: {reason}")),
-            Part::End => self.rest.push("end".to_owned()),
+            DecodedEvent::Delta(delta) => self.blocks.entry(delta.block.0).or_default().add(delta),
+            DecodedEvent::Stop { block, complete } => self.blocks.entry(block.0).or_default().complete = Some(*complete),
+            DecodedEvent::Finish { choice, reason } => self.rest.push(format!("choice {choice} finishes: {reason}")),
+            DecodedEvent::End => self.rest.push("end".to_owned()),
             other => self.rest.push(format!("{other:?}")),
         }
     }

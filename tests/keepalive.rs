@@ -9,7 +9,7 @@ use weir::chain::Chain;
 use weir::exchange::{Effect, Exchange, RequestHead, ResponseHead, ResponseProgress, Resumed};
 use weir::id::CallId;
 use weir::judge::{Judge, JudgeQuestion};
-use weir::policy::{BlockFate, DeltaFate, Policy, SharedPolicy, StreamAction, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Policy, SharedPolicy, StreamAction, StreamingContext};
 use weir::time::Timestamp;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,18 +24,18 @@ impl Policy for Patient {
         StreamAction::SendStreamingResponse
     }
 
-    fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, cx: &StreamingContext) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, cx: &StreamingContext) -> DeltaAction<'d> {
         cx.keepalive();
-        DeltaFate::Forward
+        DeltaAction::Forward
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         let question = JudgeQuestion { judge: "main", instructions: "", matter: call.arguments() };
-        if cx.judge(question).await.is_ok() { BlockFate::Forward } else { BlockFate::Drop }
+        if cx.judge(question).await.is_ok() { BlockAction::Forward } else { BlockAction::Drop }
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use weir::block::{BlockKind, ContentBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::dialect::{Dialect, MAX_BLOCKS};
-use weir::policy::{BlockFate, DeltaFate, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Policy, SharedPolicy, StreamingContext};
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{chunking, client, fixtures, policies};
@@ -36,22 +36,22 @@ enum Unknown {
 }
 
 impl Policy for Unknown {
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
         if block.kind() != BlockKind::Unknown || !delta.contains("secret") {
-            return DeltaFate::Forward;
+            return DeltaAction::Forward;
         }
         match self {
-            Self::Drop => DeltaFate::Drop,
-            Self::Replace => DeltaFate::Replace("something else".into()),
-            Self::HoldAndForward | Self::HoldAndDrop | Self::HoldAndReplace => DeltaFate::Hold,
+            Self::Drop => DeltaAction::Drop,
+            Self::Replace => DeltaAction::Replace("something else".into()),
+            Self::HoldAndForward | Self::HoldAndDrop | Self::HoldAndReplace => DeltaAction::Hold,
         }
     }
 
-    async fn on_content_complete(&self, block: &ContentBlock, _: &StreamingContext) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, _: &StreamingContext) -> BlockAction {
         match self {
-            Self::HoldAndDrop => BlockFate::Drop,
-            Self::HoldAndReplace if block.text().contains("secret") => BlockFate::Replace(build_text_chunk(0, "[withheld]")),
-            _ => BlockFate::Forward,
+            Self::HoldAndDrop => BlockAction::Drop,
+            Self::HoldAndReplace if block.text().contains("secret") => BlockAction::Replace(build_text_chunk(0, "[withheld]")),
+            _ => BlockAction::Forward,
         }
     }
 }

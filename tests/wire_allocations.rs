@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir::dialect::{Decoder, Dialect, Encoder, Frame, Part, SlotFate};
-use weir::sse::Parser;
+use weir::dialect::{DecodedEvent, Decoder, Dialect, Encoder, Frame, SlotAction};
+use weir::wire::sse::Parser;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -91,14 +91,14 @@ impl Wire {
         while let Some(event) = self.parser.next(&mut input).unwrap() {
             self.decoder
                 .event(&event, &mut self.frame, &mut |part| {
-                    if let Part::Piece(piece) = part {
-                        characters = characters.saturating_add(piece.text.len());
+                    if let DecodedEvent::Delta(delta) = part {
+                        characters = characters.saturating_add(delta.text.len());
                     }
                 })
                 .unwrap();
             if encode {
-                let fates = [SlotFate::Keep];
-                self.encoder.event(event.raw, &self.frame, &fates, &mut self.out);
+                let actions = [SlotAction::Keep];
+                self.encoder.event(event.raw, &self.frame, &actions, &mut self.out);
             }
         }
         characters

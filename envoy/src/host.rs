@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use weir::dialect::reply::Reply;
-use weir::encoding::READABLE;
 use weir::time::Timestamp;
+use weir::wire::encoding::READABLE;
 
 /// The status of an answer that says which encodings a request may have.
 const UNSUPPORTED_MEDIA_TYPE: u16 = 415;

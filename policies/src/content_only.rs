@@ -7,7 +7,7 @@ use weir::block::{BlockKind, ContentBlock, ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
-use weir::policy::{BlockFate, DeltaFate, Interests, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Interests, Policy, SharedPolicy, StreamingContext};
 
 use crate::text::one_line;
 
@@ -72,25 +72,25 @@ impl Policy<Choices> for ContentOnly {
         json!({ "notice": self.notice })
     }
 
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Choices>) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Choices>) -> DeltaAction<'d> {
         if matches!(block.kind(), BlockKind::Text | BlockKind::Refusal) && !delta.is_empty() {
             cx.scratchpad(|choices| choices.at(block.choice(), |choice| choice.has_text = true));
         }
-        DeltaFate::Forward
+        DeltaAction::Forward
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, cx: &StreamingContext<Choices>) -> DeltaFate<'d> {
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, cx: &StreamingContext<Choices>) -> DeltaAction<'d> {
         cx.conclude(Decision::Rewrite, "TOOL_CALL_DROPPED");
-        DeltaFate::Drop
+        DeltaAction::Drop
     }
 
-    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Choices>) -> BlockFate {
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Choices>) -> BlockAction {
         cx.scratchpad(|choices| choices.at(block.choice(), |choice| choice.has_dropped = true));
         let tool = one_line(block.name(), 128);
         let metadata = json!({ "tool": tool, "choice": block.choice(), "server_side": block.is_server_side() });
         cx.emit("content_only.dropped", format!("Dropped a call of {tool}"), Severity::Info, metadata);
         // Its deltas are gone: nothing is left to be decided about.
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
     async fn on_finish_reason(&self, _: &str, choice: u32, cx: &StreamingContext<Choices>) {

@@ -16,7 +16,7 @@ use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::Request;
-use weir::policy::{BlockFate, DeltaFate, Interests, Policy, PolicyContext, RequestAction, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Interests, Policy, PolicyContext, RequestAction, SharedPolicy, StreamingContext};
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
 
@@ -165,44 +165,44 @@ struct OpenText {
 }
 
 impl Texts {
-    fn take_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaFate<'d> {
+    fn take_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaAction<'d> {
         self.output.clear();
         let position = self.open.iter().position(|text| text.block == block).unwrap_or_else(|| {
             self.open.push(OpenText { block, replacer: Replacer::default(), is_owed: false });
             self.open.len().saturating_sub(1)
         });
-        let Some(text) = self.open.get_mut(position) else { return DeltaFate::Forward };
+        let Some(text) = self.open.get_mut(position) else { return DeltaAction::Forward };
         text.replacer.feed(rules, delta, &mut self.output);
         let is_idle = text.replacer.is_idle();
         if is_idle && !self.output.changed && !text.is_owed {
-            return DeltaFate::Forward;
+            return DeltaAction::Forward;
         }
         if !self.output.decided {
-            return DeltaFate::Hold;
+            return DeltaAction::Hold;
         }
         text.is_owed = !is_idle;
         if self.output.text.is_empty() {
-            DeltaFate::Drop
+            DeltaAction::Drop
         } else {
-            DeltaFate::Replace(Cow::Owned(mem::take(&mut self.output.text)))
+            DeltaAction::Replace(Cow::Owned(mem::take(&mut self.output.text)))
         }
     }
 
     /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would replace something of it.
-    fn watch_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaFate<'d> {
-        let fate = self.take_delta(rules, block, delta);
+    fn watch_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaAction<'d> {
+        let action = self.take_delta(rules, block, delta);
         let is_idle = self.open.iter().all(|text| text.block != block || text.replacer.is_idle());
-        match (self.only_found(), fate) {
-            (true, _) => DeltaFate::Drop,
-            (false, _) if !is_idle => DeltaFate::Hold,
-            (false, _) => DeltaFate::Forward,
+        match (self.only_found(), action) {
+            (true, _) => DeltaAction::Drop,
+            (false, _) if !is_idle => DeltaAction::Hold,
+            (false, _) => DeltaAction::Forward,
         }
     }
 
     /// As [`Self::end`], for what cannot be edited.
-    fn end_watch(&mut self, rules: &Rules, block: BlockId) -> BlockFate {
+    fn end_watch(&mut self, rules: &Rules, block: BlockId) -> BlockAction {
         self.end(rules, block, 0);
-        if self.only_found() { BlockFate::Drop } else { BlockFate::Forward }
+        if self.only_found() { BlockAction::Drop } else { BlockAction::Forward }
     }
 
     /// Makes of what was transformed what was found; whether anything was.
@@ -212,17 +212,17 @@ impl Texts {
         self.output.changed
     }
 
-    fn end(&mut self, rules: &Rules, block: BlockId, choice: u32) -> BlockFate {
+    fn end(&mut self, rules: &Rules, block: BlockId, choice: u32) -> BlockAction {
         self.output.clear();
-        let Some(position) = self.open.iter().position(|text| text.block == block) else { return BlockFate::Forward };
+        let Some(position) = self.open.iter().position(|text| text.block == block) else { return BlockAction::Forward };
         let mut text = self.open.swap_remove(position);
         text.replacer.finish(rules, &mut self.output);
         if !text.is_owed && !self.output.changed {
-            BlockFate::Forward
+            BlockAction::Forward
         } else if self.output.text.is_empty() {
-            BlockFate::Drop
+            BlockAction::Drop
         } else {
-            BlockFate::Replace(build_text_chunk(choice, mem::take(&mut self.output.text)))
+            BlockAction::Replace(build_text_chunk(choice, mem::take(&mut self.output.text)))
         }
     }
 
@@ -306,37 +306,37 @@ impl Policy<Texts> for ContentTransform {
         }
     }
 
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
         if !self.covers(block) {
-            return DeltaFate::Forward;
+            return DeltaAction::Forward;
         }
-        let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = if block.kind() == BlockKind::Unknown {
+        let (action, changed) = cx.scratchpad(|texts| {
+            let action = if block.kind() == BlockKind::Unknown {
                 texts.watch_delta(&self.rules, block.id(), delta)
             } else {
                 texts.take_delta(&self.rules, block.id(), delta)
             };
-            (fate, texts.count())
+            (action, texts.count())
         });
         if changed {
             cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
         }
-        fate
+        action
     }
 
-    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockFate {
-        let (fate, changed) = cx.scratchpad(|texts| {
-            let fate = if block.kind() == BlockKind::Unknown {
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+        let (action, changed) = cx.scratchpad(|texts| {
+            let action = if block.kind() == BlockKind::Unknown {
                 texts.end_watch(&self.rules, block.id())
             } else {
                 texts.end(&self.rules, block.id(), block.choice())
             };
-            (fate, texts.count())
+            (action, texts.count())
         });
         if changed {
             cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
         }
-        fate
+        action
     }
 
     fn on_stream_complete(&self, cx: &PolicyContext<Texts>) {
@@ -376,28 +376,28 @@ mod tests {
         Rules::new(replace.iter().map(rule).collect(), Case::None).unwrap()
     }
 
-    /// What an engine that follows the fates to the letter lets out, delta by delta.
-    fn fates(rules: &Rules, deltas: &[&str]) -> (Vec<String>, Texts) {
+    /// What an engine that follows the actions to the letter lets out, delta by delta.
+    fn actions(rules: &Rules, deltas: &[&str]) -> (Vec<String>, Texts) {
         let (mut texts, mut held, mut out) = (Texts::default(), String::new(), Vec::new());
         for delta in deltas {
-            let fate = texts.take_delta(rules, BlockId(0), delta);
+            let action = texts.take_delta(rules, BlockId(0), delta);
             texts.count();
-            match fate {
-                DeltaFate::Forward => out.push(mem::take(&mut held) + delta),
-                DeltaFate::Hold => held += delta,
-                DeltaFate::Drop => held.clear(),
-                DeltaFate::Replace(text) => {
+            match action {
+                DeltaAction::Forward => out.push(mem::take(&mut held) + delta),
+                DeltaAction::Hold => held += delta,
+                DeltaAction::Drop => held.clear(),
+                DeltaAction::Replace(text) => {
                     assert!(!text.is_empty());
                     held.clear();
                     out.push(text.into_owned());
                 }
             }
         }
-        let fate = texts.end(rules, BlockId(0), 0);
+        let action = texts.end(rules, BlockId(0), 0);
         texts.count();
-        match fate {
-            BlockFate::Forward => out.push(held),
-            BlockFate::Replace(chunk) => {
+        match action {
+            BlockAction::Forward => out.push(held),
+            BlockAction::Replace(chunk) => {
                 assert!(chunk != build_text_chunk(0, ""));
                 out.push(match chunk {
                     weir::block::Chunk::Text { text, .. } => text,
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn text_flows_up_to_what_could_become_a_match() {
-        let (out, texts) = fates(&rules(&[("secret", "***")]), &["the se", "cret is", " safe", ", secr", ""]);
+        let (out, texts) = actions(&rules(&[("secret", "***")]), &["the se", "cret is", " safe", ", secr", ""]);
         assert_eq!(out, ["the ", "*** i", "s safe", ", ", "secr"]);
         assert_eq!(texts.replaced, [(0, 1)]);
     }
@@ -420,11 +420,11 @@ mod tests {
     fn held_deltas_that_turn_out_harmless_are_forwarded_as_they_came() {
         let rules = rules(&[("secret", "***")]);
         let mut texts = Texts::default();
-        assert_eq!(texts.take_delta(&rules, BlockId(0), ""), DeltaFate::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "se"), DeltaFate::Hold);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "crew"), DeltaFate::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "s"), DeltaFate::Hold);
-        assert_eq!(texts.end(&rules, BlockId(0), 0), BlockFate::Forward);
+        assert_eq!(texts.take_delta(&rules, BlockId(0), ""), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, BlockId(0), "se"), DeltaAction::Hold);
+        assert_eq!(texts.take_delta(&rules, BlockId(0), "crew"), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, BlockId(0), "s"), DeltaAction::Hold);
+        assert_eq!(texts.end(&rules, BlockId(0), 0), BlockAction::Forward);
         assert!(!texts.count());
     }
 
@@ -432,14 +432,14 @@ mod tests {
     fn a_match_is_not_joined_across_blocks() {
         let rules = rules(&[("ab", "x")]);
         let mut texts = Texts::default();
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "a"), DeltaFate::Hold);
-        assert_eq!(texts.take_delta(&rules, BlockId(1), "b"), DeltaFate::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "b"), DeltaFate::Replace("x".into()));
+        assert_eq!(texts.take_delta(&rules, BlockId(0), "a"), DeltaAction::Hold);
+        assert_eq!(texts.take_delta(&rules, BlockId(1), "b"), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, BlockId(0), "b"), DeltaAction::Replace("x".into()));
     }
 
     #[test]
     fn text_that_is_replaced_by_nothing_is_dropped() {
-        let (out, texts) = fates(&rules(&[("ab", "")]), &["ab", "a", "ba", "b"]);
+        let (out, texts) = actions(&rules(&[("ab", "")]), &["ab", "a", "ba", "b"]);
         assert_eq!(out.concat(), "");
         assert_eq!(texts.replaced, [(0, 3)]);
     }
@@ -449,8 +449,8 @@ mod tests {
         fn any_cutting_into_deltas_lets_the_same_text_out(deltas in proptest::collection::vec("[abcd]{0,4}", 0..10)) {
             let rules = rules(&[("ab", ""), ("abc", "ab"), ("cc", "d"), ("dbba", "ccc"), ("bb", "bb")]);
             let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
-            let (cut, _) = fates(&rules, &deltas);
-            let (whole, _) = fates(&rules, &[&deltas.concat()]);
+            let (cut, _) = actions(&rules, &deltas);
+            let (whole, _) = actions(&rules, &[&deltas.concat()]);
             prop_assert_eq!(cut.concat(), whole.concat());
         }
     }

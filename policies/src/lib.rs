@@ -14,7 +14,7 @@
 //! use weir::decision::Decision;
 //! use weir::document::{DocumentError, PolicyConfig, parse};
 //! use weir::event::Severity;
-//! use weir::policy::{BlockFate, DeltaFate, Interests, Policy, SharedPolicy, StreamingContext};
+//! use weir::policy::{BlockAction, DeltaAction, Interests, Policy, SharedPolicy, StreamingContext};
 //!
 //! #[derive(Debug, Deserialize)]
 //! #[serde(deny_unknown_fields)]
@@ -28,17 +28,17 @@
 //!         Interests::TOOL_CALLS
 //!     }
 //!
-//!     fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-//!         DeltaFate::Hold
+//!     fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+//!         DeltaAction::Hold
 //!     }
 //!
-//!     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+//!     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
 //!         if block.name() != self.tool || block.arguments().len() <= self.max_bytes {
-//!             return BlockFate::Forward;
+//!             return BlockAction::Forward;
 //!         }
 //!         cx.conclude(Decision::Refuse, "COMMAND_TOO_LONG");
 //!         cx.emit("short_commands.blocked", "Blocked a long command", Severity::Warning, serde_json::Value::Null);
-//!         BlockFate::Replace(build_text_chunk(block.choice(), "This command is too long to be carried out."))
+//!         BlockAction::Replace(build_text_chunk(block.choice(), "This command is too long to be carried out."))
 //!     }
 //! }
 //!

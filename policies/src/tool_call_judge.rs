@@ -12,7 +12,7 @@ use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
 use weir::limits::FailureMode;
-use weir::policy::{BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, SharedPolicy, StreamingContext};
 
 use crate::text::one_line;
 use question::Call;
@@ -201,7 +201,7 @@ fn describe_call(block: &ToolCallBlock) -> Map<String, Value> {
 type Context = StreamingContext<Tally>;
 
 impl ToolCallJudge {
-    async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockFate {
+    async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         // As a client reads them: escapes can hide a word from a reader of the raw text.
         let arguments = block.canonical_arguments();
         let call = Call { tool: block.name(), arguments: &arguments, server_side: block.is_server_side() };
@@ -220,7 +220,7 @@ impl ToolCallJudge {
         }
     }
 
-    fn block(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockFate {
+    fn block(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockAction {
         cx.scratchpad(|tally| add_one(&mut tally.blocked));
         cx.conclude(Decision::Refuse, reason.code());
         let (tool, explanation, probability) = (shown_name(block), reason.explanation(), reason.probability());
@@ -243,18 +243,18 @@ impl ToolCallJudge {
         let message = self.block_message.render(Values { tool: &tool, explanation: &explanation, probability });
         let chunk = build_text_chunk(block.choice(), message);
         match self.after_block {
-            AfterBlock::Continue => BlockFate::Replace(chunk),
+            AfterBlock::Continue => BlockAction::Replace(chunk),
             AfterBlock::End => {
                 // If the output is finished, an earlier block has spoken already.
                 if cx.send(chunk).is_ok() {
                     cx.mark_output_finished();
                 }
-                BlockFate::Drop
+                BlockAction::Drop
             }
         }
     }
 
-    fn fail(&self, block: &ToolCallBlock, error: JudgeError, cx: &Context) -> BlockFate {
+    fn fail(&self, block: &ToolCallBlock, error: JudgeError, cx: &Context) -> BlockAction {
         cx.scratchpad(|tally| add_one(&mut tally.failed));
         let mut metadata = describe_call(block);
         metadata.insert("error".to_owned(), error.name().into());
@@ -274,27 +274,27 @@ impl ToolCallJudge {
             FailureMode::Block => self.block(block, &Reason::Unchecked, cx),
             FailureMode::Allow => {
                 cx.count_failed_open("judge");
-                BlockFate::Forward
+                BlockAction::Forward
             }
         }
     }
 }
 
-fn pass(block: &ToolCallBlock, how: Value, cx: &Context) -> BlockFate {
+fn pass(block: &ToolCallBlock, how: Value, cx: &Context) -> BlockAction {
     cx.scratchpad(|tally| add_one(&mut tally.passed));
     let mut metadata = describe_call(block);
     if let Value::Object(how) = how {
         metadata.extend(how);
     }
     cx.emit("judge.passed", format!("Passed {}", shown_name(block)), Severity::Info, metadata.into());
-    BlockFate::Forward
+    BlockAction::Forward
 }
 
-fn skip(block: &ToolCallBlock, cx: &Context) -> BlockFate {
+fn skip(block: &ToolCallBlock, cx: &Context) -> BlockAction {
     cx.scratchpad(|tally| add_one(&mut tally.skipped));
     let summary = format!("Skipped {}: the output is finished", shown_name(block));
     cx.emit("judge.skipped", summary, Severity::Info, describe_call(block).into());
-    BlockFate::Drop
+    BlockAction::Drop
 }
 
 impl Policy<Tally> for ToolCallJudge {
@@ -315,11 +315,11 @@ impl Policy<Tally> for ToolCallJudge {
         })
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &Context) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &Context) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &Context) -> BlockFate {
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         if cx.is_output_finished() {
             skip(block, cx)
         } else if let Some(entry) = self.deny.find(block.name()) {
@@ -336,12 +336,12 @@ impl Policy<Tally> for ToolCallJudge {
     }
 
     /// A tool that would be blocked by its name alone need not be known.
-    fn on_tool_offered(&self, name: &str, cx: &Context) -> OfferFate {
-        let Some(entry) = self.deny.find(name) else { return OfferFate::Keep };
+    fn on_tool_offered(&self, name: &str, cx: &Context) -> OfferAction {
+        let Some(entry) = self.deny.find(name) else { return OfferAction::Keep };
         cx.note_denylist_hit(name);
         let tool = one_line(name, MAX_NAME_CHARS);
         cx.emit("judge.hidden", format!("Hid {tool}"), Severity::Info, json!({ "tool": tool, "entry": entry }));
-        OfferFate::Remove
+        OfferAction::Remove
     }
 
     fn on_stream_complete(&self, cx: &PolicyContext<Tally>) {

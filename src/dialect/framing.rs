@@ -1,7 +1,7 @@
 //! Writing events: what both dialects share.
 
-use crate::scan::find_line_end;
-use crate::sse;
+use crate::wire::scan::find_line_end;
+use crate::wire::sse;
 
 /// Said in place of content when nothing else would be left of a message.
 pub(crate) const WITHHELD: &str = "This content was withheld by policy.";
@@ -14,11 +14,11 @@ pub(crate) const TOOL_CALL_WITHHELD: &str = "⛔ A tool call was withheld: it we
 
 /// Keeps events of Weir's own apart from an event of the upstream that lacks the blank line at its end.
 #[derive(Debug, Default)]
-pub(super) struct Seam {
+pub(super) struct EventBoundary {
     missing: &'static str,
 }
 
-impl Seam {
+impl EventBoundary {
     /// Writes an upstream's event as it came.
     pub(super) fn verbatim(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         self.close(out);

@@ -1,12 +1,12 @@
 //! Dialects: the wire formats of the language-model APIs.
 //!
-//! A decoder turns one document (the data of an SSE event, or a whole JSON body) into [`Part`]s that borrow from it,
-//! and notes in a [`Frame`] what the document holds. An encoder writes documents back: an untouched one verbatim, a
+//! A decoder turns one frame (the data of an SSE event, or a whole JSON body) into [`DecodedEvent`]s that borrow from it,
+//! and notes in a [`Frame`] what the frame holds. An encoder writes frames back: an untouched one verbatim, a
 //! changed one with the smallest edit that is legal. The encoder alone owns indices, order, finish reasons and the
 //! terminator. Both types are closed sets, dispatched statically.
 
 mod chat;
-mod document;
+mod decoding;
 pub(crate) mod framing;
 pub(crate) mod mcp;
 mod messages;
@@ -27,7 +27,7 @@ use core::fmt;
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind, Chunk};
-use crate::sse;
+use crate::wire::sse;
 
 /// A wire format. The name of each is also the `policy_target` in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The name that policy documents and events use.
+    /// The name that policy frames and events use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
@@ -61,12 +61,12 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// Something that a decoder found in a document.
+/// Something that a decoder found in a frame.
 #[derive(Debug)]
-pub enum Part<'a> {
-    /// The next slot of the document: the n-th piece that a decoder reports is the n-th entry of [`Frame::slots`].
-    Piece(Piece<'a>),
-    /// The next slot of the document is a tool that is offered to the client.
+pub enum DecodedEvent<'a> {
+    /// The next slot of the frame: the n-th delta that a decoder reports is the n-th entry of [`Frame::slots`].
+    Delta(Delta<'a>),
+    /// The next slot of the frame is a tool that is offered to the client.
     Tool {
         /// Its name.
         name: &'a str,
@@ -89,9 +89,9 @@ pub enum Part<'a> {
     End,
 }
 
-/// A part of a document that can be kept, replaced or removed on its own.
+/// A part of a frame that can be kept, replaced or removed on its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
+pub struct Delta<'a> {
     /// The block it belongs to.
     pub block: BlockId,
     /// The choice of that block.
@@ -112,7 +112,7 @@ pub struct Piece<'a> {
     pub free_form: bool,
 }
 
-/// What the engine keeps of a [`Piece`] once it was decoded.
+/// What the engine keeps of a [`Delta`] once it was decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// The block it belongs to.
@@ -127,7 +127,7 @@ pub struct Slot {
     pub stops: bool,
 }
 
-/// Where a document stands in the stream.
+/// Where a frame stands in the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FrameRole {
     /// It has slots or a finish reason, or is something of the stream that must keep its place (usage, `message_start`).
@@ -147,7 +147,7 @@ pub enum FrameRole {
     Failure,
 }
 
-/// What a document holds, in the order of its parts.
+/// What a frame holds, in the order of its parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frame {
     /// Its slots.
@@ -173,7 +173,7 @@ impl Frame {
 
 /// What becomes of a slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SlotFate {
+pub enum SlotAction {
     /// It leaves as it came.
     #[default]
     Keep,
@@ -192,18 +192,18 @@ pub struct Insertion {
     pub chunk: Chunk,
 }
 
-/// Why a document cannot be read.
+/// Why a frame cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Not JSON, or not of the dialect's shape (duplicate keys and numbers in strings included), near this byte of the document.
+    /// Not JSON, or not of the dialect's shape (duplicate keys and numbers in strings included), near this byte of the frame.
     Malformed {
-        /// Offset in bytes from the start of the document.
+        /// Offset in bytes from the start of the frame.
         at: usize,
     },
     /// Not UTF-8.
     Utf8 {
-        /// Offset in bytes from the start of the document.
+        /// Offset in bytes from the start of the frame.
         at: usize,
     },
     /// A string with a lone surrogate: readers differ in what they make of it.
@@ -228,7 +228,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed { at } => write!(f, "not a document of this API, near byte {at}"),
+            Self::Malformed { at } => write!(f, "not a source of this API, near byte {at}"),
             Self::Utf8 { at } => write!(f, "not UTF-8 at byte {at}"),
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
@@ -252,7 +252,7 @@ pub const MAX_NAME_BYTES: usize = 1024 * 1024;
 /// Most bytes of text of one response of `responses`: they are kept until its end, which repeats them in one event.
 pub const MAX_REPEATED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Reads the documents of one response.
+/// Reads the frames of one response.
 #[derive(Debug)]
 pub enum Decoder {
     /// chat.completions
@@ -284,7 +284,7 @@ impl Decoder {
         &mut self,
         event: &sse::Event<'_>,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         frame.clear();
         let Some(data) = event.data.filter(|data| !data.is_empty()) else {
@@ -303,7 +303,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the body cannot be read as the client would read it.
-    pub fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) -> Result<(), DecodeError> {
         match self {
             Self::Chat(decoder) => decoder.body(body, frame, each),
             Self::Messages(decoder) => decoder.body(body, frame, each),
@@ -312,13 +312,13 @@ impl Decoder {
         }
     }
 
-    /// The upstream ended: reports a [`Part::Stop`] for every block that is still open.
-    pub fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+    /// The upstream ended: reports a [`DecodedEvent::Stop`] for every block that is still open.
+    pub fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         match self {
             Self::Chat(decoder) => decoder.finish(each),
             Self::Messages(decoder) => decoder.finish(each),
             Self::Responses(decoder) => decoder.finish(each),
-            // No block goes beyond its document.
+            // No block goes beyond its frame.
             Self::Mcp(_) => {}
         }
     }
@@ -339,7 +339,7 @@ pub enum Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLate;
 
-/// Writes the documents of one response. Sees every document that leaves, in the order in which it leaves.
+/// Writes the frames of one response. Sees every frame that leaves, in the order in which it leaves.
 #[derive(Debug)]
 pub enum Encoder {
     /// chat.completions
@@ -376,13 +376,13 @@ impl Encoder {
     }
 
     /// Writes one event of the stream, which spans the bytes `raw` and was decoded to `frame`: verbatim if nothing about
-    /// it changes, else with the edits that `fates` (one a slot) and the indices and finish reasons as sent demand.
-    pub fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    /// it changes, else with the edits that `actions` (one a slot) and the indices and finish reasons as sent demand.
+    pub fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         match self {
-            Self::Chat(encoder) => encoder.event(raw, frame, fates, out),
-            Self::Messages(encoder) => encoder.event(raw, frame, fates, out),
-            Self::Responses(encoder) => encoder.event(raw, frame, fates, out),
-            Self::Mcp(encoder) => encoder.event(raw, frame, fates, out),
+            Self::Chat(encoder) => encoder.event(raw, frame, actions, out),
+            Self::Messages(encoder) => encoder.event(raw, frame, actions, out),
+            Self::Responses(encoder) => encoder.event(raw, frame, actions, out),
+            Self::Mcp(encoder) => encoder.event(raw, frame, actions, out),
         }
     }
 
@@ -447,16 +447,16 @@ impl Encoder {
     }
 
     /// Writes a whole JSON body that was decoded to `frame`.
-    pub fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
+    pub fn body(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], insertions: &[Insertion], out: &mut Vec<u8>) {
         match self {
-            Self::Chat(encoder) => encoder.body(raw, frame, fates, insertions, out),
-            Self::Messages(encoder) => encoder.body(raw, frame, fates, insertions, out),
-            Self::Responses(encoder) => encoder.body(raw, frame, fates, insertions, out),
-            Self::Mcp(encoder) => encoder.body(raw, frame, fates, insertions, out),
+            Self::Chat(encoder) => encoder.body(raw, frame, actions, insertions, out),
+            Self::Messages(encoder) => encoder.body(raw, frame, actions, insertions, out),
+            Self::Responses(encoder) => encoder.body(raw, frame, actions, insertions, out),
+            Self::Mcp(encoder) => encoder.body(raw, frame, actions, insertions, out),
         }
     }
 
-    /// Whether documents stand for themselves: a block is in one of them alone, and what takes its place is put there.
+    /// Whether frames stand for themselves: a block is in one of them alone, and what takes its place is put there.
     pub const fn edits_in_place(&self) -> bool {
         matches!(self, Self::Mcp(_))
     }

@@ -2,10 +2,10 @@
 
 pub(crate) mod parts;
 
-use super::document::{self, Strings, is_variant};
+use super::decoding::{self, Strings, is_variant};
 use super::{DecodeError, Dialect};
-use crate::json::{Field, Form, Reader, Value};
 use crate::route::Endpoint;
+use crate::wire::json::{Field, Form, Reader, Value};
 
 pub use parts::{MAX_REQUEST_PARTS, RequestPart, RequestRewrite, RequestScope};
 
@@ -53,7 +53,7 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
         // They are listed and fetched, too.
         return Ok(RequestFacts::default());
     }
-    let text = document::utf8(body)?;
+    let text = decoding::utf8(body)?;
     let (mut model, mut stream) = (Field::default(), Field::default());
     let mut asked = [Field::default(); ASKED.len()];
     let mut references = [Field::<Value>::default(); REFERENCES.len()];
@@ -88,14 +88,14 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<RequestFacts, DecodeError
 }
 
 /// Whether one of the items of `input` is known to the provider by its id alone. It needs no type to be one.
-fn has_item_reference(document: &str, input: Option<Value>) -> Result<bool, DecodeError> {
+fn has_item_reference(source: &str, input: Option<Value>) -> Result<bool, DecodeError> {
     let Some(input) = input.filter(|input| input.form == Form::Array) else { return Ok(false) };
     let (mut found, mut strings) = (false, Strings::default());
-    Reader::at(document, input).array::<DecodeError>(|reader| {
+    Reader::at(source, input).array::<DecodeError>(|reader| {
         let item = reader.optional_members(["type", "id", "role", "content"])?;
         if let Some([kind, id, role, content]) = item {
-            let kind = strings.read(document, kind)?;
-            let is_reference = match strings.get(document, kind) {
+            let kind = strings.read(source, kind)?;
+            let is_reference = match strings.get(source, kind) {
                 "" => id.is_some() && role.is_none() && content.is_none(),
                 kind => kind == ITEM_REFERENCE,
             };

@@ -53,16 +53,16 @@ const FRAGMENTS: [&str; 41] = [
 
 const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
-fn fate(number: u8) -> SlotFate {
+fn action(number: u8) -> SlotAction {
     match number % 4 {
-        0 => SlotFate::Remove,
-        1 => SlotFate::Replace("{\"b\":\"\n\"}".to_owned()),
-        2 => SlotFate::Replace(String::new()),
-        _ => SlotFate::Keep,
+        0 => SlotAction::Remove,
+        1 => SlotAction::Replace("{\"b\":\"\n\"}".to_owned()),
+        2 => SlotAction::Replace(String::new()),
+        _ => SlotAction::Keep,
     }
 }
 
-/// Documents that are alike but for a string, and some that only look so.
+/// Frames that are alike but for a string, and some that only look so.
 const CHAT_DOCUMENTS: [&str; 20] = [
     r#"{"id":"c","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"obfuscation":"xyz"}"#,
     r#"{"id":"c","choices":[{"index":0,"delta":{"content":"b\n\u00e9"},"finish_reason":null}],"obfuscation":"x"}"#,
@@ -112,13 +112,13 @@ proptest! {
         messages in prop::collection::vec(prop::sample::select(&MESSAGES_DOCUMENTS[..]), 0..25),
     ) {
         for (dialect, documents) in DIALECTS.into_iter().zip([chat, messages]) {
-            let alike = documents.iter().map(|document| format!("data: {document}\n\n"));
-            let transcript = run(dialect, [alike.collect::<String>().as_bytes()], |_| SlotFate::Keep);
+            let alike = documents.iter().map(|source| format!("data: {source}\n\n"));
+            let transcript = run(dialect, [alike.collect::<String>().as_bytes()], |_| SlotAction::Keep);
             // More white space in each makes all of them different.
-            let unlike = documents.iter().enumerate().map(|(position, document)| {
-                format!("data: {{{}{}\n\n", " ".repeat(position), document.strip_prefix('{').unwrap())
+            let unlike = documents.iter().enumerate().map(|(position, source)| {
+                format!("data: {{{}{}\n\n", " ".repeat(position), source.strip_prefix('{').unwrap())
             });
-            let expected = run(dialect, [unlike.collect::<String>().as_bytes()], |_| SlotFate::Keep);
+            let expected = run(dialect, [unlike.collect::<String>().as_bytes()], |_| SlotAction::Keep);
             prop_assert_eq!(transcript.parts, expected.parts);
             prop_assert_eq!(
                 transcript.error.as_ref().map(core::mem::discriminant),
@@ -131,32 +131,32 @@ proptest! {
 proptest! {
     #[test]
     fn streams_of_anything(
-        pieces in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..20),
+        deltas in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..20),
         separate in any::<bool>(),
-        fates in prop::collection::vec(any::<u8>(), 1..8),
+        actions in prop::collection::vec(any::<u8>(), 1..8),
     ) {
-        let stream = pieces.join(if separate { "\n\n" } else { "" });
+        let stream = deltas.join(if separate { "\n\n" } else { "" });
         for dialect in DIALECTS {
-            let mut fates = fates.iter().copied().cycle();
-            let transcript = run(dialect, [stream.as_bytes()], |_| fate(fates.next().unwrap_or_default()));
+            let mut actions = actions.iter().copied().cycle();
+            let transcript = run(dialect, [stream.as_bytes()], |_| action(actions.next().unwrap_or_default()));
             prop_assert!(core::str::from_utf8(&transcript.output).is_ok());
-            let whole = run(dialect, [stream.as_bytes()], |_| SlotFate::Keep);
-            let bytewise = run(dialect, stream.as_bytes().chunks(1), |_| SlotFate::Keep);
+            let whole = run(dialect, [stream.as_bytes()], |_| SlotAction::Keep);
+            let bytewise = run(dialect, stream.as_bytes().chunks(1), |_| SlotAction::Keep);
             prop_assert_eq!(whole.parts, bytewise.parts);
         }
     }
 
     #[test]
     fn bodies_of_anything(
-        pieces in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..12),
+        deltas in prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 0..12),
         numbers in prop::collection::vec(any::<u8>(), 1..8),
         before in 0usize..4,
     ) {
-        let pieces = pieces.concat();
+        let deltas = deltas.concat();
         let bodies = [
-            pieces.clone(),
-            format!("{{{pieces}}}"),
-            format!(r#"{{"content":[{pieces}],"stop_reason":"tool_use"}}"#),
+            deltas.clone(),
+            format!("{{{deltas}}}"),
+            format!(r#"{{"content":[{deltas}],"stop_reason":"tool_use"}}"#),
             r#"{"content":[{"type":"text","text":"a"},{"type":"tool_use","input":3},{"type":"text"}],"stop_reason":"tool_use"}"#.to_owned(),
             r#"{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"a"},{"type":"refusal","refusal":"b"}]},{"type":"web_search_call","action":{}},{"type":"shell_call","action":{"commands":["c"]}},{"type":"reasoning","summary":[{"type":"summary_text","text":"d"}]},{"type":"new_call"}]}"#.to_owned(),
             r#"{"choices":[{"message":{"content":[{"text":"a","refusal":"b"}],"tool_calls":[{},{"custom":{}}],"function_call":{}},"finish_reason":"tool_calls"}]}"#.to_owned(),
@@ -166,9 +166,9 @@ proptest! {
             if Decoder::new(dialect).body(body.as_bytes(), &mut frame, &mut |_| {}).is_err() {
                 continue;
             }
-            let fates: Vec<SlotFate> = frame.slots.iter().zip(numbers.iter().cycle()).map(|(_, number)| fate(*number)).collect();
+            let actions: Vec<SlotAction> = frame.slots.iter().zip(numbers.iter().cycle()).map(|(_, number)| action(*number)).collect();
             let insertions = [Insertion { before, chunk: build_text_chunk(0, "own") }];
-            Encoder::new(dialect).body(body.as_bytes(), &frame, &fates, &insertions, &mut out);
+            Encoder::new(dialect).body(body.as_bytes(), &frame, &actions, &insertions, &mut out);
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", String::from_utf8_lossy(&out));
         }
     }

@@ -1,28 +1,28 @@
-//! Documents that differ from an earlier one in a string alone, as the deltas of one block do.
+//! Frames that differ from an earlier one in a string alone, as the deltas of one block do.
 //!
-//! A document in which one string takes the place of another has the same members everywhere else: who has read the
+//! A frame in which one string takes the place of another has the same members everywhere else: who has read the
 //! earlier one knows what the later one says, but for the string. So only the string is read, and the rest compared.
-//! Besides the string there may be others that mean nothing, and a number that counts the documents.
+//! Besides the string there may be others that mean nothing, and a number that counts the frames.
 
 use smallvec::SmallVec;
 
-use crate::json::{self, Value};
+use crate::wire::json::{self, Value};
 
-/// Most bytes that are worth keeping of a document.
+/// Most bytes that are worth keeping of a frame.
 const MAX_BYTES: usize = 4096;
 
-/// A value in which documents of one kind differ.
+/// A value in which frames of one kind differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hole {
     /// The string that is read.
     Text,
     /// A string that means nothing.
     Padding,
-    /// A number that counts the documents.
+    /// A number that counts the frames.
     Number,
 }
 
-/// An earlier document without the values in which it differs from others, and what its string meant.
+/// An earlier frame without the values in which it differs from others, and what its string meant.
 #[derive(Debug)]
 pub(super) struct Template<M> {
     /// What stands around the values.
@@ -32,10 +32,10 @@ pub(super) struct Template<M> {
     meaning: Option<M>,
 }
 
-/// What a document says that is like the one that was kept.
+/// What a frame says that is like the one that was kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Alike<'d, M> {
-    /// Its string, as a document of its own.
+    /// Its string, as a frame of its own.
     pub(super) string: &'d str,
     pub(super) value: Value,
     pub(super) number: Option<u32>,
@@ -49,16 +49,16 @@ impl<M> Default for Template<M> {
 }
 
 impl<M: Copy> Template<M> {
-    /// Forgets the document.
+    /// Forgets the frame.
     pub(super) fn forget(&mut self) {
         self.meaning = None;
     }
 
-    /// Keeps `document`, which differs from others of its kind in these values alone, and in which the one that is
+    /// Keeps `frame`, which differs from others of its kind in these values alone, and in which the one that is
     /// [`Hole::Text`] means `meaning`.
-    pub(super) fn learn(&mut self, document: &str, holes: &[(Hole, Option<Value>)], meaning: M) {
+    pub(super) fn learn(&mut self, source: &str, holes: &[(Hole, Option<Value>)], meaning: M) {
         self.meaning = None;
-        if document.len() > MAX_BYTES {
+        if source.len() > MAX_BYTES {
             return;
         }
         let mut in_order: SmallVec<[(Hole, Value); 3]> = SmallVec::new();
@@ -71,19 +71,19 @@ impl<M: Copy> Template<M> {
         self.holes.clear();
         let mut from = 0;
         for (hole, value) in in_order {
-            self.kept.push_str(document.get(from..value.start).unwrap_or_default());
+            self.kept.push_str(source.get(from..value.start).unwrap_or_default());
             self.holes.push((hole, self.kept.len()));
             from = value.end;
         }
-        self.kept.push_str(document.get(from..).unwrap_or_default());
+        self.kept.push_str(source.get(from..).unwrap_or_default());
         self.meaning = Some(meaning);
     }
 
-    /// What `document` says; `None` if it is not like the one that was kept.
-    pub(super) fn find<'d>(&self, document: &'d [u8]) -> Option<Alike<'d, M>> {
+    /// What `frame` says; `None` if it is not like the one that was kept.
+    pub(super) fn find<'d>(&self, source: &'d [u8]) -> Option<Alike<'d, M>> {
         let meaning = self.meaning?;
         let (mut found, mut number) = (None, None);
-        let (mut rest, mut from) = (document, 0);
+        let (mut rest, mut from) = (source, 0);
         for (hole, before_end) in &self.holes {
             rest = strip_prefix(rest, self.kept.get(from..*before_end)?)?;
             from = *before_end;
@@ -141,20 +141,20 @@ const fn sixteen(bytes: &[u8; 16]) -> u128 {
 mod tests {
     use super::*;
 
-    /// The document that a template learnt, with holes for the strings `text` and `padding` and the number `number`.
-    fn learnt(document: &str, text: &str, padding: Option<&str>, number: Option<&str>) -> Template<i32> {
+    /// The frame that a template learnt, with holes for the strings `text` and `padding` and the number `number`.
+    fn learnt(source: &str, text: &str, padding: Option<&str>, number: Option<&str>) -> Template<i32> {
         let value = |literal: &str| {
-            let start = document.find(literal).unwrap();
+            let start = source.find(literal).unwrap();
             Value { start, end: start + literal.len(), form: json::Form::PlainString }
         };
         let mut template = Template::default();
         let holes = [(Hole::Number, number.map(value)), (Hole::Text, Some(value(text))), (Hole::Padding, padding.map(value))];
-        template.learn(document, &holes, 7);
+        template.learn(source, &holes, 7);
         template
     }
 
-    fn found(template: &Template<i32>, document: &str) -> Option<(String, Option<u32>)> {
-        template.find(document.as_bytes()).map(|alike| {
+    fn found(template: &Template<i32>, source: &str) -> Option<(String, Option<u32>)> {
+        template.find(source.as_bytes()).map(|alike| {
             assert_eq!((alike.value.start, alike.value.end), (0, alike.string.len()));
             assert_eq!(alike.meaning, 7);
             (alike.string.to_owned(), alike.number)
@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     fn a_document_is_known_again_by_all_but_its_strings() {
-        let document = r#"{"a":"old","b":["é"],"c":"xyz"} "#;
-        assert_eq!(found(&Template::default(), document), None);
-        let mut template = learnt(document, r#""old""#, Some(r#""xyz""#), None);
+        let source = r#"{"a":"old","b":["é"],"c":"xyz"} "#;
+        assert_eq!(found(&Template::default(), source), None);
+        let mut template = learnt(source, r#""old""#, Some(r#""xyz""#), None);
         for (string, other) in
             [(r#""old""#, r#""""#), (r#""""#, r#""p""#), (r#""\"\u00e9\\""#, r#""\n""#), (r#""é, quite long""#, r#""""#)]
         {
-            let same = document.replace(r#""old""#, string).replace(r#""xyz""#, other);
+            let same = source.replace(r#""old""#, string).replace(r#""xyz""#, other);
             assert_eq!(found(&template, &same), Some((string.to_owned(), None)), "{same}");
         }
         for (old, new) in [
@@ -183,18 +183,18 @@ mod tests {
             ("} ", "}"),
             ("{", " {"),
         ] {
-            assert_eq!(found(&template, &document.replacen(old, new, 1)), None, "{old} to {new}");
+            assert_eq!(found(&template, &source.replacen(old, new, 1)), None, "{old} to {new}");
         }
-        for end in (0..document.len() - 1).filter(|end| document.is_char_boundary(*end)) {
-            assert_eq!(found(&template, &document[..end]), None);
+        for end in (0..source.len() - 1).filter(|end| source.is_char_boundary(*end)) {
+            assert_eq!(found(&template, &source[..end]), None);
         }
-        let invalid: Vec<u8> = document.bytes().map(|byte| if byte == b'x' { 0xff } else { byte }).collect();
+        let invalid: Vec<u8> = source.bytes().map(|byte| if byte == b'x' { 0xff } else { byte }).collect();
         assert!(template.find(&invalid).is_none(), "not UTF-8");
-        let without_padding = learnt(document, r#""old""#, None, None);
-        assert_eq!(found(&without_padding, &document.replace("old", "new")), Some((r#""new""#.to_owned(), None)));
-        assert_eq!(found(&without_padding, &document.replace("xyz", "xy")), None);
+        let without_padding = learnt(source, r#""old""#, None, None);
+        assert_eq!(found(&without_padding, &source.replace("old", "new")), Some((r#""new""#.to_owned(), None)));
+        assert_eq!(found(&without_padding, &source.replace("xyz", "xy")), None);
         template.forget();
-        assert_eq!(found(&template, document), None);
+        assert_eq!(found(&template, source), None);
     }
 
     #[test]
@@ -212,14 +212,14 @@ mod tests {
 
     #[test]
     fn the_number_that_counts_documents_may_stand_before_or_after_the_string() {
-        for document in [r#"{"n":17,"t":"old","p":"x"}"#, r#"{"p":"x","t":"old","n":17}"#, r#"{"t":"old","n":17,"p":"x"}"#] {
-            let template = learnt(document, r#""old""#, Some(r#""x""#), Some("17"));
+        for source in [r#"{"n":17,"t":"old","p":"x"}"#, r#"{"p":"x","t":"old","n":17}"#, r#"{"t":"old","n":17,"p":"x"}"#] {
+            let template = learnt(source, r#""old""#, Some(r#""x""#), Some("17"));
             for (digits, number) in [("17", 17), ("0", 0), ("4294967295", u32::MAX)] {
-                let same = document.replace("17", digits).replace("old", "new");
+                let same = source.replace("17", digits).replace("old", "new");
                 assert_eq!(found(&template, &same), Some((r#""new""#.to_owned(), Some(number))), "{same}");
             }
             for other in ["", "01", "00", "-1", "1.0", "1e3", "4294967296", r#""17""#, "null", " 17", "17 "] {
-                assert_eq!(found(&template, &document.replace("17", other)), None, "{other} in {document}");
+                assert_eq!(found(&template, &source.replace("17", other)), None, "{other} in {source}");
             }
         }
     }

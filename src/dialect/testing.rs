@@ -18,60 +18,60 @@ impl Transcript {
     }
 }
 
-/// A part in short notation: `0:Text^"Hi"` is a piece of block 0, `^` where the block begins and `$` where it ends,
+/// A part in short notation: `0:Text^"Hi"` is a delta of block 0, `^` where the block begins and `$` where it ends,
 /// `[id,name]` where it says either, `@1` in choice 1; `0:stop` and `0:cut` are complete and broken-off ends.
-pub(super) fn notation(part: &Part<'_>) -> String {
+pub(super) fn notation(part: &DecodedEvent<'_>) -> String {
     let mut text = String::new();
     match part {
-        Part::Piece(piece) => {
-            write!(text, "{}:{:?}", piece.block.0, piece.kind).unwrap();
-            if piece.choice > 0 {
-                write!(text, "@{}", piece.choice).unwrap();
+        DecodedEvent::Delta(delta) => {
+            write!(text, "{}:{:?}", delta.block.0, delta.kind).unwrap();
+            if delta.choice > 0 {
+                write!(text, "@{}", delta.choice).unwrap();
             }
-            text.push_str(if piece.starts { "^" } else { "" });
-            text.push_str(if piece.stops { "$" } else { "" });
-            if !(piece.call_id.is_empty() && piece.name.is_empty()) {
-                write!(text, "[{},{}]", piece.call_id, piece.name).unwrap();
+            text.push_str(if delta.starts { "^" } else { "" });
+            text.push_str(if delta.stops { "$" } else { "" });
+            if !(delta.call_id.is_empty() && delta.name.is_empty()) {
+                write!(text, "[{},{}]", delta.call_id, delta.name).unwrap();
             }
-            if !piece.text.is_empty() {
-                write!(text, "{:?}", piece.text).unwrap();
+            if !delta.text.is_empty() {
+                write!(text, "{:?}", delta.text).unwrap();
             }
-            text.push_str(if piece.free_form { " free" } else { "" });
+            text.push_str(if delta.free_form { " free" } else { "" });
         }
-        Part::Tool { name } => write!(text, "tool {name}").unwrap(),
-        Part::Stop { block, complete } => {
+        DecodedEvent::Tool { name } => write!(text, "tool {name}").unwrap(),
+        DecodedEvent::Stop { block, complete } => {
             write!(text, "{}:{}", block.0, if *complete { "stop" } else { "cut" }).unwrap();
         }
-        Part::Finish { choice, reason } => write!(text, "finish {choice} {reason}").unwrap(),
-        Part::End => text.push_str("end"),
+        DecodedEvent::Finish { choice, reason } => write!(text, "finish {choice} {reason}").unwrap(),
+        DecodedEvent::End => text.push_str("end"),
     }
     text
 }
 
-/// Sends `chunks` through parser, decoder and encoder; `fate` decides about each slot.
+/// Sends `chunks` through parser, decoder and encoder; `action` decides about each slot.
 pub(super) fn run<'c>(
     dialect: Dialect,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-    mut fate: impl FnMut(&Piece<'_>) -> SlotFate,
+    mut action: impl FnMut(&Delta<'_>) -> SlotAction,
 ) -> Transcript {
     let mut parser = sse::Parser::new(1 << 24);
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut frame, mut transcript) = (Frame::default(), Transcript::default());
     let mut pass = |event: sse::Event<'_>, transcript: &mut Transcript| {
-        let mut fates = Vec::new();
+        let mut actions = Vec::new();
         let result = decoder.event(&event, &mut frame, &mut |part| {
-            if let Part::Piece(piece) = &part {
-                fates.push(fate(piece));
+            if let DecodedEvent::Delta(delta) = &part {
+                actions.push(action(delta));
             }
             transcript.parts.push(notation(&part));
         });
         match result {
             Ok(()) => {
-                assert_eq!(frame.slots.len(), fates.len(), "each piece has a slot");
-                encoder.event(event.raw, &frame, &fates, &mut transcript.output);
+                assert_eq!(frame.slots.len(), actions.len(), "each delta has a slot");
+                encoder.event(event.raw, &frame, &actions, &mut transcript.output);
             }
             Err(error) => {
-                assert!(fates.is_empty(), "nothing is reported on an error");
+                assert!(actions.is_empty(), "nothing is reported on an error");
                 transcript.error.get_or_insert(error);
             }
         }
@@ -91,7 +91,7 @@ pub(super) fn run<'c>(
 
 /// Sends a stream through untouched.
 pub(super) fn keep(dialect: Dialect, stream: &str) -> Transcript {
-    run(dialect, [stream.as_bytes()], |_| SlotFate::Keep)
+    run(dialect, [stream.as_bytes()], |_| SlotAction::Keep)
 }
 
 /// The data of events, as a stream.
@@ -99,21 +99,21 @@ pub(super) fn stream(data: &[&str]) -> String {
     data.iter().map(|data| format!("data: {data}\n\n")).collect()
 }
 
-/// Reads a whole body; the parts, and what leaves after `fate` and `insertions`.
+/// Reads a whole body; the parts, and what leaves after `action` and `insertions`.
 pub(super) fn run_body(
     dialect: Dialect,
     body: &str,
-    mut fate: impl FnMut(&Piece<'_>) -> SlotFate,
+    mut action: impl FnMut(&Delta<'_>) -> SlotAction,
     insertions: &[Insertion],
 ) -> Result<(Vec<String>, String), DecodeError> {
-    let (mut frame, mut fates, mut parts, mut out) = (Frame::default(), Vec::new(), Vec::new(), Vec::new());
+    let (mut frame, mut actions, mut parts, mut out) = (Frame::default(), Vec::new(), Vec::new(), Vec::new());
     Decoder::new(dialect).body(body.as_bytes(), &mut frame, &mut |part| {
-        if let Part::Piece(piece) = &part {
-            fates.push(fate(piece));
+        if let DecodedEvent::Delta(delta) = &part {
+            actions.push(action(delta));
         }
         parts.push(notation(&part));
     })?;
-    Encoder::new(dialect).body(body.as_bytes(), &frame, &fates, insertions, &mut out);
+    Encoder::new(dialect).body(body.as_bytes(), &frame, &actions, insertions, &mut out);
     Ok((parts, String::from_utf8(out).unwrap()))
 }
 

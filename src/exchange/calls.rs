@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::RequestProgress;
-use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
+use super::release_queue::{ReleaseQueue, Shape};
 use super::response::take_part;
 use crate::dialect::mcp;
 use crate::dialect::reply::Reply;
@@ -14,7 +14,7 @@ use crate::policy::Shared;
 /// A request whose calls are being decided.
 pub(super) struct Calls {
     decoder: mcp::Decoder,
-    outbox: Outbox,
+    release_queue: ReleaseQueue,
     /// What is to leave of the body.
     out: Vec<u8>,
     /// The body differs from what the client sent, because a policy rewrote it.
@@ -47,35 +47,35 @@ impl Calls {
         let encoder = Encoder::Mcp(mcp::Encoder::new(Rc::clone(&asked)));
         let mut calls = Self {
             decoder: mcp::Decoder::new(asked),
-            outbox: Outbox::new(Dialect::McpTool, Shape::Whole, encoder),
+            release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder),
             out: Vec::new(),
             is_rewritten,
         };
         let request = shared.request();
         let mut frame = Frame::default();
-        calls.outbox.begin();
-        let mut sink = Sink { outbox: &mut calls.outbox, out: &mut calls.out };
+        calls.release_queue.begin();
+        let mut sink = Sink { release_queue: &mut calls.release_queue, out: &mut calls.out };
         calls.decoder.request(&request.body, &mut frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-        calls.outbox.finish_document(&request.body, &mut frame, shared, &mut calls.out);
+        calls.release_queue.finish_frame(&request.body, &mut frame, shared, &mut calls.out);
         Ok(calls)
     }
 
     pub(super) const fn kept_bytes(&self) -> usize {
-        self.outbox.held_bytes()
+        self.release_queue.held_bytes()
     }
 
     /// Goes on with what waits.
     pub(super) fn wake(&mut self, pipeline: &mut Pipeline) {
-        pipeline.wake(&mut Sink { outbox: &mut self.outbox, out: &mut self.out });
-        self.outbox.release(&mut self.out);
+        pipeline.wake(&mut Sink { release_queue: &mut self.release_queue, out: &mut self.out });
+        self.release_queue.release(&mut self.out);
     }
 
     /// Every call is decided: what becomes of the request, and who reads and writes the answer.
     pub(super) fn settle(mut self, shared: &Shared, pipeline: &Pipeline) -> (RequestProgress, Option<Box<Wire>>) {
         // Nothing can decide any more what is still undecided.
-        self.outbox.remove_undecided(&mut self.out);
-        pipeline.report_late(self.outbox.take_late());
-        let Encoder::Mcp(mut encoder) = self.outbox.into_encoder() else { return (RequestProgress::Hold, None) };
+        self.release_queue.remove_undecided(&mut self.out);
+        pipeline.report_late(self.release_queue.take_late());
+        let Encoder::Mcp(mut encoder) = self.release_queue.into_encoder() else { return (RequestProgress::Hold, None) };
         pipeline.report_late(encoder.late());
         if shared.output_finished.get() {
             encoder.refuse_all();

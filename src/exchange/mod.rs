@@ -2,8 +2,8 @@
 
 mod calls;
 mod enforcement;
-mod outbox;
 mod pipeline;
+mod release_queue;
 mod request;
 mod response;
 mod stage;
@@ -95,7 +95,7 @@ pub enum EndReason {
 ///    │                │                     │         (MCP)   │                   │
 ///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
 ///    │                      too large              refused                        │
-///    └──► no concern of the document ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
+///    └──► no concern of the frame ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
 /// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
 /// from every state, once.
@@ -171,7 +171,7 @@ impl Exchange {
         self.shared.call_id
     }
 
-    /// Lowers the bound on held bytes, because the proxy is known to buffer less than the document assumes.
+    /// Lowers the bound on held bytes, because the proxy is known to buffer less than the frame assumes.
     pub fn limit_held_bytes(&mut self, bytes: usize) {
         self.max_held_bytes = self.max_held_bytes.min(bytes);
     }

@@ -1,6 +1,6 @@
 //! The pipeline: takes the parts of a response through the stages of the chain, one after the other.
 //!
-//! What a stage lets go on, the next stage sees; what passes all stages is decided in the outbox. A hook that waits is
+//! What a stage lets go on, the next stage sees; what passes all stages is decided in the release_queue. A hook that waits is
 //! kept here with what it was asked about, and goes on where it stopped once a callout was answered.
 
 use core::task::{Context, Poll, Waker};
@@ -9,18 +9,18 @@ use std::rc::Rc;
 
 use serde_json::{Map, json};
 
-use super::outbox::{Outbox, SlotRef};
-use super::stage::{Finish, Item, Passage, Progress, Stage};
+use super::release_queue::{ReleaseQueue, SlotRef};
+use super::stage::{Finish, Passage, Progress, Stage, StageDelta};
 use crate::block::{BlockId, BlockKind, Chunk, build_text_chunk};
 use crate::decision::Decision;
 use crate::dialect::framing::TOOL_CALL_WITHHELD;
-use crate::dialect::{Ending, Piece, SlotFate};
+use crate::dialect::{Delta, Ending, SlotAction};
 use crate::event::Severity;
-use crate::policy::{BlockFate, Hook, HookOutput, OfferFate, Outgoing, Shared};
+use crate::policy::{BlockAction, Hook, HookOutput, OfferAction, Outgoing, Shared};
 
-/// The outbox with the buffer that it writes to.
+/// The release_queue with the buffer that it writes to.
 pub(super) struct Sink<'a> {
-    pub(super) outbox: &'a mut Outbox,
+    pub(super) release_queue: &'a mut ReleaseQueue,
     pub(super) out: &'a mut Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct BlockEnd {
     slot: Option<SlotRef>,
     /// Where something that is made at the end goes.
     before: SlotRef,
-    /// The block began in the same piece: nothing else of it can come.
+    /// The block began in the same delta: nothing else of it can come.
     is_whole: bool,
 }
 
@@ -92,53 +92,53 @@ impl Pipeline {
         !self.running.is_empty()
     }
 
-    /// Takes a piece of a document through the stages.
-    pub(super) fn piece(&mut self, piece: &Piece<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
-        match piece.kind {
-            BlockKind::ToolResult => return self.tool_result(piece, slot, sink),
-            BlockKind::Other => return sink.outbox.decide(slot, SlotFate::Keep),
-            BlockKind::ToolCall if piece.starts => sink.outbox.begin_call(piece.block),
-            BlockKind::ServerToolCall if piece.starts => self.server_calls.push(ServerCall {
-                block: piece.block,
-                call_id: piece.call_id.to_owned(),
+    /// Takes a delta of a frame through the stages.
+    pub(super) fn delta(&mut self, delta: &Delta<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
+        match delta.kind {
+            BlockKind::ToolResult => return self.tool_result(delta, slot, sink),
+            BlockKind::Other => return sink.release_queue.decide(slot, SlotAction::Keep),
+            BlockKind::ToolCall if delta.starts => sink.release_queue.begin_call(delta.block),
+            BlockKind::ServerToolCall if delta.starts => self.server_calls.push(ServerCall {
+                block: delta.block,
+                call_id: delta.call_id.to_owned(),
                 removed: None,
                 result: None,
                 waiting: Vec::new(),
             }),
             _ => {}
         }
-        let only_stops = piece.stops && !piece.starts && piece.text.is_empty();
+        let only_stops = delta.stops && !delta.starts && delta.text.is_empty();
         if !only_stops {
-            self.pass(0, Item::of(piece, slot), sink);
+            self.pass(0, StageDelta::of(delta, slot), sink);
         }
-        if piece.stops {
-            sink.outbox.end_call(piece.block);
+        if delta.stops {
+            sink.release_queue.end_call(delta.block);
             let slot_of_end = only_stops.then_some(slot);
-            let end = BlockEnd { block: piece.block, complete: true, slot: slot_of_end, before: slot, is_whole: piece.starts };
+            let end = BlockEnd { block: delta.block, complete: true, slot: slot_of_end, before: slot, is_whole: delta.starts };
             self.end_block(0, end, sink);
         }
     }
 
     /// A tool is offered to the client.
     pub(super) fn tool_offered(&self, name: &str, slot: SlotRef, sink: &mut Sink<'_>) {
-        let is_removed = self.stages.iter().any(|stage| stage.instance.on_tool_offered(name) == OfferFate::Remove);
+        let is_removed = self.stages.iter().any(|stage| stage.instance.on_tool_offered(name) == OfferAction::Remove);
         self.drain_outgoing(slot, sink);
         if is_removed {
             self.shared.conclude(Decision::Rewrite, None);
         }
-        sink.outbox.decide(slot, if is_removed { SlotFate::Remove } else { SlotFate::Keep });
+        sink.release_queue.decide(slot, if is_removed { SlotAction::Remove } else { SlotAction::Keep });
     }
 
     /// A block ended without a slot of its own.
     pub(super) fn stop(&mut self, block: BlockId, complete: bool, sink: &mut Sink<'_>) {
-        sink.outbox.end_call(block);
-        let before = SlotRef { document: sink.outbox.current(), slot: usize::MAX };
+        sink.release_queue.end_call(block);
+        let before = SlotRef { frame: sink.release_queue.current(), slot: usize::MAX };
         self.end_block(0, BlockEnd { block, complete, slot: None, before, is_whole: false }, sink);
     }
 
     /// The finish reason of a choice came.
     pub(super) fn finish(&mut self, choice: u32, reason: &str, sink: &mut Sink<'_>) {
-        let finish = Finish { choice, reason: reason.to_owned(), document: sink.outbox.current() };
+        let finish = Finish { choice, reason: reason.to_owned(), frame: sink.release_queue.current() };
         self.pass_finish(0, finish, sink);
     }
 
@@ -167,7 +167,7 @@ impl Pipeline {
                     "hook_stuck",
                     "a hook waits for something that no context hands out; what it decides about is dropped",
                 );
-                Some(HookOutput::Block(BlockFate::Drop))
+                Some(HookOutput::Block(BlockAction::Drop))
             }
         }
     }
@@ -186,7 +186,7 @@ impl Pipeline {
                 self.resume_finishes(stage, sink);
             }
             Matter::Finish(finish) => {
-                self.drain_outgoing(SlotRef { document: finish.document, slot: usize::MAX }, sink);
+                self.drain_outgoing(SlotRef { frame: finish.frame, slot: usize::MAX }, sink);
                 self.pass_finish(next, finish, sink);
             }
         }
@@ -200,8 +200,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes a piece through the stages from `first` on.
-    fn pass(&mut self, first: usize, mut item: Item<'_>, sink: &mut Sink<'_>) {
+    /// Takes a delta through the stages from `first` on.
+    fn pass(&mut self, first: usize, mut item: StageDelta<'_>, sink: &mut Sink<'_>) {
         for index in first..self.stages.len() {
             let Some(stage) = self.stages.get_mut(index) else { break };
             if !stage.wants(item.kind) {
@@ -209,7 +209,7 @@ impl Pipeline {
             }
             let passage = stage.take(&mut item);
             if item.kind.is_tool_call() && !matches!(passage, Passage::On(_)) {
-                sink.outbox.number_by_place();
+                sink.release_queue.number_by_place();
             }
             self.drain_outgoing(item.before, sink);
             match passage {
@@ -237,38 +237,38 @@ impl Pipeline {
         self.arrive(item, sink);
     }
 
-    fn pass_all(&mut self, first: usize, items: Vec<Item<'static>>, sink: &mut Sink<'_>) {
+    fn pass_all(&mut self, first: usize, items: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
         for item in items {
             self.pass(first, item, sink);
         }
     }
 
-    /// A piece passed all stages.
-    fn arrive(&mut self, item: Item<'_>, sink: &mut Sink<'_>) {
+    /// A delta passed all stages.
+    fn arrive(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
         self.decide_server_call(item.block, item.kind, false, sink);
         let Some(slot) = item.slot else { return self.arrive_without_slot(item, sink) };
         if !item.changed {
             if item.kind.is_content() {
-                sink.outbox.note_kept_text(slot, &item.text);
+                sink.release_queue.note_kept_text(slot, &item.text);
             }
-            return sink.outbox.decide(slot, SlotFate::Keep);
+            return sink.release_queue.decide(slot, SlotAction::Keep);
         }
-        let fate = if item.text.is_empty() && (item.kind.is_content() || !item.starts) {
-            SlotFate::Remove
+        let action = if item.text.is_empty() && (item.kind.is_content() || !item.starts) {
+            SlotAction::Remove
         } else {
-            SlotFate::Replace(item.text.into_owned())
+            SlotAction::Replace(item.text.into_owned())
         };
-        sink.outbox.decide(slot, fate);
+        sink.release_queue.decide(slot, action);
     }
 
-    fn arrive_without_slot(&mut self, item: Item<'_>, sink: &mut Sink<'_>) {
+    fn arrive_without_slot(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
         if item.kind.is_content() {
-            if sink.outbox.edits_in_place() {
-                return sink.outbox.append_to_slot(item.before, &item.text);
+            if sink.release_queue.edits_in_place() {
+                return sink.release_queue.append_to_slot(item.before, &item.text);
             }
             if !item.text.is_empty() {
                 let chunk = Chunk::Text { choice: item.choice, kind: item.kind, text: item.text.into_owned() };
-                sink.outbox.insert(item.before, chunk, sink.out);
+                sink.release_queue.insert(item.before, chunk, sink.out);
             }
             return;
         }
@@ -279,11 +279,11 @@ impl Pipeline {
             arguments: item.text.into_owned(),
             free_form: item.free_form,
         };
-        sink.outbox.insert(item.before, chunk, sink.out);
+        sink.release_queue.insert(item.before, chunk, sink.out);
     }
 
-    /// What a stage held of a block was replaced; a tool call keeps the piece that began it, without its text.
-    fn replace_held(&mut self, index: usize, held: Vec<Item<'static>>, sink: &mut Sink<'_>) {
+    /// What a stage held of a block was replaced; a tool call keeps the delta that began it, without its text.
+    fn replace_held(&mut self, index: usize, held: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
         for mut item in held {
             if item.starts && item.kind.is_tool_call() {
                 item.changed |= !item.text.is_empty();
@@ -295,16 +295,16 @@ impl Pipeline {
         }
     }
 
-    fn remove_all(&mut self, items: Vec<Item<'static>>, sink: &mut Sink<'_>) {
+    fn remove_all(&mut self, items: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
         for item in items {
             self.remove(&item, sink);
         }
     }
 
-    fn remove(&mut self, item: &Item<'_>, sink: &mut Sink<'_>) {
+    fn remove(&mut self, item: &StageDelta<'_>, sink: &mut Sink<'_>) {
         self.decide_server_call(item.block, item.kind, true, sink);
         if let Some(slot) = item.slot {
-            sink.outbox.decide(slot, SlotFate::Remove);
+            sink.release_queue.decide(slot, SlotAction::Remove);
         }
     }
 
@@ -324,30 +324,30 @@ impl Pipeline {
             }
         }
         if let Some(slot) = end.slot {
-            sink.outbox.decide(slot, SlotFate::Keep);
+            sink.release_queue.decide(slot, SlotAction::Keep);
         }
     }
 
     /// Carries out what a policy decided about a block; whether the block's end goes on.
     fn settle(&mut self, index: usize, end: BlockEnd, output: HookOutput, sink: &mut Sink<'_>) -> bool {
-        let fate = if let HookOutput::Block(fate) = output { fate } else { BlockFate::Drop };
-        let goes_on = self.carry_out(index, end, fate, sink);
+        let action = if let HookOutput::Block(action) = output { action } else { BlockAction::Drop };
+        let goes_on = self.carry_out(index, end, action, sink);
         if let Some(stage) = self.stages.get_mut(index) {
             stage.forget(end.block, end.is_whole);
         }
         goes_on
     }
 
-    fn carry_out(&mut self, index: usize, end: BlockEnd, mut fate: BlockFate, sink: &mut Sink<'_>) -> bool {
+    fn carry_out(&mut self, index: usize, end: BlockEnd, mut action: BlockAction, sink: &mut Sink<'_>) -> bool {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
         let (kind, choice) = (block.kind, block.choice);
-        if block.violated && fate == BlockFate::Forward {
-            fate = BlockFate::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
+        if block.violated && action == BlockAction::Forward {
+            action = BlockAction::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
         }
-        let changed = block.ends_changed(&fate);
-        let withheld = fate != BlockFate::Forward && (kind.is_tool_call() || !block.held.is_empty());
+        let changed = block.ends_changed(&action);
+        let withheld = action != BlockAction::Forward && (kind.is_tool_call() || !block.held.is_empty());
         block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
-        if fate == BlockFate::Forward {
+        if action == BlockAction::Forward {
             if changed {
                 self.shared.conclude(Decision::Rewrite, None);
             }
@@ -369,17 +369,17 @@ impl Pipeline {
                 self.shared.conclude(Decision::Refuse, None);
             } else {
                 self.report(
-                    "fate_too_late",
+                    "action_too_late",
                     "a policy withheld a tool call that it had forwarded before; hold its deltas to decide at its end",
                 );
             }
         }
         self.remove_all(held, sink);
         let reopened =
-            if let BlockFate::Replace(chunk) = fate { self.replace(index, end, kind, chunk, before, sink) } else { false };
+            if let BlockAction::Replace(chunk) = action { self.replace(index, end, kind, chunk, before, sink) } else { false };
         if start_removed && !reopened {
             if let Some(slot) = end.slot {
-                sink.outbox.decide(slot, SlotFate::Remove);
+                sink.release_queue.decide(slot, SlotAction::Remove);
             }
             return false;
         }
@@ -397,7 +397,7 @@ impl Pipeline {
         sink: &mut Sink<'_>,
     ) -> bool {
         let next = index.saturating_add(1);
-        let item = |choice, text, call_id, name, free_form| Item {
+        let item = |choice, text, call_id, name, free_form| StageDelta {
             slot: None,
             before,
             block: end.block,
@@ -428,7 +428,7 @@ impl Pipeline {
                 false
             }
             chunk => {
-                sink.outbox.insert(before, chunk, sink.out);
+                sink.release_queue.insert(before, chunk, sink.out);
                 false
             }
         }
@@ -448,17 +448,17 @@ impl Pipeline {
                 self.running.push(running);
                 return;
             }
-            self.drain_outgoing(SlotRef { document: finish.document, slot: usize::MAX }, sink);
+            self.drain_outgoing(SlotRef { frame: finish.frame, slot: usize::MAX }, sink);
         }
-        sink.outbox.decide_finish(finish.document);
+        sink.release_queue.decide_finish(finish.frame);
     }
 
     /// Puts out what a hook has sent.
     fn drain_outgoing(&self, before: SlotRef, sink: &mut Sink<'_>) {
         for outgoing in self.shared.outgoing.take() {
             match outgoing {
-                Outgoing::Chunk(chunk) => sink.outbox.insert(before, chunk, sink.out),
-                Outgoing::Finish => sink.outbox.end(Ending::Stop, sink.out),
+                Outgoing::Chunk(chunk) => sink.release_queue.insert(before, chunk, sink.out),
+                Outgoing::Finish => sink.release_queue.end(Ending::Stop, sink.out),
             }
         }
     }
@@ -470,25 +470,25 @@ impl Pipeline {
         let Some(call) = self.server_calls.iter_mut().find(|call| call.block == block && call.removed.is_none()) else { return };
         call.removed = Some(removed);
         for slot in call.waiting.drain(..) {
-            sink.outbox.decide(slot, if removed { SlotFate::Remove } else { SlotFate::Keep });
+            sink.release_queue.decide(slot, if removed { SlotAction::Remove } else { SlotAction::Keep });
         }
     }
 
     /// The result of a call shares the call's lot: without it the next request would be refused.
-    fn tool_result(&mut self, piece: &Piece<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
+    fn tool_result(&mut self, delta: &Delta<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
         let call = self.server_calls.iter_mut().find(|call| {
-            if piece.starts {
-                !piece.call_id.is_empty() && call.call_id == piece.call_id
+            if delta.starts {
+                !delta.call_id.is_empty() && call.call_id == delta.call_id
             } else {
-                call.result == Some(piece.block)
+                call.result == Some(delta.block)
             }
         });
-        let Some(call) = call else { return sink.outbox.decide(slot, SlotFate::Keep) };
-        call.result = Some(piece.block);
+        let Some(call) = call else { return sink.release_queue.decide(slot, SlotAction::Keep) };
+        call.result = Some(delta.block);
         match call.removed {
             None => call.waiting.push(slot),
-            Some(true) => sink.outbox.decide(slot, SlotFate::Remove),
-            Some(false) => sink.outbox.decide(slot, SlotFate::Keep),
+            Some(true) => sink.release_queue.decide(slot, SlotAction::Remove),
+            Some(false) => sink.release_queue.decide(slot, SlotAction::Keep),
         }
     }
 

@@ -12,13 +12,13 @@ use self::answer::{refuse, too_large, unreadable};
 use self::body::finish_reading;
 use crate::dialect::{Dialect, mcp};
 use crate::effect::{Effect, Observation};
-use crate::encoding::{Decoder, Encoding, READABLE};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
 use crate::head::{Request, RequestHead, is_utf8};
 use crate::id::TraceContext;
 use crate::policy::{Hook, Shared};
 use crate::route::{Endpoint, Route, RouteAction};
+use crate::wire::encoding::{Decoder, Encoding, READABLE};
 
 pub(super) use self::answer::{error, local_answer};
 pub(super) use self::body::{read, read_again, unreadable_calls};

@@ -1,24 +1,24 @@
 //! The response's half of an exchange.
 
-mod documents;
 mod failure;
+mod frames;
 mod opening;
 
 use core::time::Duration;
 
-pub(super) use self::documents::take_part;
+pub(super) use self::frames::take_part;
 use self::opening::{shape_of, unreadable_head};
 use super::calls::Wire;
-use super::outbox::{Outbox, Shape};
 use super::pipeline::{Pipeline, Sink};
+use super::release_queue::{ReleaseQueue, Shape};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::dialect::reply::Reply;
 use crate::dialect::{Decoder, Dialect, Frame};
-use crate::encoding::{self, Encoding};
 use crate::head::{ResponseHead, is_utf8};
 use crate::policy::{Hook, Shared};
-use crate::sse;
 use crate::time::Timestamp;
+use crate::wire::encoding::{self, Encoding};
+use crate::wire::sse;
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -32,11 +32,11 @@ pub(super) struct Governed {
     dialect: Dialect,
     status: u16,
     max_held_bytes: usize,
-    outbox: Outbox,
+    release_queue: ReleaseQueue,
     /// Where the body comes encoded.
     encoding: Option<encoding::Decoder>,
     decoder: Decoder,
-    /// What the latest document holds; its buffers are used again for the next.
+    /// What the latest frame holds; its buffers are used again for the next.
     frame: Frame,
     parser: sse::Parser,
     opening: Gate,
@@ -45,7 +45,7 @@ pub(super) struct Governed {
     upstream_ended: bool,
     /// The output was broken off, and nothing that comes is looked at.
     broken: bool,
-    /// What comes passes as it is: it could not be checked, and the document says to let it.
+    /// What comes passes as it is: it could not be checked, and the frame says to let it.
     let_through: bool,
     held_since: Option<Timestamp>,
     held: Duration,
@@ -119,7 +119,7 @@ impl Governed {
             status: head.status,
             max_held_bytes,
             encoding: decoder,
-            outbox: Outbox::new(dialect, shape, wire.encoder),
+            release_queue: ReleaseQueue::new(dialect, shape, wire.encoder),
             decoder: wire.decoder,
             frame: Frame::default(),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
@@ -134,14 +134,14 @@ impl Governed {
     }
 
     pub(super) const fn mode(&self) -> ResponseMode {
-        match self.outbox.shape() {
+        match self.release_queue.shape() {
             Shape::Stream => ResponseMode::Stream,
             Shape::Whole => ResponseMode::Whole,
         }
     }
 
     pub(super) const fn is_streamed(&self) -> bool {
-        matches!(self.outbox.shape(), Shape::Stream)
+        matches!(self.release_queue.shape(), Shape::Stream)
     }
 
     pub(super) const fn held_time(&self) -> Duration {
@@ -150,18 +150,21 @@ impl Governed {
 
     /// Whether anything that came has not left.
     pub(super) const fn is_holding(&self) -> bool {
-        self.outbox.is_holding() || self.parser.pending() > 0 || !self.backlog.is_empty()
+        self.release_queue.is_holding() || self.parser.pending() > 0 || !self.backlog.is_empty()
     }
 
     pub(super) fn max_release_bytes(&self) -> usize {
         // The beginning of an event is on its way to being held: what completes it brings only the rest of it.
         let begun = self.parser.pending().saturating_add(self.backlog.len());
-        self.outbox.max_release_bytes().saturating_add(begun)
+        self.release_queue.max_release_bytes().saturating_add(begun)
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
         let encoded = self.encoding.as_ref().map_or(0, encoding::Decoder::pending);
-        encoded.saturating_add(self.backlog.len()).saturating_add(self.parser.pending()).saturating_add(self.outbox.held_bytes())
+        encoded
+            .saturating_add(self.backlog.len())
+            .saturating_add(self.parser.pending())
+            .saturating_add(self.release_queue.held_bytes())
     }
 
     /// Takes bytes of the body in.
@@ -192,7 +195,7 @@ impl Governed {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
         }
-        let progress = match self.outbox.shape() {
+        let progress = match self.release_queue.shape() {
             Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
             Shape::Whole => self.feed_whole(shared, pipeline, chunk, out),
         };
@@ -202,13 +205,13 @@ impl Governed {
     /// A callout was answered, or time ran out: what waits goes on.
     pub(super) fn wake(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) -> ResponseProgress {
         let progress = if matches!(self.opening, Gate::Closed { .. }) {
-            match self.outbox.shape() {
+            match self.release_queue.shape() {
                 Shape::Stream => self.feed_stream(shared, pipeline, &[], out),
                 Shape::Whole => self.feed_whole(shared, pipeline, &[], out),
             }
         } else {
-            pipeline.wake(&mut Sink { outbox: &mut self.outbox, out });
-            self.outbox.release(out);
+            pipeline.wake(&mut Sink { release_queue: &mut self.release_queue, out });
+            self.release_queue.release(out);
             self.settle_end(pipeline, out);
             None
         };
@@ -226,16 +229,18 @@ impl Governed {
         if let Some(progress) = progress {
             return progress;
         }
-        if self.outbox.shape() == Shape::Stream && self.outbox.held_bytes() > self.max_held_bytes {
+        if self.release_queue.shape() == Shape::Stream && self.release_queue.held_bytes() > self.max_held_bytes {
             self.exceed_held(shared, pipeline, out);
         }
-        pipeline.report_late(self.outbox.take_late());
+        pipeline.report_late(self.release_queue.take_late());
         self.measure_held(shared);
         if self.let_through {
             ResponseProgress::Flowing
-        } else if self.outbox.is_finished() {
+        } else if self.release_queue.is_finished() {
             ResponseProgress::Finished
-        } else if pipeline.is_waiting() || (matches!(self.opening, Gate::Closed { .. }) && self.outbox.shape() == Shape::Stream) {
+        } else if pipeline.is_waiting()
+            || (matches!(self.opening, Gate::Closed { .. }) && self.release_queue.shape() == Shape::Stream)
+        {
             ResponseProgress::Waiting
         } else {
             ResponseProgress::Flowing
@@ -243,7 +248,7 @@ impl Governed {
     }
 
     fn measure_held(&mut self, shared: &Shared) {
-        match (self.outbox.held_since(), self.held_since) {
+        match (self.release_queue.held_since(), self.held_since) {
             (Some(since), None) => self.held_since = Some(since),
             (None, Some(since)) => {
                 let held = shared.now().since(since);

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::outbox::{DocumentNumber, SlotRef};
+use super::release_queue::{FrameNumber, SlotRef};
 use crate::block::{BlockId, BlockKind, Chunk, ContentBlock, ToolCallBlock};
-use crate::dialect::Piece;
+use crate::dialect::Delta;
 use crate::fingerprint::Fingerprint;
-use crate::policy::{BlockFate, DeltaFate, Hook, Instance, Interests};
+use crate::policy::{BlockAction, DeltaAction, Hook, Instance, Interests};
 
-/// A piece of a block on its way through the stages.
+/// A delta of a block on its way through the stages.
 #[derive(Debug)]
-pub(super) struct Item<'a> {
+pub(super) struct StageDelta<'a> {
     /// The slot that it came in; `None` for what a policy made.
     pub(super) slot: Option<SlotRef>,
     /// Where it goes if it has no slot.
@@ -28,19 +28,19 @@ pub(super) struct Item<'a> {
     pub(super) changed: bool,
 }
 
-impl<'a> Item<'a> {
-    pub(super) const fn of(piece: &Piece<'a>, slot: SlotRef) -> Self {
+impl<'a> StageDelta<'a> {
+    pub(super) const fn of(delta: &Delta<'a>, slot: SlotRef) -> Self {
         Self {
             slot: Some(slot),
             before: slot,
-            block: piece.block,
-            choice: piece.choice,
-            kind: piece.kind,
-            starts: piece.starts,
-            call_id: Cow::Borrowed(piece.call_id),
-            name: Cow::Borrowed(piece.name),
-            text: Cow::Borrowed(piece.text),
-            free_form: piece.free_form,
+            block: delta.block,
+            choice: delta.choice,
+            kind: delta.kind,
+            starts: delta.starts,
+            call_id: Cow::Borrowed(delta.call_id),
+            name: Cow::Borrowed(delta.name),
+            text: Cow::Borrowed(delta.text),
+            free_form: delta.free_form,
             changed: false,
         }
     }
@@ -50,9 +50,9 @@ impl<'a> Item<'a> {
         self.text.is_empty() && (self.kind.is_content() || !(self.starts || !self.name.is_empty() || !self.call_id.is_empty()))
     }
 
-    /// The same piece, owning its text, to be held.
-    fn into_held(self) -> Item<'static> {
-        Item {
+    /// The same delta, owning its text, to be held.
+    fn into_held(self) -> StageDelta<'static> {
+        StageDelta {
             slot: self.slot,
             before: self.before,
             block: self.block,
@@ -95,9 +95,9 @@ pub(super) struct StageBlock {
     pub(super) choice: u32,
     pub(super) kind: BlockKind,
     pub(super) progress: Progress,
-    /// Pieces that the policy holds.
-    pub(super) held: Vec<Item<'static>>,
-    /// The piece that began the block did not go on.
+    /// Deltas that the policy holds.
+    pub(super) held: Vec<StageDelta<'static>>,
+    /// The delta that began the block did not go on.
     pub(super) start_removed: bool,
     /// The policy has held or dropped some of it: what comes after its end is not to slip through.
     pub(super) guarded: bool,
@@ -116,16 +116,16 @@ struct Comparison {
     left: Fingerprint,
 }
 
-/// What a stage says of a piece.
+/// What a stage says of a delta.
 pub(super) enum Passage {
     /// It goes on, after these, which were held before it.
-    On(Vec<Item<'static>>),
+    On(Vec<StageDelta<'static>>),
     /// The stage is to hold it.
     Held,
     /// It and these are removed.
-    Removed(Vec<Item<'static>>),
+    Removed(Vec<StageDelta<'static>>),
     /// It goes on with another text, which stands for these too.
-    Changed(Vec<Item<'static>>),
+    Changed(Vec<StageDelta<'static>>),
     /// It came after the end of a guarded block.
     Trailing,
 }
@@ -135,7 +135,7 @@ pub(super) enum Passage {
 pub(super) struct Finish {
     pub(super) choice: u32,
     pub(super) reason: String,
-    pub(super) document: DocumentNumber,
+    pub(super) frame: FrameNumber,
 }
 
 pub(super) struct Stage {
@@ -165,8 +165,8 @@ impl Stage {
         self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
     }
 
-    /// Takes a piece that it wants in: aggregates it and asks the policy about it.
-    pub(super) fn take(&mut self, item: &mut Item<'_>) -> Passage {
+    /// Takes a delta that it wants in: aggregates it and asks the policy about it.
+    pub(super) fn take(&mut self, item: &mut StageDelta<'_>) -> Passage {
         let position = self.blocks.iter().rposition(|block| block.id == item.block).unwrap_or_else(|| {
             self.blocks.push(StageBlock::new(item));
             self.blocks.len().saturating_sub(1)
@@ -179,29 +179,29 @@ impl Stage {
         if item.is_silent() {
             return block.take_silent();
         }
-        let fate = match &block.aggregate {
+        let action = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
-            Aggregate::Concluded => DeltaFate::Drop,
+            Aggregate::Concluded => DeltaAction::Drop,
         };
-        let fate = match fate {
-            DeltaFate::Replace(_) if item.kind == BlockKind::Unknown => DeltaFate::Drop,
-            fate => fate,
+        let action = match action {
+            DeltaAction::Replace(_) if item.kind == BlockKind::Unknown => DeltaAction::Drop,
+            action => action,
         };
-        block.compare(&item.text, &fate);
-        match fate {
-            DeltaFate::Forward => Passage::On(core::mem::take(&mut block.held)),
-            DeltaFate::Hold => {
+        block.compare(&item.text, &action);
+        match action {
+            DeltaAction::Forward => Passage::On(core::mem::take(&mut block.held)),
+            DeltaAction::Hold => {
                 block.guarded = true;
                 Passage::Held
             }
-            DeltaFate::Drop => {
+            DeltaAction::Drop => {
                 block.guarded = true;
                 block.touched = true;
                 block.start_removed |= item.starts || block.held.iter().any(|held| held.starts);
                 Passage::Removed(core::mem::take(&mut block.held))
             }
-            DeltaFate::Replace(text) => {
+            DeltaAction::Replace(text) => {
                 let text = Cow::Owned(text.into_owned());
                 block.touched = true;
                 let held = core::mem::take(&mut block.held);
@@ -213,8 +213,8 @@ impl Stage {
         }
     }
 
-    /// Holds a piece of a block.
-    pub(super) fn hold(&mut self, item: Item<'_>) {
+    /// Holds a delta of a block.
+    pub(super) fn hold(&mut self, item: StageDelta<'_>) {
         if let Some(block) = self.block(item.block) {
             block.held.push(item.into_held());
         }
@@ -246,7 +246,7 @@ impl Stage {
 }
 
 impl StageBlock {
-    fn new(item: &Item<'_>) -> Self {
+    fn new(item: &StageDelta<'_>) -> Self {
         Self {
             id: item.block,
             choice: item.choice,
@@ -263,37 +263,37 @@ impl StageBlock {
     }
 
     /// Once the policy replaces text of the block: notes what came and what leaves.
-    fn compare(&mut self, text: &str, fate: &DeltaFate<'_>) {
-        if self.comparison.is_none() && matches!(fate, DeltaFate::Replace(_)) {
+    fn compare(&mut self, text: &str, action: &DeltaAction<'_>) {
+        if self.comparison.is_none() && matches!(action, DeltaAction::Replace(_)) {
             let mut came = Fingerprint::new();
             self.held.iter().for_each(|held| came.add(&held.text));
             self.comparison = Some(Comparison { came, left: Fingerprint::new() });
         }
         let Some(Comparison { came, left }) = &mut self.comparison else { return };
         came.add(text);
-        match fate {
-            DeltaFate::Forward => {
+        match action {
+            DeltaAction::Forward => {
                 self.held.iter().for_each(|held| left.add(&held.text));
                 left.add(text);
             }
-            DeltaFate::Replace(replacement) => left.add(replacement),
-            DeltaFate::Hold | DeltaFate::Drop => {}
+            DeltaAction::Replace(replacement) => left.add(replacement),
+            DeltaAction::Hold | DeltaAction::Drop => {}
         }
     }
 
-    /// Whether the block, ending with this fate of what is held, left with another text than it came with.
-    pub(super) fn ends_changed(&mut self, fate: &BlockFate) -> bool {
-        match (&mut self.comparison, fate) {
-            (Some(Comparison { came, left }), BlockFate::Forward) => {
+    /// Whether the block, ending with this action of what is held, left with another text than it came with.
+    pub(super) fn ends_changed(&mut self, action: &BlockAction) -> bool {
+        match (&mut self.comparison, action) {
+            (Some(Comparison { came, left }), BlockAction::Forward) => {
                 self.held.iter().for_each(|held| left.add(&held.text));
                 came != left
             }
-            (Some(Comparison { came, left }), BlockFate::Replace(Chunk::Text { text, .. })) => {
+            (Some(Comparison { came, left }), BlockAction::Replace(Chunk::Text { text, .. })) => {
                 left.add(text);
                 came != left
             }
-            (None, BlockFate::Forward) => false,
-            (None, BlockFate::Drop) => !self.held.is_empty(),
+            (None, BlockAction::Forward) => false,
+            (None, BlockAction::Drop) => !self.held.is_empty(),
             _ => true,
         }
     }
@@ -304,7 +304,7 @@ impl StageBlock {
         self.aggregate = Aggregate::Concluded;
     }
 
-    /// A piece without a message for the policy shares the lot of its block.
+    /// A delta without a message for the policy shares the lot of its block.
     fn take_silent(&self) -> Passage {
         // What is said about text that was changed (citations) would tell it.
         if self.start_removed || (self.touched && self.kind.is_content()) {
@@ -313,7 +313,7 @@ impl StageBlock {
         if self.held.is_empty() { Passage::On(Vec::new()) } else { Passage::Held }
     }
 
-    fn take_after_end(&mut self, item: &Item<'_>) -> Passage {
+    fn take_after_end(&mut self, item: &StageDelta<'_>) -> Passage {
         let says_nothing = item.text.trim().is_empty() && item.name.is_empty();
         match self.progress {
             _ if !self.guarded => Passage::On(Vec::new()),
@@ -329,7 +329,7 @@ impl StageBlock {
 }
 
 impl Aggregate {
-    fn new(item: &Item<'_>) -> Self {
+    fn new(item: &StageDelta<'_>) -> Self {
         if item.kind.is_content() {
             return Self::Content(Rc::new(ContentBlock {
                 id: item.block,
@@ -354,7 +354,7 @@ impl Aggregate {
     }
 
     /// No hook has the block as long as it is open, so that it is never shared here.
-    fn add(&mut self, item: &Item<'_>, interests: Interests, max_text_bytes: usize) {
+    fn add(&mut self, item: &StageDelta<'_>, interests: Interests, max_text_bytes: usize) {
         match self {
             Self::Content(content) if interests.content_text => {
                 let Some(content) = Rc::get_mut(content) else { return };

@@ -45,7 +45,7 @@ pub enum StreamAction {
 
 /// What becomes of a delta, together with what the policy holds of the same block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeltaFate<'d> {
+pub enum DeltaAction<'d> {
     /// What is held of the block goes on, and this delta after it.
     Forward,
     /// It waits with what is held, until a later delta or the end of the block decides.
@@ -58,7 +58,7 @@ pub enum DeltaFate<'d> {
 
 /// What becomes of a tool that is offered to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfferFate {
+pub enum OfferAction {
     /// It is offered.
     Keep,
     /// The client does not hear of it.
@@ -68,7 +68,7 @@ pub enum OfferFate {
 /// What becomes of that which a policy holds of a block, when the block has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BlockFate {
+pub enum BlockAction {
     /// It goes on.
     Forward,
     /// It is dropped.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{
-    BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
+    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
     StreamingContext,
 };
 use crate::block::{ContentBlock, ToolCallBlock};
@@ -23,7 +23,7 @@ pub(crate) enum HookOutput {
     Request(RequestAction),
     Response(ResponseAction),
     Stream(StreamAction),
-    Block(BlockFate),
+    Block(BlockAction),
     Finish,
 }
 
@@ -94,11 +94,11 @@ pub(crate) trait Instance {
     fn on_request(&self, request: Rc<Request>) -> Hook;
     fn on_response(&self, response: Rc<Response>) -> Hook;
     fn on_stream_start(&self) -> Hook;
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaFate<'d>;
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaAction<'d>;
     fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook;
-    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaFate<'d>;
+    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaAction<'d>;
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook;
-    fn on_tool_offered(&self, name: &str) -> OfferFate;
+    fn on_tool_offered(&self, name: &str) -> OfferAction;
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
     fn on_stream_complete(&self);
 }
@@ -132,7 +132,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
         self.hook(|policy, cx| async move { HookOutput::Stream(policy.0.on_stream_start(&cx).await) })
     }
 
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaAction<'d> {
         self.policy.0.on_content_delta(delta, block, &self.context)
     }
 
@@ -140,7 +140,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_content_complete(&block, &cx).await) })
     }
 
-    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaFate<'d> {
+    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaAction<'d> {
         self.policy.0.on_tool_call_delta(delta, block, &self.context)
     }
 
@@ -148,7 +148,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
     }
 
-    fn on_tool_offered(&self, name: &str) -> OfferFate {
+    fn on_tool_offered(&self, name: &str) -> OfferAction {
         self.policy.0.on_tool_offered(name, &self.context)
     }
 

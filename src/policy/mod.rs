@@ -4,7 +4,7 @@
 //! alone. Policies hold configuration only and are shared by all exchanges; what belongs to one exchange lives in the
 //! policy's scratchpad.
 //!
-//! Delta hooks are synchronous, borrow their delta and return its fate. The other hooks are asynchronous, so that they
+//! Delta hooks are synchronous, borrow their delta and return its action. The other hooks are asynchronous, so that they
 //! may wait for a judge; a hook may await nothing but what its context hands out.
 
 mod action;
@@ -13,7 +13,7 @@ mod erased;
 
 use core::fmt::Debug;
 
-pub use action::{BlockFate, DeltaFate, OfferFate, RequestAction, ResponseAction, StreamAction};
+pub use action::{BlockAction, DeltaAction, OfferAction, RequestAction, ResponseAction, StreamAction};
 pub(crate) use context::{Outgoing, Shared};
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
@@ -104,35 +104,40 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     }
 
     /// A fragment of a content block came. `block` includes it already.
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Scratchpad>) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Scratchpad>) -> DeltaAction<'d> {
         let _ = (delta, block, cx);
-        DeltaFate::Forward
+        DeltaAction::Forward
     }
 
-    /// A content block ended. The fate is that of what this policy still holds of the block; a replacement is
+    /// A content block ended. The action is that of what this policy still holds of the block; a replacement is
     /// appended where it holds nothing.
-    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Scratchpad>) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Scratchpad>) -> BlockAction {
         let _ = (block, cx);
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
     /// A fragment of a tool call came: of its arguments, or an empty one with its id or name. `block` includes it already.
-    fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock, cx: &StreamingContext<Scratchpad>) -> DeltaFate<'d> {
+    fn on_tool_call_delta<'d>(
+        &self,
+        delta: &'d str,
+        block: &ToolCallBlock,
+        cx: &StreamingContext<Scratchpad>,
+    ) -> DeltaAction<'d> {
         let _ = (delta, block, cx);
-        DeltaFate::Forward
+        DeltaAction::Forward
     }
 
-    /// A tool call ended. The fate is that of what this policy holds of it: hold its deltas to decide here.
-    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Scratchpad>) -> BlockFate {
+    /// A tool call ended. The action is that of what this policy holds of it: hold its deltas to decide here.
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Scratchpad>) -> BlockAction {
         let _ = (block, cx);
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
     /// A server offers a tool to the client (an entry of MCP's `tools/list`). To remove it hides it; that nobody calls it
     /// is up to the hooks of tool calls.
-    fn on_tool_offered(&self, name: &str, cx: &StreamingContext<Scratchpad>) -> OfferFate {
+    fn on_tool_offered(&self, name: &str, cx: &StreamingContext<Scratchpad>) -> OfferAction {
         let _ = (name, cx);
-        OfferFate::Keep
+        OfferAction::Keep
     }
 
     /// The finish reason of a choice came, and all blocks of the choice are decided. `reason` is in the dialect's words,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weir::block::{BlockKind, Chunk, ContentBlock, ToolCallBlock};
-use weir::policy::{BlockFate, DeltaFate, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Policy, SharedPolicy, StreamingContext};
 use weir_test_support::native::{self, Outcome, RequestOutcome};
 use weir_test_support::policies;
 use weir_test_support::script::{Script, document};
@@ -21,16 +21,16 @@ const ARGUMENTS: &str = r#"{"why":"edited"}"#;
 struct Edit;
 
 impl Policy for Edit {
-    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        if block.kind() == BlockKind::Unknown { DeltaFate::Drop } else { DeltaFate::Replace(TEXT.into()) }
+    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        if block.kind() == BlockKind::Unknown { DeltaAction::Drop } else { DeltaAction::Replace(TEXT.into()) }
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockFate {
-        BlockFate::Replace(Chunk::ToolCall {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockAction {
+        BlockAction::Replace(Chunk::ToolCall {
             choice: call.choice(),
             call_id: call.call_id().to_owned(),
             name: TOOL.to_owned(),

@@ -24,7 +24,7 @@ use serde_json::json;
 use weir::block::{ContentBlock, ToolCallBlock};
 use weir::document::Registry;
 use weir::event::Severity;
-use weir::policy::{BlockFate, DeltaFate, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Policy, SharedPolicy, StreamingContext};
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::policies;
 use weir_test_support::script::{Script, document};
@@ -34,20 +34,20 @@ use weir_test_support::script::{Script, document};
 struct Read;
 
 impl Policy for Read {
-    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockAction {
         cx.emit("read.text", "", Severity::Debug, json!({"kind": format!("{:?}", block.kind()), "text": block.text()}));
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         let canonical = call.has_valid_arguments().then(|| call.canonical_arguments());
         let details = json!({"name": call.name(), "arguments": call.arguments(), "canonical": canonical});
         cx.emit("read.call", "", Severity::Debug, details);
-        BlockFate::Forward
+        BlockAction::Forward
     }
 }
 

@@ -7,12 +7,19 @@ use super::output;
 use super::splice::{self, ChoiceChange, SlotChange};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, FrameRole, Insertion, SlotFate};
+use crate::dialect::{Frame, FrameRole, Insertion, SlotAction};
 
 impl Encoder {
-    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
-        let untouched = insertions.is_empty() && fates.iter().all(|fate| *fate == SlotFate::Keep);
-        let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
+    pub(crate) fn body(
+        &mut self,
+        raw: &[u8],
+        frame: &Frame,
+        actions: &[SlotAction],
+        insertions: &[Insertion],
+        out: &mut Vec<u8>,
+    ) {
+        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
         if frame.role == FrameRole::Unknown {
@@ -22,9 +29,9 @@ impl Encoder {
         let mut changes: BTreeMap<u32, ChoiceChange<'_>> = BTreeMap::new();
         let mut slots = Vec::new();
         for (position, slot) in frame.slots.iter().enumerate() {
-            let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
-            choices.entry(slot.choice).or_default().note(slot, fate);
-            slots.push(SlotChange { fate, call_index: None, continues_call: false });
+            let action = actions.get(position).unwrap_or(&SlotAction::Keep);
+            choices.entry(slot.choice).or_default().note(slot, action);
+            slots.push(SlotChange { action, call_index: None, continues_call: false });
         }
         for insertion in insertions {
             let (Chunk::Text { choice, .. } | Chunk::ToolCall { choice, .. }) = insertion.chunk;
@@ -47,7 +54,7 @@ impl Encoder {
             change.corrected_reason = choice.corrected_reason();
         }
         let changes: Vec<ChoiceChange<'_>> = changes.into_values().collect();
-        splice::splice(document, "message", &mut slots.into_iter(), &changes).edits.apply(raw, out);
+        splice::splice(source, "message", &mut slots.into_iter(), &changes).edits.apply(raw, out);
     }
 }
 

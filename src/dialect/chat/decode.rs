@@ -1,6 +1,6 @@
 //! Reads chat.completions.
 //!
-//! Which fields are slots depends on the document alone, never on what came before it, so that the encoder finds the
+//! Which fields are slots depends on the frame alone, never on what came before it, so that the encoder finds the
 //! same slots again: every text that is not empty, every element of `tool_calls`, every `function_call`; in the order
 //! reasoning, content, refusal, tool calls, function call within each choice.
 
@@ -11,10 +11,10 @@ use smallvec::SmallVec;
 use self::choice::ChoiceReader;
 use super::fields::{ChoiceFields, ToolFields};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, Frame, FrameRole, MAX_BLOCKS, Part, Piece, Slot};
-use crate::json::{Field, Form, ObjectScanner, Reader, Value};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_BLOCKS, Slot};
+use crate::wire::json::{Field, Form, ObjectScanner, Reader, Value};
 
 /// What the events of another API begin with: OpenAI's client reads no chunk in them, whatever their data says.
 const ASSISTANTS_EVENT: &[u8] = b"thread.";
@@ -48,9 +48,9 @@ struct Choice {
     calls: Vec<Call>,
 }
 
-/// A part of the document at hand that is to be reported.
+/// A part of the frame at hand that is to be reported.
 enum Found {
-    Piece { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool },
+    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool },
     Stop { block: BlockId, complete: bool },
     Finish { choice: u32, reason: Text },
 }
@@ -64,7 +64,7 @@ enum Meaning {
     Arguments { choice: u32, key: Option<CallKey>, free_form: Option<bool> },
 }
 
-/// Reads the documents of one response.
+/// Reads the frames of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: BlockNumbers,
@@ -80,7 +80,7 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         if name.starts_with(ASSISTANTS_EVENT) {
             return Err(DecodeError::OutOfOrder { what: "an event of another API" });
@@ -88,35 +88,40 @@ impl Decoder {
         if data.starts_with(super::TERMINATOR) {
             frame.role = FrameRole::Terminator;
             self.stop_all(true, each);
-            each(Part::End);
+            each(DecodedEvent::End);
             return Ok(());
         }
-        self.document(data, false, frame, each)
+        self.frame(data, false, frame, each)
     }
 
-    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub(crate) fn body(
+        &mut self,
+        body: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.clear();
-        self.document(body, true, frame, each)?;
-        each(Part::End);
+        self.frame(body, true, frame, each)?;
+        each(DecodedEvent::End);
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         self.stop_all(false, each);
     }
 
-    fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(Part<'_>)) {
+    fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         for choice in &mut self.choices {
-            choice.stop(|block| each(Part::Stop { block, complete }));
+            choice.stop(|block| each(DecodedEvent::Stop { block, complete }));
         }
     }
 
-    fn document(
+    fn frame(
         &mut self,
         bytes: &[u8],
         whole: bool,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         self.strings.clear();
         let known = if whole { None } else { self.template.find(bytes) };
@@ -130,7 +135,7 @@ impl Decoder {
         let (text, found) = match known {
             Some(Alike { string, value, meaning, .. }) => (string, self.find_again(string, value, meaning, &mut findings)),
             None => {
-                let text = document::utf8(bytes)?;
+                let text = decoding::utf8(bytes)?;
                 (text, self.find(text, whole, &mut findings))
             }
         };
@@ -142,9 +147,9 @@ impl Decoder {
         })?;
         for found in &findings {
             match *found {
-                Found::Piece { slot, call_id, name, text: characters, free_form } => {
+                Found::Delta { slot, call_id, name, text: characters, free_form } => {
                     frame.slots.push(slot);
-                    each(Part::Piece(Piece {
+                    each(DecodedEvent::Delta(Delta {
                         block: slot.block,
                         choice: slot.choice,
                         kind: slot.kind,
@@ -156,10 +161,10 @@ impl Decoder {
                         free_form,
                     }));
                 }
-                Found::Stop { block, complete } => each(Part::Stop { block, complete }),
+                Found::Stop { block, complete } => each(DecodedEvent::Stop { block, complete }),
                 Found::Finish { choice, reason } => {
                     frame.finishes.push(choice);
-                    each(Part::Finish { choice, reason: self.strings.get(text, reason) });
+                    each(DecodedEvent::Finish { choice, reason: self.strings.get(text, reason) });
                 }
             }
         }
@@ -175,7 +180,7 @@ impl Decoder {
         choice: u32,
         kind: BlockKind,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> bool {
         let known = self.choices.iter().find(|known| known.index == choice);
         let open = known.and_then(|known| known.texts.iter().find(|(open, _)| *open == kind));
@@ -183,7 +188,7 @@ impl Decoder {
         let Ok(text) = self.strings.read(string, Some(value)) else { return false };
         if !text.is_empty() {
             frame.slots.push(Slot { block: *block, choice, kind, starts: false, stops: false });
-            each(Part::Piece(Piece {
+            each(DecodedEvent::Delta(Delta {
                 block: *block,
                 choice,
                 kind,
@@ -199,16 +204,16 @@ impl Decoder {
     }
 
     /// What a chunk or a whole body holds, and where it stands in the stream.
-    fn find(&mut self, document: &str, whole: bool, findings: &mut Findings) -> Result<FrameRole, DecodeError> {
+    fn find(&mut self, source: &str, whole: bool, findings: &mut Findings) -> Result<FrameRole, DecodeError> {
         let message_key = if whole { "message" } else { "delta" };
         let (mut choices, mut error, mut usage, mut padding) = (Field::default(), Field::default(), Field::default(), None);
         let mut meaning = None;
-        let mut reader = Reader::new(document);
+        let mut reader = Reader::new(source);
         reader.object::<DecodeError>(|reader, key| match key {
             "choices" => choices.fill(reader, |reader| {
                 reader.optional_array(|reader| {
                     let fields = ChoiceFields::read(reader, message_key)?;
-                    let mut choice = self.choice(document, whole, fields.index.get().unwrap_or(0), findings)?;
+                    let mut choice = self.choice(source, whole, fields.index.get().unwrap_or(0), findings)?;
                     choice.message(fields.message.get())?;
                     choice.finish_reason(fields.finish_reason.get())?;
                     meaning = choice.meaning.or(meaning);
@@ -231,14 +236,14 @@ impl Decoder {
         if choices.get().is_none() && usage.get().is_none() {
             let slot =
                 Slot { block: self.blocks.begin_unknown(), choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
-            let text = self.strings.leaves(document, 0..document.len(), None)?;
-            findings.push(Found::Piece { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+            let text = self.strings.leaves(source, 0..source.len(), None)?;
+            findings.push(Found::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
             return Ok(FrameRole::Unknown);
         }
-        if let ([Found::Piece { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
+        if let ([Found::Delta { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
             && let Some(value) = text.value()
         {
-            self.template.learn(document, &[(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
+            self.template.learn(source, &[(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
         }
         Ok(FrameRole::Content)
     }
@@ -263,7 +268,7 @@ impl Decoder {
 
     fn choice<'r>(
         &'r mut self,
-        document: &'r str,
+        source: &'r str,
         whole: bool,
         index: u32,
         findings: &'r mut Findings,
@@ -276,7 +281,7 @@ impl Decoder {
         let choice = self.choices.get_mut(position).filter(|_| position < MAX_BLOCKS);
         let choice = choice.ok_or(DecodeError::TooManyBlocks)?;
         Ok(ChoiceReader {
-            document,
+            source,
             whole,
             blocks: &mut self.blocks,
             names: &mut self.names,

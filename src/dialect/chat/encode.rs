@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::output::{self, Delta, Function, Identity, ToolCall};
 use super::splice::{self, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
-use crate::dialect::framing::{Seam, WITHHELD, with_data};
-use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotFate, TooLate};
-use crate::json::{self, Malformed, Reader, Value};
+use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
+use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction, TooLate};
+use crate::wire::json::{self, Malformed, Reader, Value};
 
 /// What is read of a chunk that passes, to write chunks like it and to know the indices of its tool calls.
 #[derive(Default)]
@@ -26,9 +26,9 @@ struct Passing {
 type CallIndices = SmallVec<[Option<u32>; 2]>;
 
 impl Passing {
-    fn read(document: &str) -> Result<Self, Malformed> {
+    fn read(source: &str) -> Result<Self, Malformed> {
         let mut passing = Self::default();
-        Reader::new(document).object(|reader, key| {
+        Reader::new(source).object(|reader, key| {
             let field = match key {
                 "choices" => return reader.optional_array(|reader| passing.read_choice(reader)).map(|_| ()),
                 "id" => &mut passing.id,
@@ -86,8 +86,8 @@ impl Passing {
     }
 
     /// What all chunks of the response have in common with this one; nothing without an id.
-    fn identity(&self, document: &str) -> Option<Identity> {
-        let text = |value: Value| document.get(value.start..value.end).unwrap_or_default();
+    fn identity(&self, source: &str) -> Option<Identity> {
+        let text = |value: Value| source.get(value.start..value.end).unwrap_or_default();
         let id = json::string(text(self.id?)).into_owned();
         (!id.is_empty()).then(|| Identity {
             id,
@@ -114,13 +114,13 @@ pub(super) struct Choice {
 
 impl Choice {
     /// Notes what becomes of a slot.
-    pub(super) fn note(&mut self, slot: &Slot, fate: &SlotFate) {
+    pub(super) fn note(&mut self, slot: &Slot, action: &SlotAction) {
         if self.finished {
             // The choice goes on after its finish reason: another answer in the same stream.
             // The client still has its tool calls, by their indices.
             *self = Self { next_call_index: self.next_call_index, ..Self::default() };
         }
-        let removed = *fate == SlotFate::Remove;
+        let removed = *action == SlotAction::Remove;
         self.lost |= removed;
         if slot.kind == BlockKind::ToolCall {
             if slot.starts {
@@ -128,10 +128,10 @@ impl Choice {
                 *count = count.saturating_add(1);
             }
         } else if matches!(slot.kind, BlockKind::Text | BlockKind::Refusal) {
-            self.has_text |= match fate {
-                SlotFate::Keep => true,
-                SlotFate::Replace(text) => !text.is_empty(),
-                SlotFate::Remove => false,
+            self.has_text |= match action {
+                SlotAction::Keep => true,
+                SlotAction::Replace(text) => !text.is_empty(),
+                SlotAction::Remove => false,
             };
         }
     }
@@ -168,7 +168,7 @@ struct SentCall {
     index: Option<u32>,
 }
 
-/// Writes the documents of one response.
+/// Writes the frames of one response.
 #[derive(Debug, Default)]
 pub struct Encoder {
     identity: Identity,
@@ -181,7 +181,7 @@ pub struct Encoder {
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
-    seam: Seam,
+    boundary: EventBoundary,
 }
 
 impl Encoder {
@@ -201,31 +201,31 @@ impl Encoder {
         self.numbers_by_place = true;
     }
 
-    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         if self.ended {
             return;
         }
         match frame.role {
-            FrameRole::Unknown if fates.iter().any(|fate| *fate != SlotFate::Keep) => return,
-            FrameRole::Free | FrameRole::Unknown => return self.seam.verbatim(raw, out),
+            FrameRole::Unknown if actions.iter().any(|action| *action != SlotAction::Keep) => return,
+            FrameRole::Free | FrameRole::Unknown => return self.boundary.verbatim(raw, out),
             FrameRole::Terminator => {
                 self.fill_emptied(out);
                 self.terminated = true;
-                return self.seam.verbatim(raw, out);
+                return self.boundary.verbatim(raw, out);
             }
             FrameRole::Failure => self.terminated = true,
             FrameRole::Content | FrameRole::Opening | FrameRole::Closing => {}
         }
-        if self.passes_as_it_is(frame, fates) {
+        if self.passes_as_it_is(frame, actions) {
             for slot in &frame.slots {
-                self.choices.entry(slot.choice).or_default().note(slot, &SlotFate::Keep);
+                self.choices.entry(slot.choice).or_default().note(slot, &SlotAction::Keep);
             }
-            return self.seam.verbatim(raw, out);
+            return self.boundary.verbatim(raw, out);
         }
         let begins_call = frame.slots.iter().any(|slot| slot.starts && slot.kind == BlockKind::ToolCall);
         let is_bare = frame.slots.is_empty() && frame.finishes.is_empty();
         let call_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { CallIndices::new() };
-        let changes = self.note_slots(frame, fates, call_indices);
+        let changes = self.note_slots(frame, actions, call_indices);
         for choice in &frame.finishes {
             if self.choices.entry(*choice).or_default().was_emptied() {
                 self.write_text(*choice, WITHHELD, out);
@@ -236,11 +236,11 @@ impl Encoder {
             .finishes
             .iter()
             .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.corrected_reason().is_some()));
-        let changes_slots = changes.iter().any(|change| *change.fate != SlotFate::Keep || change.call_index.is_some());
+        let changes_slots = changes.iter().any(|change| *change.action != SlotAction::Keep || change.call_index.is_some());
         if changes_slots || corrects_reason {
             self.write_changed(raw, frame, changes, out);
         } else {
-            self.seam.verbatim(raw, out);
+            self.boundary.verbatim(raw, out);
         }
     }
 
@@ -248,12 +248,12 @@ impl Encoder {
     fn observe(&mut self, raw: &[u8]) -> CallIndices {
         let mut call_indices = CallIndices::new();
         with_data(raw, |data| {
-            let Ok(document) = core::str::from_utf8(data) else { return };
-            let Ok(passing) = Passing::read(document) else { return };
+            let Ok(source) = core::str::from_utf8(data) else { return };
+            let Ok(passing) = Passing::read(source) else { return };
             if !self.identity_is_known {
                 // Some servers send something before the answer that does not bear its id; some have no ids at all.
                 self.identity_is_known = !passing.choices.is_empty();
-                if let Some(identity) = passing.identity(document) {
+                if let Some(identity) = passing.identity(source) {
                     self.identity = identity;
                     self.identity_is_known = true;
                 }
@@ -270,19 +270,19 @@ impl Encoder {
     fn note_slots<'f>(
         &mut self,
         frame: &Frame,
-        fates: &'f [SlotFate],
+        actions: &'f [SlotAction],
         call_indices: CallIndices,
     ) -> SmallVec<[SlotChange<'f>; 2]> {
         let mut changes = SmallVec::new();
         let mut call_indices = call_indices.into_iter();
         for (position, slot) in frame.slots.iter().enumerate() {
-            let fate = fates.get(position).unwrap_or(&SlotFate::Keep);
+            let action = actions.get(position).unwrap_or(&SlotAction::Keep);
             let choice = self.choices.entry(slot.choice).or_default();
-            choice.note(slot, fate);
+            choice.note(slot, action);
             let own_index = if slot.kind == BlockKind::ToolCall { call_indices.next().flatten() } else { None };
             if slot.kind == BlockKind::ToolCall && slot.starts {
-                choice.renumbers |= self.numbers_by_place || *fate == SlotFate::Remove;
-                if *fate != SlotFate::Remove {
+                choice.renumbers |= self.numbers_by_place || *action == SlotAction::Remove;
+                if *action != SlotAction::Remove {
                     let own_index = own_index.unwrap_or(choice.next_call_index);
                     let index = if choice.renumbers { choice.next_call_index } else { own_index };
                     choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
@@ -291,7 +291,7 @@ impl Encoder {
             }
             let sent = self.calls.iter().rev().find(|call| call.block == slot.block);
             changes.push(SlotChange {
-                fate,
+                action,
                 call_index: sent.and_then(|call| call.index),
                 continues_call: sent.is_some() && !slot.starts,
             });
@@ -300,12 +300,12 @@ impl Encoder {
     }
 
     /// Whether the frame is what most are: deltas of what has begun, all of which leave as they came.
-    fn passes_as_it_is(&self, frame: &Frame, fates: &[SlotFate]) -> bool {
+    fn passes_as_it_is(&self, frame: &Frame, actions: &[SlotAction]) -> bool {
         let passes = |slot: &Slot| slot.kind != BlockKind::ToolCall || !(slot.starts || self.is_renumbered(slot.block));
         let has_slots_alone = frame.role == FrameRole::Content && !frame.slots.is_empty() && frame.finishes.is_empty();
         has_slots_alone
             && self.identity_is_known
-            && fates.iter().all(|fate| *fate == SlotFate::Keep)
+            && actions.iter().all(|action| *action == SlotAction::Keep)
             && frame.slots.iter().all(passes)
     }
 
@@ -317,7 +317,7 @@ impl Encoder {
     fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {
         let mut choices = Vec::new();
         with_data(raw, |data| {
-            let Ok(document) = core::str::from_utf8(data) else {
+            let Ok(source) = core::str::from_utf8(data) else {
                 return;
             };
             for index in &frame.finishes {
@@ -326,16 +326,16 @@ impl Encoder {
                     choices.push(ChoiceChange { choice: *index, corrected_reason: corrected, ..ChoiceChange::default() });
                 }
             }
-            let spliced = splice::splice(document, "delta", &mut changes.into_iter(), &choices);
+            let spliced = splice::splice(source, "delta", &mut changes.into_iter(), &choices);
             if spliced.edits.is_empty() {
-                return self.seam.verbatim(raw, out);
+                return self.boundary.verbatim(raw, out);
             }
             if !spliced.useful {
                 return;
             }
-            let mut data = Vec::with_capacity(document.len());
-            spliced.edits.apply(document.as_bytes(), &mut data);
-            self.seam.with_data(raw, &data, out);
+            let mut data = Vec::with_capacity(source.len());
+            spliced.edits.apply(source.as_bytes(), &mut data);
+            self.boundary.with_data(raw, &data, out);
         });
     }
 
@@ -405,7 +405,7 @@ impl Encoder {
             }
             self.write(index, &Delta::default(), Some(reason), out);
         }
-        self.seam.close(out);
+        self.boundary.close(out);
         output::terminator(out);
         self.terminated = true;
         self.ended = true;
@@ -415,7 +415,7 @@ impl Encoder {
         if self.terminated {
             return;
         }
-        self.seam.close(out);
+        self.boundary.close(out);
         out.extend_from_slice(b"data: ");
         output::failure("api_error", None, message, out);
         out.extend_from_slice(b"\n\n");
@@ -444,7 +444,7 @@ impl Encoder {
     }
 
     fn write(&mut self, choice: u32, delta: &Delta<'_>, finish_reason: Option<&str>, out: &mut Vec<u8>) {
-        self.seam.close(out);
+        self.boundary.close(out);
         output::chunk(&self.identity, choice, delta, finish_reason, out);
     }
 }

@@ -1,6 +1,6 @@
 //! The members that are read of chunks and of whole bodies.
 
-use crate::json::{Field, Malformed, Reader, Value};
+use crate::wire::json::{Field, Malformed, Reader, Value};
 
 /// One element of `choices`, of a chunk or of a whole body.
 #[derive(Default)]

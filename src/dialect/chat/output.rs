@@ -1,8 +1,8 @@
-//! Documents of chat.completions that Weir writes itself.
+//! Frames of chat.completions that Weir writes itself.
 
 use serde::Serialize;
 
-use crate::json;
+use crate::wire::json;
 
 /// What all chunks of one response have in common.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Changes a document of chat.completions in place, with the smallest edits. Finds the slots by the same rule as the
+//! Changes a frame of chat.completions in place, with the smallest edits. Finds the slots by the same rule as the
 //! decoder and in the same order.
 
 use std::borrow::Cow;
@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use super::output::{Function, ToolCall};
 use crate::block::Chunk;
-use crate::dialect::SlotFate;
-use crate::json::{self, Edits, Member};
+use crate::dialect::SlotAction;
+use crate::wire::json::{self, Edits, Member};
 
 /// What becomes of one slot.
 #[derive(Debug)]
 pub(super) struct SlotChange<'a> {
-    pub(super) fate: &'a SlotFate,
+    pub(super) action: &'a SlotAction,
     /// The index that the client knows the tool call by, where it is another than the upstream's.
     pub(super) call_index: Option<u32>,
     /// The slot goes on with a tool call that the client has: id and name stay even if the arguments leave.
@@ -33,23 +33,23 @@ pub(super) struct ChoiceChange<'a> {
     pub(super) calls: Vec<(usize, &'a Chunk)>,
 }
 
-/// The edits of a document.
+/// The edits of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Spliced {
     pub(super) edits: Edits,
-    /// Whether anything in the document is still of use to a client.
+    /// Whether anything in the frame is still of use to a client.
     pub(super) useful: bool,
 }
 
-/// Works out the edits of `document`: a chunk, or a whole body (where `message` takes the place of `delta`).
+/// Works out the edits of `frame`: a chunk, or a whole body (where `message` takes the place of `delta`).
 pub(super) fn splice<'c>(
-    document: &str,
+    source: &str,
     message_key: &str,
     slots: impl Iterator<Item = SlotChange<'c>>,
     choices: &[ChoiceChange<'_>],
 ) -> Spliced {
-    let mut splicer = Splicer { document, slots, taken: 0, choices, spliced: Spliced::default(), text_changed: false };
-    let top = json::members(document);
+    let mut splicer = Splicer { source, slots, taken: 0, choices, spliced: Spliced::default(), text_changed: false };
+    let top = json::members(source);
     splicer.spliced.useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
     for choice in json::member(&top, "choices").map(json::elements).unwrap_or_default() {
         splicer.choice(choice, message_key);
@@ -58,7 +58,7 @@ pub(super) fn splice<'c>(
 }
 
 struct Splicer<'d, 'c, S> {
-    document: &'d str,
+    source: &'d str,
     slots: S,
     /// How many slots were taken.
     taken: usize,
@@ -81,12 +81,12 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             if let Some(changed) = change.and_then(|change| change.corrected_reason)
                 && matches!(json::string(reason).as_ref(), "tool_calls" | "function_call")
             {
-                self.spliced.edits.replace(json::span(self.document, reason), json::to_text(changed));
+                self.spliced.edits.replace(json::span(self.source, reason), json::to_text(changed));
             }
         }
         // Log probabilities spell the text out: they leave with it.
         if let Some(logprobs) = json::member(&fields, "logprobs").filter(|_| self.text_changed) {
-            self.spliced.edits.replace(json::span(self.document, logprobs), "null");
+            self.spliced.edits.replace(json::span(self.source, logprobs), "null");
         }
     }
 
@@ -120,21 +120,21 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             None if is_removed => removed.push("function_call"),
             None => {}
         }
-        self.spliced.edits.edit_object(self.document, message, &fields, &removed, &set);
+        self.spliced.edits.edit_object(self.source, message, &fields, &removed, &set);
     }
 
-    /// The fate of the slot `literal`, a string that is not empty: the text that takes its place, if any does.
+    /// The action of the slot `literal`, a string that is not empty: the text that takes its place, if any does.
     fn replaced_text(&mut self, literal: &'d str) -> Option<Option<String>> {
         if json::string(literal).is_empty() {
             return None;
         }
         let change = self.next_slot()?;
-        self.text_changed |= *change.fate != SlotFate::Keep;
-        self.spliced.useful |= *change.fate != SlotFate::Remove;
-        match change.fate {
-            SlotFate::Keep => None,
-            SlotFate::Replace(text) => Some(Some(text.clone())),
-            SlotFate::Remove => Some(None),
+        self.text_changed |= *change.action != SlotAction::Keep;
+        self.spliced.useful |= *change.action != SlotAction::Remove;
+        match change.action {
+            SlotAction::Keep => None,
+            SlotAction::Replace(text) => Some(Some(text.clone())),
+            SlotAction::Remove => Some(None),
         }
     }
 
@@ -143,7 +143,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             return;
         };
         if let Some(text) = self.replaced_text(literal) {
-            self.spliced.edits.replace(json::span(self.document, literal), json::to_text(&text));
+            self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
         }
     }
 
@@ -180,7 +180,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                 match self.replaced_text(literal) {
                     None => {}
                     Some(Some(text)) => {
-                        self.spliced.edits.replace(json::span(self.document, literal), json::to_text(&text));
+                        self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
                     }
                     Some(None) => *removed = true,
                 }
@@ -193,7 +193,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
 
     /// Takes elements out of the list `list`, and puts others in before those of these positions.
     fn edit_list(&mut self, list: &str, elements: &[&str], removed: &mut [bool], added: impl Iterator<Item = (usize, String)>) {
-        let ranges: Vec<_> = elements.iter().map(|element| json::span(self.document, element)).collect();
+        let ranges: Vec<_> = elements.iter().map(|element| json::span(self.source, element)).collect();
         let mut additions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         added.for_each(|(position, item)| additions.entry(position).or_default().push(item));
         let edits = &mut self.spliced.edits;
@@ -207,7 +207,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                 (Some(range), _) => edits.insert(range.start, format!("{items},")),
                 (None, _) => {
                     let comma = if removed.contains(&false) { "," } else { "" };
-                    edits.insert(json::span(self.document, list).end.saturating_sub(1), format!("{comma}{items}"));
+                    edits.insert(json::span(self.source, list).end.saturating_sub(1), format!("{comma}{items}"));
                 }
             }
         }
@@ -247,10 +247,10 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             if json::member(&fields, "custom").is_some() { ("custom", "input") } else { ("function", "arguments") };
         let inner = json::member(&fields, key);
         let inner_fields = inner.map(json::members).unwrap_or_default();
-        let arguments = match change.fate {
-            SlotFate::Keep => None,
-            SlotFate::Replace(arguments) => Some(arguments.as_str()),
-            SlotFate::Remove => {
+        let arguments = match change.action {
+            SlotAction::Keep => None,
+            SlotAction::Replace(arguments) => Some(arguments.as_str()),
+            SlotAction::Remove => {
                 let says_who = |fields: &[Member<'_>], key| json::member(fields, key).is_some_and(|literal| literal != "\"\"");
                 if !change.continues_call || !(says_who(&fields, "id") || says_who(&inner_fields, "name")) {
                     return false;
@@ -259,17 +259,17 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             }
         };
         if let (Some(index), Some(old)) = (change.call_index, json::member(&fields, "index")) {
-            self.spliced.edits.replace(json::span(self.document, old), index.to_string());
+            self.spliced.edits.replace(json::span(self.source, old), index.to_string());
         }
         if let Some(arguments) = arguments {
             let arguments = json::to_text(arguments);
             match inner {
                 Some(inner) => {
-                    self.spliced.edits.edit_object(self.document, inner, &inner_fields, &[], &[(text_key, arguments)]);
+                    self.spliced.edits.edit_object(self.source, inner, &inner_fields, &[], &[(text_key, arguments)]);
                 }
                 None => {
                     let inner = format!(r#"{{"{text_key}":{arguments}}}"#);
-                    self.spliced.edits.edit_object(self.document, call, &fields, &[], &[(key, inner)]);
+                    self.spliced.edits.edit_object(self.source, call, &fields, &[], &[(key, inner)]);
                 }
             }
         }
@@ -282,16 +282,16 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             return true;
         };
         let fields = json::members(function);
-        let arguments = match change.fate {
-            SlotFate::Keep => None,
-            SlotFate::Replace(arguments) => Some(arguments.as_str()),
-            SlotFate::Remove if change.continues_call && json::member(&fields, "name").is_some() => Some(""),
-            SlotFate::Remove => return false,
+        let arguments = match change.action {
+            SlotAction::Keep => None,
+            SlotAction::Replace(arguments) => Some(arguments.as_str()),
+            SlotAction::Remove if change.continues_call && json::member(&fields, "name").is_some() => Some(""),
+            SlotAction::Remove => return false,
         };
         self.spliced.useful = true;
         if let Some(arguments) = arguments {
             let arguments = json::to_text(arguments);
-            self.spliced.edits.edit_object(self.document, function, &fields, &[], &[("arguments", arguments)]);
+            self.spliced.edits.edit_object(self.source, function, &fields, &[], &[("arguments", arguments)]);
         }
         true
     }

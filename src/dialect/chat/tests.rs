@@ -3,9 +3,9 @@ use proptest::prelude::*;
 use crate::block::{BlockKind, build_text_chunk};
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
-    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, Slot, SlotFate, TooLate,
+    DecodeError, Decoder, Delta, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Slot, SlotAction, TooLate,
 };
-use crate::sse;
+use crate::wire::sse;
 
 const CHAT: Dialect = Dialect::ChatCompletions;
 
@@ -33,13 +33,13 @@ fn parts(chunks: &[String]) -> Vec<String> {
     transcript.parts
 }
 
-/// A stream whose pieces of the tool calls `removed` (by name, or by block where the name does not stand) are removed.
+/// A stream whose deltas of the tool calls `removed` (by name, or by block where the name does not stand) are removed.
 fn without_blocks(chunks: &[String], removed: &[u32]) -> Transcript {
     run(
         CHAT,
         [streamed(chunks).as_bytes()],
-        |piece| {
-            if removed.contains(&piece.block.0) { SlotFate::Remove } else { SlotFate::Keep }
+        |delta| {
+            if removed.contains(&delta.block.0) { SlotAction::Remove } else { SlotAction::Keep }
         },
     )
 }
@@ -274,7 +274,7 @@ fn something_unknown_is_one_slot_with_its_strings_and_leaves_as_it_came_or_not_a
     let kept = keep(CHAT, &came);
     assert_eq!(kept.parts, [r#"0:Text^"t""#, r#"1:Unknown^$"new\na\nb\nc""#, "0:stop", "finish 0 stop", "end"]);
     assert_eq!(kept.output(), came);
-    let remove = |piece: &Piece<'_>| if piece.kind == BlockKind::Unknown { SlotFate::Remove } else { SlotFate::Keep };
+    let remove = |delta: &Delta<'_>| if delta.kind == BlockKind::Unknown { SlotAction::Remove } else { SlotAction::Keep };
     assert_eq!(run(CHAT, [came.as_bytes()], remove).output(), stream(&[]));
     let (parts, body) = run_body(CHAT, unknown, remove, &[]).unwrap();
     assert_eq!(parts, [r#"0:Unknown^$"new\na\nb\nc""#, "end"]);
@@ -320,7 +320,7 @@ fn what_readers_could_take_differently_is_an_error() {
         let same_place = expected == malformed(0) && matches!(error, DecodeError::Malformed { .. });
         assert!(same_place || error == expected, "{case}: {error:?}");
     }
-    let invalid_utf8 = run(CHAT, [&b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"[..]], |_| SlotFate::Keep);
+    let invalid_utf8 = run(CHAT, [&b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n"[..]], |_| SlotAction::Keep);
     assert_eq!(invalid_utf8.error, Some(DecodeError::Utf8 { at: 19 }));
 }
 
@@ -390,14 +390,9 @@ fn other_finish_reasons_are_preserved() {
 #[test]
 fn removed_text_takes_its_log_probabilities_along_and_leaves_the_rest() {
     let chunk = r#"{ "n":1.0, "choices" : [{"delta":{"role":"assistant", "content":"secret","tool_calls":[{"index":0,"id":"x","function":{"name":"f","arguments":"{}"}}]},"index":0,"logprobs":{"content":[{"token":"secret"}]}}],"obfuscation":"z"}"#;
-    let removed =
-        run(
-            CHAT,
-            [stream(&[chunk]).as_bytes()],
-            |piece| {
-                if piece.kind == BlockKind::Text { SlotFate::Remove } else { SlotFate::Keep }
-            },
-        );
+    let removed = run(CHAT, [stream(&[chunk]).as_bytes()], |delta| {
+        if delta.kind == BlockKind::Text { SlotAction::Remove } else { SlotAction::Keep }
+    });
     let expected = chunk.replace(r#""secret","#, "null,").replace(r#"{"content":[{"token":"secret"}]}"#, "null");
     assert_eq!(removed.output(), stream(&[&expected]));
 }
@@ -422,7 +417,7 @@ fn replaced_text_and_arguments_stand_where_the_old_ones_stood() {
         (r#"{"function_call":{"name":"f"}}"#, r#"{"function_call":{"arguments":"<\"new\">","name":"f"}}"#),
     ];
     for (delta, expected) in cases {
-        let replaced = run(CHAT, [stream(&[&chunk(delta, "")]).as_bytes()], |_| SlotFate::Replace("<\"new\">".to_owned()));
+        let replaced = run(CHAT, [stream(&[&chunk(delta, "")]).as_bytes()], |_| SlotAction::Replace("<\"new\">".to_owned()));
         assert_eq!(replaced.output(), stream(&[&chunk(expected, "")]), "{delta}");
     }
 }
@@ -434,7 +429,8 @@ fn a_call_that_has_left_keeps_an_id_that_comes_late() {
         call(0, r#""id":"x","function":{"arguments":" "}"#),
         chunk("{}", "tool_calls"),
     ];
-    let removed = run(CHAT, [streamed(&chunks).as_bytes()], |piece| if piece.starts { SlotFate::Keep } else { SlotFate::Remove });
+    let removed =
+        run(CHAT, [streamed(&chunks).as_bytes()], |delta| if delta.starts { SlotAction::Keep } else { SlotAction::Remove });
     assert_eq!(client(&removed.output).1, ["0 x f {}"]);
 }
 
@@ -482,7 +478,7 @@ fn calls_that_leave_late_keep_their_indices() {
     });
     let frames: Vec<Frame> = frames.collect();
     for position in [1, 0, 2] {
-        encoder.event(events[position].as_bytes(), &frames[position], &[SlotFate::Keep], &mut out);
+        encoder.event(events[position].as_bytes(), &frames[position], &[SlotAction::Keep], &mut out);
     }
     assert_eq!(String::from_utf8(out).unwrap(), [1, 0, 2].map(|position| events[position].as_str()).concat());
 }
@@ -490,7 +486,7 @@ fn calls_that_leave_late_keep_their_indices() {
 #[test]
 fn an_edited_event_keeps_its_other_lines() {
     let raw = "id: 4\r\nevent: e\r\ndata: {\"choices\":[{\"delta\":\r\ndata: {\"content\":\"a\"}}]}\r\n: c\r\n\r\n";
-    let edited = run(CHAT, [raw.as_bytes()], |_| SlotFate::Replace("b".to_owned()));
+    let edited = run(CHAT, [raw.as_bytes()], |_| SlotAction::Replace("b".to_owned()));
     assert_eq!(edited.output(), raw.replace("\"a\"", "\"b\""));
 }
 
@@ -502,8 +498,8 @@ fn encoder_after(chunks: &[String]) -> (Encoder, Vec<u8>) {
         let mut parser = sse::Parser::new(10_000);
         let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
         decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
-        let fates = vec![SlotFate::Keep; frame.slots.len()];
-        encoder.event(event.raw, &frame, &fates, &mut out);
+        let actions = vec![SlotAction::Keep; frame.slots.len()];
+        encoder.event(event.raw, &frame, &actions, &mut out);
     }
     out.clear();
     (encoder, out)
@@ -566,7 +562,7 @@ const BODY: &str = r#"{"id":"c", "choices":[{"index":0,"message":{"role":"assist
 
 #[test]
 fn a_whole_body_gives_the_same_blocks() {
-    let (parts, output) = run_body(CHAT, BODY, |_| SlotFate::Keep, &[]).unwrap();
+    let (parts, output) = run_body(CHAT, BODY, |_| SlotAction::Keep, &[]).unwrap();
     let expected = [r#"0:Text^$"hi""#, r#"1:ToolCall^$[x,f]"{}""#, r#"2:ToolCall^$[y,g]"ls" free"#, "finish 0 tool_calls", "end"];
     assert_eq!(parts, expected);
     assert_eq!(output, BODY);
@@ -577,28 +573,28 @@ fn a_whole_body_can_be_edited() {
     let without_calls = BODY.replace(r#","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"y","type":"custom","custom":{"name":"g","input":"ls"}}]"#, "");
     let stopped = without_calls.replace(r#""finish_reason":"tool_calls""#, r#""finish_reason":"stop""#);
     let insertion = |before, text: &str| Insertion { before, chunk: build_text_chunk(0, text) };
-    let is_call = |piece: &Piece<'_>| piece.kind == BlockKind::ToolCall;
-    let remove_calls = |piece: &Piece<'_>| {
-        if is_call(piece) { SlotFate::Remove } else { SlotFate::Keep }
+    let is_call = |delta: &Delta<'_>| delta.kind == BlockKind::ToolCall;
+    let remove_calls = |delta: &Delta<'_>| {
+        if is_call(delta) { SlotAction::Remove } else { SlotAction::Keep }
     };
     let edit =
-        |fate: &dyn Fn(&Piece<'_>) -> SlotFate, insertions: &[Insertion]| run_body(CHAT, BODY, fate, insertions).unwrap().1;
+        |action: &dyn Fn(&Delta<'_>) -> SlotAction, insertions: &[Insertion]| run_body(CHAT, BODY, action, insertions).unwrap().1;
     assert_eq!(edit(&remove_calls, &[]), stopped);
     assert_eq!(edit(&remove_calls, &[insertion(1, " blocked")]), stopped.replace("\"hi\"", "\"hi blocked\""));
-    assert_eq!(edit(&|_| SlotFate::Keep, &[insertion(0, "so: ")]), BODY.replace("\"hi\"", "\"so: hi\""));
-    let emptied: serde_json::Value = serde_json::from_str(&edit(&|_| SlotFate::Remove, &[])).unwrap();
+    assert_eq!(edit(&|_| SlotAction::Keep, &[insertion(0, "so: ")]), BODY.replace("\"hi\"", "\"so: hi\""));
+    let emptied: serde_json::Value = serde_json::from_str(&edit(&|_| SlotAction::Remove, &[])).unwrap();
     assert!(!emptied["choices"][0]["message"]["content"].as_str().unwrap().is_empty(), "never an empty message");
     assert_eq!(emptied["choices"][0]["logprobs"], serde_json::Value::Null);
     let one_left = edit(
-        &|piece| {
-            if piece.name == "f" { SlotFate::Remove } else { SlotFate::Keep }
+        &|delta| {
+            if delta.name == "f" { SlotAction::Remove } else { SlotAction::Keep }
         },
         &[],
     );
     assert_eq!(one_left, BODY.replace(r#"{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},"#, ""));
     let replaced = edit(
-        &|piece| {
-            if piece.name == "f" { SlotFate::Replace("{\"b\":1}".to_owned()) } else { SlotFate::Keep }
+        &|delta| {
+            if delta.name == "f" { SlotAction::Replace("{\"b\":1}".to_owned()) } else { SlotAction::Keep }
         },
         &[],
     );
@@ -608,7 +604,7 @@ fn a_whole_body_can_be_edited() {
 #[test]
 fn a_body_without_content_gets_some_when_its_calls_are_removed() {
     let body = r#"{"choices":[{"message":{"tool_calls":[{"id":"x","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
-    let (_, output) = run_body(CHAT, body, |_| SlotFate::Remove, &[]).unwrap();
+    let (_, output) = run_body(CHAT, body, |_| SlotAction::Remove, &[]).unwrap();
     let output: serde_json::Value = serde_json::from_str(&output).unwrap();
     let choice = &output["choices"][0];
     assert!(choice["message"]["content"].is_string() && choice["message"].get("tool_calls").is_none());
@@ -646,9 +642,9 @@ proptest! {
             let mut parser = sse::Parser::new(10_000);
             let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
             decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
-            let fate = |slot: &Slot| if removed[slot.block.0 as usize] { SlotFate::Remove } else { SlotFate::Keep };
-            let fates: Vec<SlotFate> = frame.slots.iter().map(fate).collect();
-            encoder.event(event.raw, &frame, &fates, &mut out);
+            let action = |slot: &Slot| if removed[slot.block.0 as usize] { SlotAction::Remove } else { SlotAction::Keep };
+            let actions: Vec<SlotAction> = frame.slots.iter().map(action).collect();
+            encoder.event(event.raw, &frame, &actions, &mut out);
         }
         encoder.end(Ending::Stop, &mut out);
         let (content, calls, reasons) = client(&out);

@@ -6,14 +6,14 @@ use super::message::{Id, Kind, Message};
 use super::texts::{self, Found, MessageTexts, Texts, What};
 use super::{Asked, request};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, NameBytes, Strings, Text};
+use crate::dialect::decoding::{self, NameBytes, Strings, Text};
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
 
 /// Messages that are told apart by their lanes; a stream may have any number of them.
 const LANES: u32 = 1024;
 
-/// Reads the documents of one exchange: the request first, then what comes back.
+/// Reads the frames of one exchange: the request first, then what comes back.
 #[derive(Debug, Default)]
 pub struct Decoder {
     asked: Rc<Asked>,
@@ -26,7 +26,7 @@ pub struct Decoder {
     notification: Template<()>,
 }
 
-/// What was read of a document, before it is reported: an error reports nothing.
+/// What was read of a frame, before it is reported: an error reports nothing.
 struct Reading {
     texts: Texts,
     /// The requests that are answered.
@@ -40,19 +40,24 @@ impl Decoder {
     }
 
     /// Reads the calls of the request.
-    pub(crate) fn request(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub(crate) fn request(
+        &mut self,
+        body: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.clear();
         self.strings.clear();
-        let document = document::utf8(body)?;
-        let calls = request::calls(document, &mut self.strings, self.blocks)?;
+        let source = decoding::utf8(body)?;
+        let calls = request::calls(source, &mut self.strings, self.blocks)?;
         for call in calls {
             self.blocks = self.blocks.saturating_add(1);
             let choice = u32::try_from(call.position).unwrap_or(u32::MAX);
             let slot = Slot { block: call.block, choice, kind: BlockKind::ToolCall, starts: true, stops: true };
             frame.slots.push(slot);
             let call_id = self.asked.requests.get(call.position).map(|asked| asked.id.shown()).unwrap_or_default();
-            let (name, text) = (self.strings.get(document, call.name), self.strings.get(document, call.arguments));
-            each(Part::Piece(piece(slot, call_id, name, text)));
+            let (name, text) = (self.strings.get(source, call.name), self.strings.get(source, call.arguments));
+            each(DecodedEvent::Delta(delta(slot, call_id, name, text)));
         }
         Ok(())
     }
@@ -71,10 +76,10 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         frame.role = FrameRole::Free;
-        match self.document(data, frame, each) {
+        match self.frame(data, frame, each) {
             // Clients read no other events than messages.
             Err(error) if !matches!(name, b"" | b"message") && !matches!(error, DecodeError::Utf8 { .. }) && !is_json(data) => {
                 Ok(())
@@ -83,16 +88,21 @@ impl Decoder {
         }
     }
 
-    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub(crate) fn body(
+        &mut self,
+        body: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.clear();
         // Where nothing was asked, as with notifications, nothing may be said.
         if body.is_empty() && self.asked.requests.is_empty() {
             return Ok(());
         }
-        self.document(body, frame, each)
+        self.frame(body, frame, each)
     }
 
-    fn document(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    fn frame(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) -> Result<(), DecodeError> {
         if let Some(Alike { string, value, .. }) = self.notification.find(data) {
             self.strings.clear();
             let text = self.strings.read(string, Some(value))?;
@@ -100,9 +110,9 @@ impl Decoder {
             self.report(string, What::Text { is_content: false }, text, choice, frame, each);
             return Ok(());
         }
-        let document = document::utf8(data)?;
-        let reading = self.read(document)?;
-        self.learn(document, &reading.texts);
+        let source = decoding::utf8(data)?;
+        let reading = self.read(source)?;
+        self.learn(source, &reading.texts);
         for position in &reading.answers {
             frame.finishes.push(u32::try_from(*position).unwrap_or(u32::MAX));
         }
@@ -110,18 +120,18 @@ impl Decoder {
         for texts in &reading.texts {
             let choice = self.next_message();
             for found in &texts.found {
-                self.report(document, found.what, found.text, choice, frame, each);
+                self.report(source, found.what, found.text, choice, frame, each);
             }
         }
         Ok(())
     }
 
     /// Keeps a notification: those that follow may differ in its only text and in how far they say it is.
-    fn learn(&mut self, document: &str, texts: &[MessageTexts]) {
+    fn learn(&mut self, source: &str, texts: &[MessageTexts]) {
         let [MessageTexts { message, found, progress }] = texts else { return };
         let [Found { value, what: What::Text { .. }, .. }] = found.as_slice() else { return };
         if message.kind == Kind::Notification {
-            self.notification.learn(document, &[(Hole::Text, Some(*value)), (Hole::Number, *progress)], ());
+            self.notification.learn(source, &[(Hole::Text, Some(*value)), (Hole::Number, *progress)], ());
         }
     }
 
@@ -132,27 +142,35 @@ impl Decoder {
         number
     }
 
-    /// Reports what was found in a message: in `document`, where it stands verbatim.
-    fn report(&mut self, document: &str, what: What, text: Text, choice: u32, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+    /// Reports what was found in a message: in `frame`, where it stands verbatim.
+    fn report(
+        &mut self,
+        source: &str,
+        what: What,
+        text: Text,
+        choice: u32,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) {
         let block = BlockId(self.blocks);
         self.blocks = self.blocks.wrapping_add(1);
         let kind = if matches!(what, What::Text { .. }) { BlockKind::Text } else { BlockKind::Other };
         let slot = Slot { block, choice, kind, starts: true, stops: true };
         frame.slots.push(slot);
         frame.role = FrameRole::Content;
-        let text = self.strings.get(document, text);
+        let text = self.strings.get(source, text);
         each(match what {
-            What::Text { .. } => Part::Piece(piece(slot, "", "", text)),
-            What::Tool { .. } => Part::Tool { name: text },
+            What::Text { .. } => DecodedEvent::Delta(delta(slot, "", "", text)),
+            What::Tool { .. } => DecodedEvent::Tool { name: text },
         });
     }
 
-    fn read(&mut self, document: &str) -> Result<Reading, DecodeError> {
+    fn read(&mut self, source: &str) -> Result<Reading, DecodeError> {
         self.strings.clear();
-        let mut reading = Reading { texts: texts::read(document, &mut self.strings)?, answers: Vec::new() };
+        let mut reading = Reading { texts: texts::read(source, &mut self.strings)?, answers: Vec::new() };
         let mut names = NameBytes::default();
         for message in &reading.texts {
-            if let Some(position) = self.answer(document, &message.message, &mut names)? {
+            if let Some(position) = self.answer(source, &message.message, &mut names)? {
                 if reading.answers.contains(&position) {
                     return Err(DecodeError::OutOfOrder { what: "two answers to one request" });
                 }
@@ -164,7 +182,7 @@ impl Decoder {
 
     /// Which request a message answers, where that is known. Clients take an answer for that to their request, some of
     /// them whatever its id is.
-    fn answer(&self, document: &str, message: &Message, names: &mut NameBytes) -> Result<Option<usize>, DecodeError> {
+    fn answer(&self, source: &str, message: &Message, names: &mut NameBytes) -> Result<Option<usize>, DecodeError> {
         if message.kind != Kind::Answer || !self.asked.is_known() {
             return Ok(None);
         }
@@ -176,14 +194,14 @@ impl Decoder {
                 Err(DecodeError::OutOfOrder { what: "a result without an id" })
             };
         };
-        let position = self.asked.positions.get(&Id::read(document, id, names)?).copied();
+        let position = self.asked.positions.get(&Id::read(source, id, names)?).copied();
         let is_open = position.and_then(|position| self.answered.get(position)).is_some_and(|answered| !answered);
         if is_open { Ok(position) } else { Err(DecodeError::OutOfOrder { what: "an answer that was not asked for" }) }
     }
 }
 
-fn piece<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Piece<'a> {
-    Piece {
+fn delta<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Delta<'a> {
+    Delta {
         block: slot.block,
         choice: slot.choice,
         kind: slot.kind,
@@ -209,7 +227,7 @@ mod tests {
     fn read(decoder: &mut Decoder, name: &[u8], data: &[u8]) -> Read {
         let (mut frame, mut texts) = (Frame::default(), Vec::new());
         decoder.event(name, data, &mut frame, &mut |part| match part {
-            Part::Piece(piece) => texts.push(piece.text.to_owned()),
+            DecodedEvent::Delta(delta) => texts.push(delta.text.to_owned()),
             other => panic!("{other:?}"),
         })?;
         assert_eq!(frame.slots.len(), texts.len());

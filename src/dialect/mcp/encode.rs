@@ -5,12 +5,12 @@ use std::rc::Rc;
 use super::texts::{self, What};
 use super::{Asked, output, request};
 use crate::block::Chunk;
-use crate::dialect::document::Strings;
-use crate::dialect::framing::{Seam, WITHHELD, with_data};
-use crate::dialect::{Ending, Frame, Insertion, SlotFate, TooLate};
-use crate::json::{self, Edits};
+use crate::dialect::decoding::Strings;
+use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
+use crate::dialect::{Ending, Frame, Insertion, SlotAction, TooLate};
+use crate::wire::json::{self, Edits};
 
-/// Writes the documents of one exchange: the request first, then what comes back.
+/// Writes the frames of one exchange: the request first, then what comes back.
 #[derive(Debug, Default)]
 pub struct Encoder {
     asked: Rc<Asked>,
@@ -25,7 +25,7 @@ pub struct Encoder {
     /// What a policy says in place of what is not answered.
     said: String,
     ended: bool,
-    seam: Seam,
+    boundary: EventBoundary,
 }
 
 impl Encoder {
@@ -64,39 +64,46 @@ impl Encoder {
         Some(body)
     }
 
-    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         if self.ended {
             return;
         }
         self.note_answers(frame);
-        if is_untouched(fates) {
-            self.seam.verbatim(raw, out);
+        if is_untouched(actions) {
+            self.boundary.verbatim(raw, out);
         } else {
             let mut edited = Vec::with_capacity(raw.len());
-            with_data(raw, |data| edit(data, fates, &[], &mut edited));
-            self.seam.with_data(raw, &edited, out);
+            with_data(raw, |data| edit(data, actions, &[], &mut edited));
+            self.boundary.with_data(raw, &edited, out);
         }
         // Behind the first event: a byte order mark may stand before it.
         self.write_refusals(out);
     }
 
-    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
-        let document = core::str::from_utf8(raw).unwrap_or_default();
+    pub(crate) fn body(
+        &mut self,
+        raw: &[u8],
+        frame: &Frame,
+        actions: &[SlotAction],
+        insertions: &[Insertion],
+        out: &mut Vec<u8>,
+    ) {
+        let source = core::str::from_utf8(raw).unwrap_or_default();
         if core::mem::take(&mut self.awaits_request) {
-            if insertions.is_empty() && is_untouched(fates) {
+            if insertions.is_empty() && is_untouched(actions) {
                 return out.extend_from_slice(raw);
             }
-            let decided = request::write(document, fates, insertions, out);
+            let decided = request::write(source, actions, insertions, out);
             self.refused = decided.refused;
             self.late = decided.late;
             return;
         }
         self.note_answers(frame);
         let refusals = self.take_refusals();
-        if is_untouched(fates) && refusals.is_empty() {
+        if is_untouched(actions) && refusals.is_empty() {
             return out.extend_from_slice(raw);
         }
-        edit(raw, fates, &refusals, out);
+        edit(raw, actions, &refusals, out);
     }
 
     pub(crate) fn chunk(&mut self, chunk: &Chunk) -> Result<(), TooLate> {
@@ -178,35 +185,35 @@ impl Encoder {
 
     fn write_all(&mut self, answers: &[String], out: &mut Vec<u8>) {
         for answer in answers {
-            self.seam.close(out);
+            self.boundary.close(out);
             output::event(answer, out);
         }
     }
 }
 
-fn is_untouched(fates: &[SlotFate]) -> bool {
-    fates.iter().all(|fate| *fate == SlotFate::Keep)
+fn is_untouched(actions: &[SlotAction]) -> bool {
+    actions.iter().all(|action| *action == SlotAction::Keep)
 }
 
 /// Writes `data` with what was decided about its slots, and with these answers beside its own.
-fn edit(data: &[u8], fates: &[SlotFate], answers: &[String], out: &mut Vec<u8>) {
-    let document = core::str::from_utf8(data).unwrap_or_default();
+fn edit(data: &[u8], actions: &[SlotAction], answers: &[String], out: &mut Vec<u8>) {
+    let source = core::str::from_utf8(data).unwrap_or_default();
     let mut edits = Edits::default();
-    let texts = texts::read(document, &mut Strings::default()).unwrap_or_default();
+    let texts = texts::read(source, &mut Strings::default()).unwrap_or_default();
     let found = texts.iter().flat_map(|message| &message.found);
     let mut lists: Vec<Vec<(core::ops::Range<usize>, bool)>> = Vec::new();
-    for (found, fate) in found.zip(fates) {
+    for (found, action) in found.zip(actions) {
         let span = found.value.start..found.value.end;
-        match (found.what, fate) {
-            (What::Tool { list, .. }, fate) => {
+        match (found.what, action) {
+            (What::Tool { list, .. }, action) => {
                 let list = usize::try_from(list).unwrap_or_default();
                 lists.resize_with(lists.len().max(list.saturating_add(1)), Vec::new);
                 if let Some(list) = lists.get_mut(list) {
-                    list.push((span, *fate == SlotFate::Remove));
+                    list.push((span, *action == SlotAction::Remove));
                 }
             }
-            (What::Text { .. }, SlotFate::Keep) => {}
-            (What::Text { .. }, SlotFate::Replace(text)) if !text.is_empty() => edits.replace(span, json::to_text(text)),
+            (What::Text { .. }, SlotAction::Keep) => {}
+            (What::Text { .. }, SlotAction::Replace(text)) if !text.is_empty() => edits.replace(span, json::to_text(text)),
             (What::Text { is_content }, _) => edits.replace(span, json::to_text(if is_content { WITHHELD } else { "" })),
         }
     }
@@ -217,13 +224,13 @@ fn edit(data: &[u8], fates: &[SlotFate], answers: &[String], out: &mut Vec<u8>) 
     if answers.is_empty() {
         return edits.apply(data, out);
     }
-    add_answers(document, edits, answers, out);
+    add_answers(source, edits, answers, out);
 }
 
-/// Makes an array of answers of `document`, or adds to the one that it is.
-fn add_answers(document: &str, edits: Edits, answers: &[String], out: &mut Vec<u8>) {
-    let mut edited = Vec::with_capacity(document.len());
-    edits.apply(document.as_bytes(), &mut edited);
+/// Makes an array of answers of `frame`, or adds to the one that it is.
+fn add_answers(source: &str, edits: Edits, answers: &[String], out: &mut Vec<u8>) {
+    let mut edited = Vec::with_capacity(source.len());
+    edits.apply(source.as_bytes(), &mut edited);
     let body = edited.trim_ascii();
     let inner = body.strip_prefix(b"[").and_then(|body| body.strip_suffix(b"]")).unwrap_or(body).trim_ascii();
     out.push(b'[');

@@ -2,10 +2,10 @@
 
 use super::MAX_MESSAGES;
 use crate::dialect::DecodeError;
-use crate::dialect::document::{NameBytes, Strings, is_variant};
-use crate::json::{self, Field, Form, Reader, Value};
+use crate::dialect::decoding::{NameBytes, Strings, is_variant};
+use crate::wire::json::{self, Field, Form, Reader, Value};
 
-/// A message: where its parts stand in the document.
+/// A message: where its parts stand in the frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message {
     pub(super) span: Value,
@@ -40,9 +40,9 @@ pub(super) trait Visitor<'a> {
     fn message(&mut self, message: Message);
 }
 
-/// Reads the messages of `document`; whether they came in an array.
-pub(super) fn read<'a>(document: &'a str, visitor: &mut dyn Visitor<'a>) -> Result<bool, DecodeError> {
-    let mut reader = Reader::new(document);
+/// Reads the messages of `frame`; whether they came in an array.
+pub(super) fn read<'a>(source: &'a str, visitor: &mut dyn Visitor<'a>) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new(source);
     let is_batch = reader.peek() == Some(b'[');
     let mut messages: usize = 0;
     if is_batch {
@@ -51,16 +51,16 @@ pub(super) fn read<'a>(document: &'a str, visitor: &mut dyn Visitor<'a>) -> Resu
                 return Err(DecodeError::TooManyBlocks);
             }
             messages = messages.saturating_add(1);
-            read_message(document, reader, visitor)
+            read_message(source, reader, visitor)
         })?;
     } else {
-        read_message(document, &mut reader, visitor)?;
+        read_message(source, &mut reader, visitor)?;
     }
     reader.end()?;
     if is_batch && messages == 0 { Err(DecodeError::OutOfOrder { what: "a batch without messages" }) } else { Ok(is_batch) }
 }
 
-fn read_message<'a>(document: &'a str, reader: &mut Reader<'a>, visitor: &mut dyn Visitor<'a>) -> Result<(), DecodeError> {
+fn read_message<'a>(source: &'a str, reader: &mut Reader<'a>, visitor: &mut dyn Visitor<'a>) -> Result<(), DecodeError> {
     let [mut id, mut method, mut params, mut result, mut error] = [Field::default(); 5];
     let mut params_came_first = false;
     let span = value(reader, |reader| {
@@ -91,7 +91,7 @@ fn read_message<'a>(document: &'a str, reader: &mut Reader<'a>, visitor: &mut dy
         && params_came_first
         && kind != Kind::Answer
     {
-        visitor.payload(&mut Reader::at(document, params), Payload::Params)?;
+        visitor.payload(&mut Reader::at(source, params), Payload::Params)?;
     }
     let (id, method, params, error) = (id.get(), method.get(), params.get(), error.get());
     visitor.message(Message { span, kind, id, method, params, error });
@@ -118,7 +118,7 @@ fn optional_value<'a>(
     value(reader, read).map(|value| (!is_null).then_some(value))
 }
 
-/// The messages of a document.
+/// The messages of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     pub(super) all: Vec<Message>,
@@ -126,9 +126,9 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn read(document: &str) -> Result<Self, DecodeError> {
+    pub(super) fn read(source: &str) -> Result<Self, DecodeError> {
         let mut messages = Self::default();
-        messages.is_batch = read(document, &mut messages)?;
+        messages.is_batch = read(source, &mut messages)?;
         Ok(messages)
     }
 }
@@ -149,8 +149,8 @@ pub(super) struct Id(String);
 
 impl Id {
     /// Reads an id, which must be a string or a whole number.
-    pub(super) fn read(document: &str, value: Value, names: &mut NameBytes) -> Result<Self, DecodeError> {
-        let literal = document.get(value.start..value.end).unwrap_or_default();
+    pub(super) fn read(source: &str, value: Value, names: &mut NameBytes) -> Result<Self, DecodeError> {
+        let literal = source.get(value.start..value.end).unwrap_or_default();
         names.add(literal)?;
         if value.form == Form::Other {
             let digits = literal.strip_prefix('-').unwrap_or(literal);
@@ -158,8 +158,8 @@ impl Id {
             return if is_whole { Ok(Self(literal.to_owned())) } else { Err(DecodeError::Malformed { at: value.start }) };
         }
         let mut strings = Strings::default();
-        let text = strings.read(document, Some(value))?;
-        Ok(Self(json::to_text(strings.get(document, text))))
+        let text = strings.read(source, Some(value))?;
+        Ok(Self(json::to_text(strings.get(source, text))))
     }
 
     /// The id as JSON.

@@ -1,7 +1,7 @@
 //! MCP over streamable HTTP (<https://modelcontextprotocol.io/specification>), versions 2025-03-26 to 2026-07-28.
 //!
 //! Calls stand in the request here, and what comes back is for the client's model to read. Both are governed: a request
-//! is a document whose `tools/call` messages are slots, and of every message that comes back all text is. What a
+//! is a frame whose `tools/call` messages are slots, and of every message that comes back all text is. What a
 //! result's text means is told by where it stands, not by the method that was asked: results also come on streams of
 //! their own (`GET`), where no request is known.
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::message::Id;
 use super::{Asked, AskedRequest};
 use crate::dialect::framing::WITHHELD;
-use crate::json;
+use crate::wire::json;
 
 /// Errors of JSON-RPC and of MCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

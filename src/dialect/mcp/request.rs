@@ -4,11 +4,11 @@ use super::headers::{Headers, Said};
 use super::message::{Id, Kind, Message, Messages};
 use super::{Asked, AskedRequest, CALL};
 use crate::block::{BlockId, Chunk};
-use crate::dialect::document::{self, NameBytes, Strings, Text, is_variant};
+use crate::dialect::decoding::{self, NameBytes, Strings, Text, is_variant};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{DecodeError, Insertion, SlotFate};
+use crate::dialect::{DecodeError, Insertion, SlotAction};
 use crate::event::shortened;
-use crate::json::{self, Edits, Field, Malformed, Reader, Value};
+use crate::wire::json::{self, Edits, Field, Malformed, Reader, Value};
 
 /// Longest method that events show, in characters.
 const MAX_METHOD_CHARS: usize = 128;
@@ -30,26 +30,26 @@ impl From<DecodeError> for Fault {
 
 /// Reads what a POST asks. What was understood before a fault is in `asked`: an error is addressed by it.
 pub(crate) fn read(body: &[u8], headers: &Headers, asked: &mut Asked) -> Result<(), Fault> {
-    let document = document::utf8(body)?;
-    let messages = Messages::read(document)?;
+    let source = decoding::utf8(body)?;
+    let messages = Messages::read(source)?;
     asked.is_batch = messages.is_batch;
     asked.streams_only |= headers.streams_only();
     asked.messages = messages.all.len();
     let mut names = NameBytes::default();
     for message in &messages.all {
         let mut strings = Strings::default();
-        let method = strings.read(document, message.method)?;
+        let method = strings.read(source, message.method)?;
         if asked.subject.is_empty() {
-            let subject = if message.kind == Kind::Answer { "an answer" } else { strings.get(document, method) };
+            let subject = if message.kind == Kind::Answer { "an answer" } else { strings.get(source, method) };
             asked.subject = shortened(subject, MAX_METHOD_CHARS).to_owned();
         }
         match message.kind {
-            Kind::Request => read_request(document, message, headers, asked, &mut names)?,
-            Kind::Notification if strings.get(document, method) == CALL => {
+            Kind::Request => read_request(source, message, headers, asked, &mut names)?,
+            Kind::Notification if strings.get(source, method) == CALL => {
                 return Err(DecodeError::OutOfOrder { what: "a tools/call without an id" }.into());
             }
             Kind::Notification => {
-                headers.check_notification(strings.get(document, method)).map_err(Fault::Mismatch)?;
+                headers.check_notification(strings.get(source, method)).map_err(Fault::Mismatch)?;
             }
             Kind::Answer => {}
         }
@@ -58,29 +58,29 @@ pub(crate) fn read(body: &[u8], headers: &Headers, asked: &mut Asked) -> Result<
 }
 
 fn read_request(
-    document: &str,
+    source: &str,
     message: &Message,
     headers: &Headers,
     asked: &mut Asked,
     names: &mut NameBytes,
 ) -> Result<(), Fault> {
     let Some(id) = message.id else { return Ok(()) };
-    let id = Id::read(document, id, names)?;
+    let id = Id::read(source, id, names)?;
     let mut strings = Strings::default();
-    let method = strings.read(document, message.method)?;
-    let is_call = strings.get(document, method) == CALL;
+    let method = strings.read(source, message.method)?;
+    let is_call = strings.get(source, method) == CALL;
     let position = asked.requests.len();
     asked.requests.push(AskedRequest { id: id.clone(), is_call });
     if asked.positions.insert(id, position).is_some() {
         return Err(DecodeError::OutOfOrder { what: "two requests with the same id" }.into());
     }
-    let params = Params::read(document, message, strings.get(document, method)).map_err(DecodeError::from)?;
-    let key = strings.read(document, params.key.get())?;
-    let version = strings.read(document, params.protocol_version.get())?;
+    let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;
+    let key = strings.read(source, params.key.get())?;
+    let version = strings.read(source, params.protocol_version.get())?;
     let said = Said {
-        method: strings.get(document, method),
-        name: params.key.get().map(|_| strings.get(document, key)),
-        protocol_version: params.protocol_version.get().map(|_| strings.get(document, version)),
+        method: strings.get(source, method),
+        name: params.key.get().map(|_| strings.get(source, key)),
+        protocol_version: params.protocol_version.get().map(|_| strings.get(source, version)),
     };
     asked.is_modern |= headers.are_required(&said);
     headers.check_request(&said).map_err(Fault::Mismatch)
@@ -96,7 +96,7 @@ struct Params {
 }
 
 impl Params {
-    fn read(document: &str, message: &Message, method: &str) -> Result<Self, Malformed> {
+    fn read(source: &str, message: &Message, method: &str) -> Result<Self, Malformed> {
         let mut read = Self::default();
         let key_name = match method {
             CALL | "prompts/get" => "name",
@@ -104,7 +104,7 @@ impl Params {
             _ => "",
         };
         let Some(params) = message.params else { return Ok(read) };
-        let mut reader = Reader::at(document, params);
+        let mut reader = Reader::at(source, params);
         if reader.peek() != Some(b'{') {
             return if key_name.is_empty() { Ok(read) } else { Err(reader.malformed()) };
         }
@@ -139,15 +139,15 @@ pub(super) struct Call {
 }
 
 /// Finds the calls of a body; `block` is the number of the first.
-pub(super) fn calls(document: &str, strings: &mut Strings, mut block: u32) -> Result<Vec<Call>, DecodeError> {
+pub(super) fn calls(source: &str, strings: &mut Strings, mut block: u32) -> Result<Vec<Call>, DecodeError> {
     let mut calls = Vec::new();
-    let requests = Messages::read(document)?.all.into_iter().filter(|message| message.kind == Kind::Request);
+    let requests = Messages::read(source)?.all.into_iter().filter(|message| message.kind == Kind::Request);
     for (position, message) in requests.enumerate() {
-        if !is_call(document, &message)? {
+        if !is_call(source, &message)? {
             continue;
         }
-        let params = Params::read(document, &message, CALL)?;
-        let name = strings.read(document, params.key.get())?;
+        let params = Params::read(source, &message, CALL)?;
+        let name = strings.read(source, params.key.get())?;
         let arguments = params.arguments.get().map_or(Text::EMPTY, Text::verbatim);
         calls.push(Call { block: BlockId(block), position, name, arguments });
         block = block.saturating_add(1);
@@ -155,10 +155,10 @@ pub(super) fn calls(document: &str, strings: &mut Strings, mut block: u32) -> Re
     Ok(calls)
 }
 
-fn is_call(document: &str, message: &Message) -> Result<bool, DecodeError> {
+fn is_call(source: &str, message: &Message) -> Result<bool, DecodeError> {
     let mut strings = Strings::default();
-    let method = strings.read(document, message.method)?;
-    Ok(message.kind == Kind::Request && strings.get(document, method) == CALL)
+    let method = strings.read(source, message.method)?;
+    Ok(message.kind == Kind::Request && strings.get(source, method) == CALL)
 }
 
 /// What is left of a body once its calls are decided.
@@ -170,22 +170,22 @@ pub(super) struct Decided {
     pub(super) late: u32,
 }
 
-/// Writes to `out` what is left of `document`, nothing if no message is.
-pub(super) fn write(document: &str, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) -> Decided {
+/// Writes to `out` what is left of `frame`, nothing if no message is.
+pub(super) fn write(source: &str, actions: &[SlotAction], insertions: &[Insertion], out: &mut Vec<u8>) -> Decided {
     let mut decided = Decided::default();
     let mut edits = Edits::default();
-    let Ok(messages) = Messages::read(document) else { return decided };
+    let Ok(messages) = Messages::read(source) else { return decided };
     let mut is_refused = Vec::with_capacity(messages.all.len());
     let (mut slot, mut position) = (0_usize, 0_usize);
     for message in &messages.all {
         let mut refused = false;
-        if is_call(document, message).unwrap_or(false) {
+        if is_call(source, message).unwrap_or(false) {
             // What is put behind the last call belongs to it.
-            let is_last = slot.saturating_add(1) == fates.len();
+            let is_last = slot.saturating_add(1) == actions.len();
             let here = insertions.iter().filter(|insertion| insertion.before == slot || (is_last && insertion.before > slot));
-            let fate = fates.get(slot).unwrap_or(&SlotFate::Remove);
+            let action = actions.get(slot).unwrap_or(&SlotAction::Remove);
             refused =
-                !decide(document, message, fate, here.map(|insertion| &insertion.chunk), position, &mut edits, &mut decided);
+                !decide(source, message, action, here.map(|insertion| &insertion.chunk), position, &mut edits, &mut decided);
             slot = slot.saturating_add(1);
         }
         is_refused.push(refused);
@@ -196,15 +196,15 @@ pub(super) fn write(document: &str, fates: &[SlotFate], insertions: &[Insertion]
     }
     let spans: Vec<_> = messages.all.iter().map(|message| message.span.start..message.span.end).collect();
     edits.remove_items(&spans, |at| is_refused.get(at).is_some_and(|refused| *refused));
-    edits.apply(document.as_bytes(), out);
+    edits.apply(source.as_bytes(), out);
     decided
 }
 
 /// Carries out what was decided about one call; whether it leaves.
 fn decide<'c>(
-    document: &str,
+    source: &str,
     message: &Message,
-    fate: &SlotFate,
+    action: &SlotAction,
     chunks: impl Iterator<Item = &'c Chunk>,
     position: usize,
     edits: &mut Edits,
@@ -225,23 +225,23 @@ fn decide<'c>(
             Chunk::ToolCall { name, arguments, .. } => other = Some((Some(name.as_str()), arguments.as_str())),
         }
     }
-    let changed = match fate {
-        SlotFate::Keep => None,
-        SlotFate::Replace(arguments) => Some((None, arguments.as_str())),
-        SlotFate::Remove if other.is_some() => other,
-        SlotFate::Remove => {
+    let changed = match action {
+        SlotAction::Keep => None,
+        SlotAction::Replace(arguments) => Some((None, arguments.as_str())),
+        SlotAction::Remove if other.is_some() => other,
+        SlotAction::Remove => {
             decided.refused.push((position, if said.is_empty() { WITHHELD.to_owned() } else { said }));
             return false;
         }
     };
     decided.late = decided.late.saturating_add(texts);
     if let Some((name, arguments)) = changed {
-        edit_params(document, message, name, arguments, edits);
+        edit_params(source, message, name, arguments, edits);
     }
     true
 }
 
-fn edit_params(document: &str, message: &Message, name: Option<&str>, arguments: &str, edits: &mut Edits) {
+fn edit_params(source: &str, message: &Message, name: Option<&str>, arguments: &str, edits: &mut Edits) {
     let arguments = if json::is_unambiguous_object(arguments) { arguments.to_owned() } else { "{}".to_owned() };
     let mut set = vec![("arguments", arguments)];
     set.extend(name.map(|name| ("name", json::to_text(name))));
@@ -252,6 +252,6 @@ fn edit_params(document: &str, message: &Message, name: Option<&str>, arguments:
             (message.span, vec![("params", format!("{{{}}}", params.join(",")))])
         }
     };
-    let object = document.get(object.start..object.end).unwrap_or_default();
-    edits.edit_object(document, object, &json::members(object), &[], &set);
+    let object = source.get(object.start..object.end).unwrap_or_default();
+    edits.edit_object(source, object, &json::members(object), &[], &set);
 }

@@ -7,10 +7,10 @@ use smallvec::SmallVec;
 
 use super::message::{self, Message, Payload, Visitor};
 use crate::dialect::DecodeError;
-use crate::dialect::document::{Strings, Text};
-use crate::json::{Field, Reader, Value};
+use crate::dialect::decoding::{Strings, Text};
+use crate::wire::json::{Field, Reader, Value};
 
-/// Most texts and tools that one document may have.
+/// Most texts and tools that one frame may have.
 const MAX_FOUND: usize = 65_536;
 
 /// Deepest nesting that is looked into. Clients' readers give up on less than a tenfold of it.
@@ -100,19 +100,19 @@ pub(super) struct MessageTexts {
     pub(super) progress: Option<Value>,
 }
 
-/// The messages of a document: mostly one.
+/// The messages of a frame: mostly one.
 pub(super) type Texts = SmallVec<[MessageTexts; 1]>;
 
-/// Reads a document and finds what policies can see in each of its messages; strings with escapes are unescaped into `strings`.
-pub(super) fn read(document: &str, strings: &mut Strings) -> Result<Texts, DecodeError> {
+/// Reads a frame and finds what policies can see in each of its messages; strings with escapes are unescaped into `strings`.
+pub(super) fn read(source: &str, strings: &mut Strings) -> Result<Texts, DecodeError> {
     let mut finder =
-        Finder { document, strings, found: SmallVec::new(), progress: None, room: MAX_FOUND, lists: 0, texts: Texts::new() };
-    message::read(document, &mut finder)?;
+        Finder { source, strings, found: SmallVec::new(), progress: None, room: MAX_FOUND, lists: 0, texts: Texts::new() };
+    message::read(source, &mut finder)?;
     Ok(finder.texts)
 }
 
 struct Finder<'a, 's> {
-    document: &'a str,
+    source: &'a str,
     strings: &'s mut Strings,
     /// Of the message that is being read.
     found: SmallVec<[Found; 1]>,
@@ -137,7 +137,7 @@ impl<'a> Finder<'a, '_> {
     /// Adds what was found at `value`, and says `text`.
     fn add(&mut self, value: Value, what: What, text: Option<Value>) -> Result<(), DecodeError> {
         self.room = self.room.checked_sub(1).ok_or(DecodeError::TooManyBlocks)?;
-        let text = self.strings.read(self.document, text)?;
+        let text = self.strings.read(self.source, text)?;
         self.found.push(Found { value, what, text });
         Ok(())
     }
@@ -187,7 +187,7 @@ impl<'a> Finder<'a, '_> {
     /// A member that is no string.
     fn scalar(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), DecodeError> {
         let Some(value) = reader.optional_value()?.filter(|_| key == "progress") else { return Ok(()) };
-        let digits = self.document.as_bytes().iter().skip(value.start).take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = self.source.as_bytes().iter().skip(value.start).take_while(|byte| byte.is_ascii_digit()).count();
         self.progress = (digits > 0).then_some(Value { end: value.start.saturating_add(digits), ..value });
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<'a> Finder<'a, '_> {
         reader.array(|reader| {
             let Some(entry) = reader.optional_value()? else { return Ok(()) };
             let mut name = Field::default();
-            let mut inner = Reader::at(self.document, entry);
+            let mut inner = Reader::at(self.source, entry);
             if inner.peek() == Some(b'{') {
                 inner.object(|reader, key| match key {
                     "name" => name.fill(reader, Reader::optional_string),
@@ -207,7 +207,7 @@ impl<'a> Finder<'a, '_> {
                 })?;
             }
             self.add(entry, What::Tool { list }, name.get())?;
-            self.value(&mut Reader::at(self.document, entry), Place::Described, true, false, depth.saturating_sub(1))
+            self.value(&mut Reader::at(self.source, entry), Place::Described, true, false, depth.saturating_sub(1))
         })
     }
 }

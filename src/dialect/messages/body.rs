@@ -6,30 +6,37 @@ use super::encode::{Encoder, start_value};
 use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotAction};
+use crate::wire::json::{self, Edits};
 
 impl Encoder {
-    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
-        let untouched = insertions.is_empty() && fates.iter().all(|fate| *fate == SlotFate::Keep);
-        let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
+    pub(crate) fn body(
+        &mut self,
+        raw: &[u8],
+        frame: &Frame,
+        actions: &[SlotAction],
+        insertions: &[Insertion],
+        out: &mut Vec<u8>,
+    ) {
+        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
         if frame.role == FrameRole::Unknown {
             return output::failure("api_error", WITHHELD, out);
         }
         let mut edits = Edits::default();
-        edit_message(document, document, frame, fates, insertions, &mut edits);
+        edit_message(source, source, frame, actions, insertions, &mut edits);
         edits.apply(raw, out);
     }
 }
 
-/// Edits the content and the stop reason of `message`, an object within `document`.
+/// Edits the content and the stop reason of `message`, an object within `frame`.
 pub(super) fn edit_message(
-    document: &str,
+    source: &str,
     message: &str,
     frame: &Frame,
-    fates: &[SlotFate],
+    actions: &[SlotAction],
     insertions: &[Insertion],
     edits: &mut Edits,
 ) {
@@ -39,16 +46,16 @@ pub(super) fn edit_message(
     let elements = json::elements(content);
     for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
         writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
-        writer.element(element, slot, fates.get(position).unwrap_or(&SlotFate::Keep));
+        writer.element(element, slot, actions.get(position).unwrap_or(&SlotAction::Keep));
     }
     writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
     if writer.lost && !writer.has_content && frame.role != FrameRole::Opening {
         writer.text(WITHHELD);
     }
-    edits.replace(json::span(document, content), format!("[{}]", writer.elements.join(",")));
+    edits.replace(json::span(source, content), format!("[{}]", writer.elements.join(",")));
     let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
     if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
-        edits.replace(json::span(document, reason), r#""end_turn""#);
+        edits.replace(json::span(source, reason), r#""end_turn""#);
     }
 }
 
@@ -64,15 +71,15 @@ struct ContentWriter {
 }
 
 impl ContentWriter {
-    fn element(&mut self, element: &str, slot: &Slot, fate: &SlotFate) {
+    fn element(&mut self, element: &str, slot: &Slot, action: &SlotAction) {
         let (key, is_text) = if slot.kind == BlockKind::Text { ("text", true) } else { ("input", false) };
         let fields = json::members(element);
         let own = json::member(&fields, key);
-        let replacement = match fate {
-            SlotFate::Keep => None,
+        let replacement = match action {
+            SlotAction::Keep => None,
             // A text block may not be empty.
-            SlotFate::Replace(text) if !(is_text && text.is_empty()) => Some(text),
-            SlotFate::Replace(_) | SlotFate::Remove => {
+            SlotAction::Replace(text) if !(is_text && text.is_empty()) => Some(text),
+            SlotAction::Replace(_) | SlotAction::Remove => {
                 self.lost = true;
                 self.calls_removed |= slot.kind == BlockKind::ToolCall;
                 return;

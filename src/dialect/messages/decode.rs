@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 
 use super::{block_kind, is_empty_input};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
-use crate::json::{Field, Malformed, Reader, Value};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
+use crate::wire::json::{Field, Malformed, Reader, Value};
 
 /// Some proxies end every stream like this, whatever its dialect; the clients of this one ignore it.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
@@ -25,9 +25,9 @@ struct EventFields {
 }
 
 impl EventFields {
-    fn read(document: &str) -> Result<Self, Malformed> {
+    fn read(source: &str) -> Result<Self, Malformed> {
         let mut fields = Self::default();
-        let mut reader = Reader::new(document);
+        let mut reader = Reader::new(source);
         reader.object(|reader, key| match key {
             "type" => fields.r#type.fill(reader, Reader::optional_string),
             "index" => fields.index.fill(reader, Reader::optional_u32),
@@ -53,7 +53,7 @@ struct BlockFields {
     name: Option<Value>,
     input: Option<Value>,
     text: Option<Value>,
-    /// Where it stands in the document.
+    /// Where it stands in the frame.
     start: usize,
     end: usize,
 }
@@ -74,7 +74,7 @@ struct DeltaFields {
     text: Option<Value>,
     partial_json: Option<Value>,
     stop_reason: Option<Value>,
-    /// Where it stands in the document.
+    /// Where it stands in the frame.
     start: usize,
     end: usize,
 }
@@ -116,7 +116,7 @@ struct Meaning {
     kind: BlockKind,
 }
 
-/// Reads the documents of one response.
+/// Reads the frames of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: BlockNumbers,
@@ -134,7 +134,7 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         if data == FOREIGN_TERMINATOR {
             return Ok(());
@@ -143,7 +143,7 @@ impl Decoder {
         if self.is_delta_again(name, data, frame, each)? {
             return Ok(());
         }
-        let text = document::utf8(data)?;
+        let text = decoding::utf8(data)?;
         let fields = EventFields::read(text)?;
         let kind = self.strings.read(text, fields.r#type.get())?;
         let kind = self.strings.get(text, kind);
@@ -164,7 +164,7 @@ impl Decoder {
             "message_stop" => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
-                each(Part::End);
+                each(DecodedEvent::End);
                 Ok(())
             }
             "ping" => {
@@ -179,10 +179,15 @@ impl Decoder {
         }
     }
 
-    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub(crate) fn body(
+        &mut self,
+        body: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.clear();
         self.strings.clear();
-        let text = document::utf8(body)?;
+        let text = decoding::utf8(body)?;
         let mut reader = Reader::new(text);
         let [kind, content, stop_reason, error] = reader.members(["type", "content", "stop_reason", "error"])?;
         reader.end()?;
@@ -200,13 +205,13 @@ impl Decoder {
         }
         if !reason.is_empty() {
             frame.finishes.push(0);
-            each(Part::Finish { choice: 0, reason: self.strings.get(text, reason) });
+            each(DecodedEvent::Finish { choice: 0, reason: self.strings.get(text, reason) });
         }
-        each(Part::End);
+        each(DecodedEvent::End);
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         self.stop_all(false, each);
     }
 
@@ -216,7 +221,7 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
         let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
         let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
@@ -231,21 +236,21 @@ impl Decoder {
         Ok(true)
     }
 
-    fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(Part<'_>)) {
+    fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         for open in self.open.drain(..) {
-            each(Part::Stop { block: open.block, complete });
+            each(DecodedEvent::Stop { block: open.block, complete });
         }
     }
 
     /// Clients take the message as it stands here, with blocks that no other event announces.
     fn message_start(
         &mut self,
-        document: &str,
+        source: &str,
         fields: &EventFields,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
-        let all_said = self.said_in(document, fields.content.get())?;
+        let all_said = self.said_in(source, fields.content.get())?;
         // Another message in the same stream: what was open of the first stays cut off.
         self.stop_all(false, each);
         if !all_said.is_empty() {
@@ -253,18 +258,18 @@ impl Decoder {
         }
         for (block, said) in all_said {
             let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
-            self.report(document, slot, &said, frame, each);
+            self.report(source, slot, &said, frame, each);
         }
         Ok(())
     }
 
     /// What the blocks in `content`, an array, say about themselves.
-    fn said_in(&mut self, document: &str, content: Option<Value>) -> Result<Vec<(BlockId, Said)>, DecodeError> {
+    fn said_in(&mut self, source: &str, content: Option<Value>) -> Result<Vec<(BlockId, Said)>, DecodeError> {
         let mut all_said = Vec::new();
         if let Some(content) = content {
-            Reader::at(document, content).array(|reader| {
+            Reader::at(source, content).array(|reader| {
                 let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
-                all_said.push((self.blocks.begin()?, self.said(document, &block, true)?));
+                all_said.push((self.blocks.begin()?, self.said(source, &block, true)?));
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -273,10 +278,10 @@ impl Decoder {
 
     fn start(
         &mut self,
-        document: &str,
+        source: &str,
         fields: &EventFields,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let (Some(index), Some(content_block)) = (fields.index.get(), fields.content_block.get()) else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_start without index or content_block" });
@@ -284,43 +289,43 @@ impl Decoder {
         if self.open.iter().any(|open| open.index == index) {
             return Err(DecodeError::OutOfOrder { what: "a content block that is open begins again" });
         }
-        let said = self.said(document, &content_block, false)?;
+        let said = self.said(source, &content_block, false)?;
         let block = self.blocks.begin()?;
         self.open.push(OpenBlock { index, block, kind: said.kind });
         let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: false };
-        self.report(document, slot, &said, frame, each);
+        self.report(source, slot, &said, frame, each);
         Ok(())
     }
 
     /// What a block says about itself; nothing is to follow if it is `whole`.
-    fn said(&mut self, document: &str, block: &BlockFields, whole: bool) -> Result<Said, DecodeError> {
-        let kind = self.strings.read(document, Some(block.r#type))?;
-        let kind = block_kind(self.strings.get(document, kind));
+    fn said(&mut self, source: &str, block: &BlockFields, whole: bool) -> Result<Said, DecodeError> {
+        let kind = self.strings.read(source, Some(block.r#type))?;
+        let kind = block_kind(self.strings.get(source, kind));
         let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
         match kind {
-            BlockKind::Text => said.text = self.strings.read(document, block.text)?,
+            BlockKind::Text => said.text = self.strings.read(source, block.text)?,
             BlockKind::ToolCall | BlockKind::ServerToolCall => {
-                said.call_id = self.strings.read(document, block.id)?;
-                said.name = self.strings.read(document, block.name)?;
+                said.call_id = self.strings.read(source, block.id)?;
+                said.name = self.strings.read(source, block.name)?;
                 let input = block.input.map_or(Text::EMPTY, Text::verbatim);
-                let is_to_come = !whole && is_empty_input(self.strings.get(document, input));
+                let is_to_come = !whole && is_empty_input(self.strings.get(source, input));
                 said.text = if is_to_come { Text::EMPTY } else { input };
             }
-            BlockKind::ToolResult => said.call_id = self.strings.read(document, block.tool_use_id)?,
-            BlockKind::Unknown => said.text = self.strings.leaves(document, block.start..block.end, Some(block.r#type))?,
+            BlockKind::ToolResult => said.call_id = self.strings.read(source, block.tool_use_id)?,
+            BlockKind::Unknown => said.text = self.strings.leaves(source, block.start..block.end, Some(block.r#type))?,
             BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => {}
         }
-        self.names.add(self.strings.get(document, said.call_id))?;
-        self.names.add(self.strings.get(document, said.name))?;
+        self.names.add(self.strings.get(source, said.call_id))?;
+        self.names.add(self.strings.get(source, said.name))?;
         Ok(said)
     }
 
     fn delta(
         &mut self,
-        document: &str,
+        source: &str,
         fields: &EventFields,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let Some((_, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
             return Err(DecodeError::OutOfOrder { what: "a delta of a content block that is not open" });
@@ -328,8 +333,8 @@ impl Decoder {
         let Some(delta) = fields.delta.get() else {
             return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
         };
-        let kind = self.strings.read(document, delta.r#type)?;
-        let value = match (self.strings.get(document, kind), open.kind) {
+        let kind = self.strings.read(source, delta.r#type)?;
+        let value = match (self.strings.get(source, kind), open.kind) {
             ("text_delta", BlockKind::Text) => delta.text,
             ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
             ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {
@@ -337,31 +342,31 @@ impl Decoder {
             }
             ("citations_delta", BlockKind::Text) | (_, BlockKind::Other) => None,
             (_, BlockKind::Unknown) => {
-                let text = self.strings.leaves(document, delta.start..delta.end, delta.r#type)?;
-                self.report_delta(document, open, text, frame, each);
+                let text = self.strings.leaves(source, delta.start..delta.end, delta.r#type)?;
+                self.report_delta(source, open, text, frame, each);
                 return Ok(());
             }
-            _ => return self.report_unknown(document, delta.start..delta.end, delta.r#type, frame, each),
+            _ => return self.report_unknown(source, delta.start..delta.end, delta.r#type, frame, each),
         };
-        let text = self.strings.read(document, value)?;
+        let text = self.strings.read(source, value)?;
         if let (Some(index), Some(_), Some(value)) = (fields.index.get(), value, text.value()) {
-            self.template.learn(document, &[(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
+            self.template.learn(source, &[(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
         }
-        self.report_delta(document, open, text, frame, each);
+        self.report_delta(source, open, text, frame, each);
         Ok(())
     }
 
-    fn report_delta(&self, document: &str, open: OpenBlock, text: Text, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+    fn report_delta(&self, source: &str, open: OpenBlock, text: Text, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: false };
-        self.report(document, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        self.report(source, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
     }
 
     fn stop(
         &mut self,
-        document: &str,
+        source: &str,
         fields: &EventFields,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let Some((position, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
             return Err(DecodeError::OutOfOrder { what: "the end of a content block that is not open" });
@@ -369,25 +374,25 @@ impl Decoder {
         self.open.remove(position);
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: true };
         let nothing = Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
-        self.report(document, slot, &nothing, frame, each);
+        self.report(source, slot, &nothing, frame, each);
         Ok(())
     }
 
     fn message_delta(
         &mut self,
-        document: &str,
+        source: &str,
         fields: &EventFields,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         frame.role = FrameRole::Closing;
-        let reason = self.strings.read(document, fields.delta.get().and_then(|delta| delta.stop_reason))?;
+        let reason = self.strings.read(source, fields.delta.get().and_then(|delta| delta.stop_reason))?;
         if reason.is_empty() {
             return Ok(());
         }
-        self.stop_all(self.strings.get(document, reason) != "max_tokens", each);
+        self.stop_all(self.strings.get(source, reason) != "max_tokens", each);
         frame.finishes.push(0);
-        each(Part::Finish { choice: 0, reason: self.strings.get(document, reason) });
+        each(DecodedEvent::Finish { choice: 0, reason: self.strings.get(source, reason) });
         Ok(())
     }
 
@@ -396,34 +401,34 @@ impl Decoder {
         self.open.get(position).map(|open| (position, *open))
     }
 
-    /// Reports something of a type that is unknown by the strings in `part` of the document.
+    /// Reports something of a type that is unknown by the strings in `part` of the frame.
     fn report_unknown(
         &mut self,
-        document: &str,
+        source: &str,
         part: Range<usize>,
         r#type: Option<Value>,
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
-        let text = self.strings.leaves(document, part, r#type)?;
+        let text = self.strings.leaves(source, part, r#type)?;
         frame.role = FrameRole::Unknown;
         let kind = BlockKind::Unknown;
         let slot = Slot { block: self.blocks.begin_unknown(), choice: 0, kind, starts: true, stops: true };
-        self.report(document, slot, &Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        self.report(source, slot, &Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
         Ok(())
     }
 
-    fn report(&self, document: &str, slot: Slot, said: &Said, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+    fn report(&self, source: &str, slot: Slot, said: &Said, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         frame.slots.push(slot);
-        each(Part::Piece(Piece {
+        each(DecodedEvent::Delta(Delta {
             block: slot.block,
             choice: slot.choice,
             kind: slot.kind,
             starts: slot.starts,
             stops: slot.stops,
-            call_id: self.strings.get(document, said.call_id),
-            name: self.strings.get(document, said.name),
-            text: self.strings.get(document, said.text),
+            call_id: self.strings.get(source, said.call_id),
+            name: self.strings.get(source, said.name),
+            text: self.strings.get(source, said.text),
             free_form: false,
         }));
     }

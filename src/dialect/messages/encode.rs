@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 use super::body::edit_message;
 use super::output::{Event, Identity};
 use crate::block::{BlockId, BlockKind, Chunk};
-use crate::dialect::framing::{Seam, with_data};
-use crate::dialect::{Frame, FrameRole, Slot, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::framing::{EventBoundary, with_data};
+use crate::dialect::{Frame, FrameRole, Slot, SlotAction};
+use crate::wire::json::{self, Edits};
 
 /// What is read of an event that passes, where the encoder has to know more than the frame tells.
 #[derive(Deserialize)]
@@ -83,7 +83,7 @@ struct Unopened {
     lost: bool,
 }
 
-/// Writes the documents of one response.
+/// Writes the frames of one response.
 #[derive(Debug, Default)]
 pub struct Encoder {
     unopened: Option<Unopened>,
@@ -100,7 +100,7 @@ pub struct Encoder {
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
-    seam: Seam,
+    boundary: EventBoundary,
 }
 
 impl Encoder {
@@ -113,44 +113,44 @@ impl Encoder {
         self.numbers_by_place = true;
     }
 
-    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
-        if self.ended || self.defer(raw, frame, fates, out) {
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
+        if self.ended || self.defer(raw, frame, actions, out) {
             return;
         }
         match frame.role {
-            FrameRole::Free => self.seam.verbatim(raw, out),
+            FrameRole::Free => self.boundary.verbatim(raw, out),
             FrameRole::Failure => {
                 self.terminated = true;
-                self.seam.verbatim(raw, out);
+                self.boundary.verbatim(raw, out);
             }
             FrameRole::Closing => self.message_delta(raw, frame, out),
             FrameRole::Terminator => {
                 self.complete(out);
-                self.seam.verbatim(raw, out);
+                self.boundary.verbatim(raw, out);
                 self.terminated = true;
             }
-            FrameRole::Opening => self.opening(raw, frame, fates, out),
-            FrameRole::Unknown => self.unknown(raw, fates, out),
+            FrameRole::Opening => self.opening(raw, frame, actions, out),
+            FrameRole::Unknown => self.unknown(raw, actions, out),
             FrameRole::Content => match frame.slots.first() {
                 None => self.bare_event(raw, out),
-                Some(slot) => self.slot(raw, slot, fates.first().unwrap_or(&SlotFate::Keep), out),
+                Some(slot) => self.slot(raw, slot, actions.first().unwrap_or(&SlotAction::Keep), out),
             },
         }
     }
 
     /// Keeps the beginning of a text block back until something of the block leaves, so that no text block is empty
     /// because its text was removed. Whether the event is dealt with by that.
-    fn defer(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) -> bool {
+    fn defer(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) -> bool {
         let slot = frame.slots.first().filter(|_| frame.role == FrameRole::Content);
-        let fate = fates.first().unwrap_or(&SlotFate::Keep);
+        let action = actions.first().unwrap_or(&SlotAction::Keep);
         if let Some(unopened) = &mut self.unopened {
             if frame.role == FrameRole::Free {
                 unopened.following.extend_from_slice(raw);
                 return true;
             }
-            let says_nothing = *fate == SlotFate::Remove || *fate == SlotFate::Replace(String::new());
+            let says_nothing = *action == SlotAction::Remove || *action == SlotAction::Replace(String::new());
             match slot.filter(|slot| slot.block == unopened.slot.block) {
-                Some(slot) if slot.stops && unopened.lost && !matches!(fate, SlotFate::Replace(_)) => {
+                Some(slot) if slot.stops && unopened.lost && !matches!(action, SlotAction::Replace(_)) => {
                     self.give_up_unopened(out);
                     return true;
                 }
@@ -161,7 +161,7 @@ impl Encoder {
                 _ => self.open_deferred(out),
             }
         }
-        let Some(slot) = slot.filter(|slot| slot.starts && slot.kind == BlockKind::Text && *fate == SlotFate::Keep) else {
+        let Some(slot) = slot.filter(|slot| slot.starts && slot.kind == BlockKind::Text && *action == SlotAction::Keep) else {
             return false;
         };
         let mut is_empty = true;
@@ -179,9 +179,9 @@ impl Encoder {
     /// The client is to have the block after all.
     fn open_deferred(&mut self, out: &mut Vec<u8>) {
         if let Some(unopened) = self.unopened.take() {
-            self.start(&unopened.raw, &unopened.slot, &SlotFate::Keep, out);
+            self.start(&unopened.raw, &unopened.slot, &SlotAction::Keep, out);
             if !unopened.following.is_empty() {
-                self.seam.verbatim(&unopened.following, out);
+                self.boundary.verbatim(&unopened.following, out);
             }
         }
     }
@@ -189,9 +189,9 @@ impl Encoder {
     /// All of the block was removed: its beginning and its end go with it.
     fn give_up_unopened(&mut self, out: &mut Vec<u8>) {
         if let Some(unopened) = self.unopened.take() {
-            self.start(&unopened.raw, &unopened.slot, &SlotFate::Remove, out);
+            self.start(&unopened.raw, &unopened.slot, &SlotAction::Remove, out);
             if !unopened.following.is_empty() {
-                self.seam.verbatim(&unopened.following, out);
+                self.boundary.verbatim(&unopened.following, out);
             }
         }
     }
@@ -204,9 +204,9 @@ impl Encoder {
     }
 
     /// Something unknown: an event, or a delta of a block.
-    fn unknown(&mut self, raw: &[u8], fates: &[SlotFate], out: &mut Vec<u8>) {
+    fn unknown(&mut self, raw: &[u8], actions: &[SlotAction], out: &mut Vec<u8>) {
         self.begun = self.begun.saturating_add(1);
-        if fates.iter().any(|fate| *fate != SlotFate::Keep) {
+        if actions.iter().any(|action| *action != SlotAction::Keep) {
             return;
         }
         let mut block = None;
@@ -216,7 +216,7 @@ impl Encoder {
                 block = json::member(&fields, "index").and_then(|index| index.parse::<u32>().ok());
             }
         });
-        let Some(block) = block else { return self.seam.verbatim(raw, out) };
+        let Some(block) = block else { return self.boundary.verbatim(raw, out) };
         // What belongs to a block that the client does not have cannot leave.
         let open = self.message.as_ref().and_then(|message| message.open.iter().position(|open| open.upstream_index == block));
         if let Some(position) = open {
@@ -226,29 +226,29 @@ impl Encoder {
 
     /// An event without slots: the beginning of a message, or nothing that counts.
     fn bare_event(&mut self, raw: &[u8], out: &mut Vec<u8>) {
-        self.seam.verbatim(raw, out);
+        self.boundary.verbatim(raw, out);
         if self.begin_message(raw) {
             self.release_waiting(out);
         }
     }
 
     /// The beginning of a message that brings blocks with it.
-    fn opening(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    fn opening(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let mut edits = Edits::default();
-        if fates.iter().any(|fate| *fate != SlotFate::Keep) {
+        if actions.iter().any(|action| *action != SlotAction::Keep) {
             with_data(raw, |data| {
-                let document = core::str::from_utf8(data).unwrap_or_default();
-                if let Some(message) = json::member(&json::members(document), "message") {
-                    edit_message(document, message, frame, fates, &[], &mut edits);
+                let source = core::str::from_utf8(data).unwrap_or_default();
+                if let Some(message) = json::member(&json::members(source), "message") {
+                    edit_message(source, message, frame, actions, &[], &mut edits);
                 }
             });
         }
         self.write_edited(raw, edits, out);
         self.begin_message(raw);
         let message = self.message.get_or_insert_default();
-        for (slot, fate) in frame.slots.iter().zip(fates) {
+        for (slot, action) in frame.slots.iter().zip(actions) {
             self.begun = self.begun.saturating_add(1);
-            let calls = if *fate == SlotFate::Remove {
+            let calls = if *action == SlotAction::Remove {
                 message.lost = true;
                 message.renumbers = true;
                 &mut message.calls_removed
@@ -296,17 +296,17 @@ impl Encoder {
         let corrects = finishes && message.calls_removed > 0 && message.calls_sent == 0;
         let mut edits = Edits::default();
         with_data(raw, |data| {
-            let Ok(document) = core::str::from_utf8(data) else {
+            let Ok(source) = core::str::from_utf8(data) else {
                 return;
             };
-            let fields = json::members(document);
+            let fields = json::members(source);
             let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
             if let Some(reason) =
                 json::member(&delta, "stop_reason").filter(|reason| corrects && json::string(reason) == "tool_use")
             {
-                edits.replace(json::span(document, reason), r#""end_turn""#);
+                edits.replace(json::span(source, reason), r#""end_turn""#);
             }
-            let usage = serde_json::from_str::<Passing<'_>>(document).ok().and_then(|passing| passing.usage);
+            let usage = serde_json::from_str::<Passing<'_>>(source).ok().and_then(|passing| passing.usage);
             if let Some(output_tokens) = usage.and_then(|usage| usage.output_tokens) {
                 self.output_tokens = output_tokens;
             }
@@ -319,11 +319,11 @@ impl Encoder {
         let open = self.message.as_ref().and_then(|message| message.open.get(position));
         if let Some(open) = open.filter(|open| open.renumbered) {
             with_data(raw, |data| {
-                let Ok(document) = core::str::from_utf8(data) else {
+                let Ok(source) = core::str::from_utf8(data) else {
                     return;
                 };
-                if let Some(index) = json::member(&json::members(document), "index") {
-                    edits.replace(json::span(document, index), open.index.to_string());
+                if let Some(index) = json::member(&json::members(source), "index") {
+                    edits.replace(json::span(source, index), open.index.to_string());
                 }
             });
         }
@@ -332,15 +332,15 @@ impl Encoder {
 
     fn write_edited(&mut self, raw: &[u8], edits: Edits, out: &mut Vec<u8>) {
         if edits.is_empty() {
-            return self.seam.verbatim(raw, out);
+            return self.boundary.verbatim(raw, out);
         }
         let mut edited = Vec::with_capacity(raw.len());
         with_data(raw, |data| edits.apply(data, &mut edited));
-        self.seam.with_data(raw, &edited, out);
+        self.boundary.with_data(raw, &edited, out);
     }
 
     fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        self.seam.close(out);
+        self.boundary.close(out);
         event.write(out);
     }
 }

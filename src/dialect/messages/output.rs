@@ -1,9 +1,9 @@
-//! Documents of messages that Weir writes itself.
+//! Frames of messages that Weir writes itself.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::wire::json;
 
 /// An event of a stream.
 #[derive(Serialize)]

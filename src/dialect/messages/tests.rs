@@ -4,9 +4,9 @@ use serde_json::Value;
 use crate::block::{BlockKind, Chunk, build_text_chunk};
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
-    DecodeError, Decoder, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Piece, SlotFate, TooLate,
+    DecodeError, Decoder, Delta, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, SlotAction, TooLate,
 };
-use crate::sse;
+use crate::wire::sse;
 
 const MESSAGES: Dialect = Dialect::Messages;
 
@@ -63,7 +63,11 @@ fn named(data: &[String]) -> String {
 }
 
 fn without_blocks(stream: &str, removed: &[u32]) -> Transcript {
-    run(MESSAGES, [stream.as_bytes()], |piece| if removed.contains(&piece.block.0) { SlotFate::Remove } else { SlotFate::Keep })
+    run(
+        MESSAGES,
+        [stream.as_bytes()],
+        |delta| if removed.contains(&delta.block.0) { SlotAction::Remove } else { SlotAction::Keep },
+    )
 }
 
 /// What a client makes of a stream: its blocks in short notation, and the stop reason. Panics on an illegal stream.
@@ -229,8 +233,8 @@ fn something_unknown_is_one_slot_with_its_strings() {
     ];
     assert_eq!(parts(&events), expected);
     let whole = r#"{"type":"message","content":[{"type":"new","text":"e"}]}"#;
-    assert_eq!(run_body(MESSAGES, whole, |_| SlotFate::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
-    assert_eq!(run_body(MESSAGES, r#"{"new":["e"]}"#, |_| SlotFate::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
+    assert_eq!(run_body(MESSAGES, whole, |_| SlotAction::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
+    assert_eq!(run_body(MESSAGES, r#"{"new":["e"]}"#, |_| SlotAction::Keep, &[]).unwrap().0, [r#"0:Unknown^$"e""#, "end"]);
 }
 
 #[test]
@@ -249,8 +253,8 @@ fn something_unknown_leaves_as_it_came_or_not_at_all() {
         run(
             MESSAGES,
             [stream.as_bytes()],
-            |piece| {
-                if piece.kind == BlockKind::Unknown { SlotFate::Remove } else { SlotFate::Keep }
+            |delta| {
+                if delta.kind == BlockKind::Unknown { SlotAction::Remove } else { SlotAction::Keep }
             },
         );
     assert_eq!(removed.output(), without(false));
@@ -355,19 +359,19 @@ fn server_side_calls_do_not_count_for_the_stop_reason() {
 
 #[test]
 fn replaced_text_and_input_stand_where_the_old_ones_stood() {
-    let replace = |stream: &str, which: fn(&Piece<'_>) -> bool| {
-        let fate = |piece: &Piece<'_>| {
-            if which(piece) { SlotFate::Replace("new".to_owned()) } else { SlotFate::Keep }
+    let replace = |stream: &str, which: fn(&Delta<'_>) -> bool| {
+        let action = |delta: &Delta<'_>| {
+            if which(delta) { SlotAction::Replace("new".to_owned()) } else { SlotAction::Keep }
         };
-        run(MESSAGES, [stream.as_bytes()], fate).output().to_owned()
+        run(MESSAGES, [stream.as_bytes()], action).output().to_owned()
     };
     let stream = message(&[text_block(0, "old"), call_block(1, "x")], "tool_use");
     let expected = stream.replace("\"old\"", "\"new\"");
-    assert_eq!(replace(&stream, |piece| piece.text == "old"), expected);
+    assert_eq!(replace(&stream, |delta| delta.text == "old"), expected);
     let expected = stream.replace(r#""{\"a\":1}""#, r#""new""#);
-    assert_eq!(replace(&stream, |piece| piece.text.starts_with('{')), expected);
-    for which in [(|piece: &Piece<'_>| piece.block.0 == 0 && piece.starts) as fn(&Piece<'_>) -> bool, |piece: &Piece<'_>| {
-        piece.block.0 == 0 && piece.stops
+    assert_eq!(replace(&stream, |delta| delta.text.starts_with('{')), expected);
+    for which in [(|delta: &Delta<'_>| delta.block.0 == 0 && delta.starts) as fn(&Delta<'_>) -> bool, |delta: &Delta<'_>| {
+        delta.block.0 == 0 && delta.stops
     }] {
         let blocks = client(replace(&stream, which).as_bytes()).0;
         assert!(blocks[0] == "text newold" || blocks[0] == "text oldnew", "text goes in as a delta: {blocks:?}");
@@ -379,10 +383,10 @@ fn input_that_comes_whole_can_be_replaced() {
     let whole = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{"a":1}}"#);
     let stream = message(&[vec![whole, stop(0)]], "tool_use");
     let replaced = |input: &str| {
-        let fate = |piece: &Piece<'_>| {
-            if piece.starts { SlotFate::Replace(input.to_owned()) } else { SlotFate::Keep }
+        let action = |delta: &Delta<'_>| {
+            if delta.starts { SlotAction::Replace(input.to_owned()) } else { SlotAction::Keep }
         };
-        run(MESSAGES, [stream.as_bytes()], fate).output().to_owned()
+        run(MESSAGES, [stream.as_bytes()], action).output().to_owned()
     };
     assert_eq!(replaced(r#"{"b":2}"#), stream.replace(r#"{"a":1}"#, r#"{"b":2}"#));
     assert_eq!(replaced("not JSON"), stream.replace(r#"{"a":1}"#, "{}"));
@@ -392,7 +396,7 @@ fn input_that_comes_whole_can_be_replaced() {
 fn a_text_block_that_lost_its_text_is_not_empty() {
     let stream = message(&[text_block(0, "secret")], "end_turn");
     let removed =
-        run(MESSAGES, [stream.as_bytes()], |piece| if piece.text.is_empty() { SlotFate::Keep } else { SlotFate::Remove });
+        run(MESSAGES, [stream.as_bytes()], |delta| if delta.text.is_empty() { SlotAction::Keep } else { SlotAction::Remove });
     assert_eq!(client(&removed.output).0.len(), 1);
     assert!(!removed.output().contains("secret"));
 }
@@ -411,7 +415,7 @@ fn pass(encoder: &mut Encoder, decoder: &mut Decoder, events: &[String], out: &m
         let mut parser = sse::Parser::new(10_000);
         let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
         decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
-        encoder.event(event.raw, &frame, &[SlotFate::Keep], out);
+        encoder.event(event.raw, &frame, &[SlotAction::Keep], out);
     }
 }
 
@@ -480,7 +484,7 @@ const BODY: &str = r#"{"id":"m","type":"message","content":[{"type":"thinking","
 
 #[test]
 fn a_whole_body_gives_the_same_blocks() {
-    let (parts, output) = run_body(MESSAGES, BODY, |_| SlotFate::Keep, &[]).unwrap();
+    let (parts, output) = run_body(MESSAGES, BODY, |_| SlotAction::Keep, &[]).unwrap();
     let expected = [
         "0:Other^$",
         r#"1:Text^$"hi""#,
@@ -495,8 +499,8 @@ fn a_whole_body_gives_the_same_blocks() {
 
 #[test]
 fn a_whole_body_can_be_edited() {
-    let edit = |fate: &dyn Fn(&Piece<'_>) -> SlotFate, insertions: &[Insertion]| -> Value {
-        serde_json::from_str(&run_body(MESSAGES, BODY, fate, insertions).unwrap().1).unwrap()
+    let edit = |action: &dyn Fn(&Delta<'_>) -> SlotAction, insertions: &[Insertion]| -> Value {
+        serde_json::from_str(&run_body(MESSAGES, BODY, action, insertions).unwrap().1).unwrap()
     };
     let outline = |body: &Value| {
         let blocks = body["content"].as_array().unwrap().iter();
@@ -506,8 +510,8 @@ fn a_whole_body_can_be_edited() {
         format!("{} {}", blocks.join(" "), body["stop_reason"].as_str().unwrap())
     };
     let remove = |kind| {
-        move |piece: &Piece<'_>| {
-            if piece.kind == kind { SlotFate::Remove } else { SlotFate::Keep }
+        move |delta: &Delta<'_>| {
+            if delta.kind == kind { SlotAction::Remove } else { SlotAction::Keep }
         }
     };
     let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked") };
@@ -517,27 +521,27 @@ fn a_whole_body_can_be_edited() {
         "thinking: text:hi text:blocked end_turn"
     );
     assert_eq!(
-        outline(&edit(&|_| SlotFate::Keep, &[blocked])),
+        outline(&edit(&|_| SlotAction::Keep, &[blocked])),
         "thinking: text:hi text:blocked tool_use: tool_use: tool_use",
         "text goes before the first call"
     );
     let one_left = edit(
-        &|piece| {
-            if piece.name == "f" { SlotFate::Remove } else { SlotFate::Keep }
+        &|delta| {
+            if delta.name == "f" { SlotAction::Remove } else { SlotAction::Keep }
         },
         &[],
     );
     assert_eq!(outline(&one_left), "thinking: text:hi tool_use: tool_use");
     let emptied = edit(
-        &|piece| {
-            if piece.kind == BlockKind::Other { SlotFate::Keep } else { SlotFate::Remove }
+        &|delta| {
+            if delta.kind == BlockKind::Other { SlotAction::Keep } else { SlotAction::Remove }
         },
         &[],
     );
     assert!(outline(&emptied).starts_with("thinking: text:This"), "never an empty message");
     let replaced = edit(
-        &|piece| {
-            if piece.name == "g" { SlotFate::Replace(r#"{"b":2}"#.into()) } else { SlotFate::Keep }
+        &|delta| {
+            if delta.name == "g" { SlotAction::Replace(r#"{"b":2}"#.into()) } else { SlotAction::Keep }
         },
         &[],
     );
@@ -576,7 +580,7 @@ proptest! {
             let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
             decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
             let is_removed = frame.slots.first().is_some_and(|slot| removed[slot.block.0 as usize]);
-            encoder.event(event.raw, &frame, &[if is_removed { SlotFate::Remove } else { SlotFate::Keep }], &mut out);
+            encoder.event(event.raw, &frame, &[if is_removed { SlotAction::Remove } else { SlotAction::Keep }], &mut out);
         }
         encoder.end(Ending::Stop, &mut out);
         let (blocks, reason) = client(&out);

@@ -9,8 +9,8 @@ use core::ops::Range;
 use std::borrow::Cow;
 
 use crate::dialect::DecodeError;
-use crate::dialect::document::{is_variant, utf8};
-use crate::json::{Edits, Field, Form, Reader, StringError, Value, to_text, unescape};
+use crate::dialect::decoding::{is_variant, utf8};
+use crate::wire::json::{Edits, Field, Form, Reader, StringError, Value, to_text, unescape};
 
 /// Most texts that one request may have.
 pub const MAX_REQUEST_PARTS: usize = 65_536;
@@ -82,16 +82,16 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<RequestPart<'_>>, DecodeError> {
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    let document = utf8(body)?;
+    let source = utf8(body)?;
     let mut parts = Vec::new();
-    let mut reader = Reader::new(document);
-    Walk { document, parts: &mut parts }.request(&mut reader, &Path::ROOT, 0)?;
+    let mut reader = Reader::new(source);
+    Walk { source, parts: &mut parts }.request(&mut reader, &Path::ROOT, 0)?;
     reader.end()?;
     parts.sort_unstable_by_key(|part| part.literal.start);
     Ok(parts)
 }
 
-/// Where a value stands in the document.
+/// Where a value stands in the frame.
 #[derive(Clone, Copy)]
 struct Path<'p> {
     parent: Option<&'p Self>,
@@ -130,9 +130,9 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A way through the document, that notes the texts.
+/// A way through the frame, that notes the texts.
 struct Walk<'d, 'p> {
-    document: &'d str,
+    source: &'d str,
     parts: &'p mut Vec<RequestPart<'d>>,
 }
 
@@ -258,7 +258,7 @@ impl<'d> Walk<'d, '_> {
             self.member(RequestScope::ToolResult, &path.member(key), value.get(), depth)?;
         }
         if let Some(tools) = tools.get() {
-            self.definition(&mut Reader::at(self.document, tools), true, &path.member("tools"), depth)?;
+            self.definition(&mut Reader::at(self.source, tools), true, &path.member("tools"), depth)?;
         }
         // The data of all other types is encoded, or encrypted.
         if item_type == "text" { self.member(scope, &path.member("data"), data.get(), depth) } else { Ok(()) }
@@ -267,7 +267,7 @@ impl<'d> Walk<'d, '_> {
     fn member(&mut self, scope: RequestScope, path: &Path<'_>, value: Option<Value>, depth: usize) -> Outcome {
         match value {
             Some(value) if value.form == Form::Array || self.is_object(value) => {
-                self.texts(&mut Reader::at(self.document, value), scope, path, depth)
+                self.texts(&mut Reader::at(self.source, value), scope, path, depth)
             }
             Some(Value { form: Form::PlainString | Form::EscapedString, .. }) => self.note(scope, path, value),
             _ => Ok(()),
@@ -322,7 +322,7 @@ impl<'d> Walk<'d, '_> {
     /// The characters of `value`; none if it is no string.
     fn string(&self, value: Option<Value>) -> Result<Cow<'d, str>, DecodeError> {
         let Some(value) = value else { return Ok(Cow::Borrowed("")) };
-        let literal = self.document.get(value.start..value.end).unwrap_or_default();
+        let literal = self.source.get(value.start..value.end).unwrap_or_default();
         let mut unescaped = String::new();
         match unescape(literal, &mut unescaped) {
             Ok(Some(borrowed)) => Ok(Cow::Borrowed(borrowed)),
@@ -333,7 +333,7 @@ impl<'d> Walk<'d, '_> {
     }
 
     fn is_object(&self, value: Value) -> bool {
-        self.document.as_bytes().get(value.start) == Some(&b'{')
+        self.source.as_bytes().get(value.start) == Some(&b'{')
     }
 }
 

@@ -1,22 +1,29 @@
 //! Writes whole bodies of responses.
 
 use super::encode::Encoder;
-use super::output::{Call, Part, message, own_id};
+use super::output::{Call, DecodedEvent, message, own_id};
 use super::repeat::{Element, apply, is_reasoning};
 use super::sent::{Item, text_at};
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, Insertion, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::{Frame, Insertion, SlotAction};
+use crate::wire::json::{self, Edits};
 
 impl Encoder {
-    pub(crate) fn body(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], insertions: &[Insertion], out: &mut Vec<u8>) {
-        let untouched = insertions.is_empty() && fates.iter().all(|fate| *fate == SlotFate::Keep);
-        let Some(document) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
+    pub(crate) fn body(
+        &mut self,
+        raw: &[u8],
+        frame: &Frame,
+        actions: &[SlotAction],
+        insertions: &[Insertion],
+        out: &mut Vec<u8>,
+    ) {
+        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
-        let members = json::members(document);
+        let members = json::members(source);
         let elements = json::member(&members, "output").map(json::elements).unwrap_or_default();
         let mut items: Vec<String> = Vec::new();
         let mut inserted: usize = 0;
@@ -27,7 +34,7 @@ impl Encoder {
                 inserted = inserted.saturating_add(1);
                 items.extend(own_item(&insertion.chunk, items.len()));
             }
-            let kept = edited(position, element, frame, fates);
+            let kept = edited(position, element, frame, actions);
             // Reasoning must lead to something other than reasoning.
             let ends_in_reasoning = items.last().is_some_and(|last| is_reasoning(last));
             if ends_in_reasoning && was_removed && kept.as_deref().is_some_and(is_reasoning) {
@@ -44,25 +51,25 @@ impl Encoder {
         }
         let mut edits = Edits::default();
         let set = [("output", format!("[{}]", items.join(",")))];
-        edits.edit_object(document, document, &members, &["output_text"], &set);
+        edits.edit_object(source, source, &members, &["output_text"], &set);
         edits.apply(raw, out);
     }
 }
 
-/// The item `element` with its fates; `None` if it does not leave.
-fn edited(position: usize, element: &str, frame: &Frame, fates: &[SlotFate]) -> Option<String> {
+/// The item `element` with its actions; `None` if it does not leave.
+fn edited(position: usize, element: &str, frame: &Frame, actions: &[SlotAction]) -> Option<String> {
     let mut item = Item::new(Some(0), element);
     let element = Element::new(element);
-    for ((slot, place), fate) in frame.slots.iter().zip(&Reading::of(frame).places).zip(fates) {
+    for ((slot, place), action) in frame.slots.iter().zip(&Reading::of(frame).places).zip(actions) {
         let Place { element: of, part, .. } = *place;
         if of != position {
             continue;
         }
-        if part.is_none() && *fate == SlotFate::Remove {
+        if part.is_none() && *action == SlotAction::Remove {
             return None;
         }
         let came = text_at(&item, &element, *place, slot.kind);
-        item.come(*place, slot.kind, fate, &came);
+        item.come(*place, slot.kind, action, &came);
     }
     item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
     let mut edits = Edits::default();
@@ -94,6 +101,6 @@ fn own_item(chunk: &Chunk, position: usize) -> Option<String> {
 }
 
 fn own_message(text: &str, position: usize) -> Option<String> {
-    let parts = [Part::new(PartKey::Content(0), BlockKind::Text, text)];
+    let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
     (!text.is_empty()).then(|| message(&own_id("msg", position), "completed", &parts))
 }

@@ -1,6 +1,6 @@
 //! The members that are read of events, items and responses.
 
-use crate::json::{Field, Form, Malformed, Reader, Value};
+use crate::wire::json::{Field, Form, Malformed, Reader, Value};
 
 /// An event.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(super) struct EventFields {
 #[derive(Clone, Copy)]
 pub(super) struct Sequence {
     pub(super) number: u32,
-    /// Where it stands in the document.
+    /// Where it stands in the frame.
     pub(super) value: Value,
 }
 
@@ -43,9 +43,9 @@ impl Sequence {
 }
 
 impl EventFields {
-    pub(super) fn read(document: &str) -> Result<Self, Malformed> {
+    pub(super) fn read(source: &str) -> Result<Self, Malformed> {
         let mut fields = Self::default();
-        let mut reader = Reader::new(document);
+        let mut reader = Reader::new(source);
         reader.object(|reader, key| {
             let field = match key {
                 "type" => return fields.r#type.fill(reader, Reader::optional_string),
@@ -105,9 +105,9 @@ pub(super) struct ActionFields {
 }
 
 impl ActionFields {
-    pub(super) fn at(document: &str, action: Value) -> Result<Self, Malformed> {
+    pub(super) fn at(source: &str, action: Value) -> Result<Self, Malformed> {
         let mut fields = Self::default();
-        Reader::at(document, action).object(|reader, key| match key {
+        Reader::at(source, action).object(|reader, key| match key {
             "type" => fields.r#type.fill(reader, Reader::optional_value),
             "commands" => fields.commands.fill(reader, Reader::optional_value),
             "path" => fields.path.fill(reader, Reader::optional_value),
@@ -145,8 +145,8 @@ pub(super) struct ItemFields {
 
 impl ItemFields {
     /// Reads the item that stands at `item`.
-    pub(super) fn at(document: &str, item: Value) -> Result<Self, Malformed> {
-        Self::read(&mut Reader::at(document, item)).map(|fields| Self { whole: Some(item), ..fields })
+    pub(super) fn at(source: &str, item: Value) -> Result<Self, Malformed> {
+        Self::read(&mut Reader::at(source, item)).map(|fields| Self { whole: Some(item), ..fields })
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -205,17 +205,17 @@ pub(super) struct ResponseFields {
 }
 
 impl ResponseFields {
-    /// Reads the whole body `document`.
-    pub(super) fn read(document: &str) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(document);
+    /// Reads the whole body `frame`.
+    pub(super) fn read(source: &str) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(source);
         let fields = Self::read_object(&mut reader)?;
         reader.end()?;
         Ok(fields)
     }
 
     /// Reads the response that stands at `response`.
-    pub(super) fn at(document: &str, response: Value) -> Result<Self, Malformed> {
-        Self::read_object(&mut Reader::at(document, response))
+    pub(super) fn at(source: &str, response: Value) -> Result<Self, Malformed> {
+        Self::read_object(&mut Reader::at(source, response))
     }
 
     fn read_object(reader: &mut Reader<'_>) -> Result<Self, Malformed> {

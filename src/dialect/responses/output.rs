@@ -1,4 +1,4 @@
-//! Documents of responses that Weir writes itself.
+//! Frames of responses that Weir writes itself.
 
 use core::fmt::Display;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::PartKey;
 use crate::block::BlockKind;
 use crate::dialect::Ending;
-use crate::json;
+use crate::wire::json;
 
 /// An event of a stream. What is `None` is left out.
 #[derive(Serialize, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) logprobs: Option<[(); 0]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) part: Option<Part<'a>>,
+    pub(super) part: Option<DecodedEvent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) item: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ impl Event<'_> {
 
 /// A part of an item.
 #[derive(Serialize)]
-pub(super) struct Part<'a> {
+pub(super) struct DecodedEvent<'a> {
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -70,7 +70,7 @@ pub(super) struct Part<'a> {
     logprobs: Option<[(); 0]>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> DecodedEvent<'a> {
     /// The part at `key`, of this kind.
     pub(super) fn new(key: PartKey, kind: BlockKind, text: &'a str) -> Self {
         let bare = Self { r#type: "output_text", text: Some(text), refusal: None, annotations: None, logprobs: None };
@@ -89,11 +89,11 @@ struct Message<'a> {
     r#type: &'static str,
     status: &'static str,
     role: &'static str,
-    content: &'a [Part<'a>],
+    content: &'a [DecodedEvent<'a>],
 }
 
 /// A message with these parts.
-pub(super) fn message(id: &str, status: &'static str, content: &[Part<'_>]) -> String {
+pub(super) fn message(id: &str, status: &'static str, content: &[DecodedEvent<'_>]) -> String {
     json::to_text(&Message { id, r#type: "message", status, role: "assistant", content })
 }
 
@@ -193,7 +193,7 @@ pub(super) const fn status(ending: Ending) -> (&'static str, Option<IncompleteDe
 
 /// Writes a whole response that says `text`.
 pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending: Ending, out: &mut Vec<u8>) {
-    let parts = [Part::new(PartKey::Content(0), BlockKind::Text, text)];
+    let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
     let item = message(&own_id("msg", 0), "completed", &parts);
     let (status, details) = status(ending);
     out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());

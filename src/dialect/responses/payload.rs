@@ -3,8 +3,8 @@
 use super::fields::{ActionFields, ItemFields};
 use crate::block::BlockKind;
 use crate::dialect::DecodeError;
-use crate::dialect::document::{Strings, Text};
-use crate::json::{self, Edits, Form, Reader, Value};
+use crate::dialect::decoding::{Strings, Text};
+use crate::wire::json::{self, Edits, Form, Reader, Value};
 
 /// The form in which an item says what it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,26 +47,26 @@ impl Payload {
     }
 
     /// Whether the text that stands where an item begins is its own; else it comes at the end.
-    pub(super) fn begins_with(self, document: &str, item: &ItemFields, kind: BlockKind) -> bool {
+    pub(super) fn begins_with(self, source: &str, item: &ItemFields, kind: BlockKind) -> bool {
         match self {
             Self::Text { .. } | Self::Commands | Self::Operation => true,
-            Self::Members(keys) => kind == BlockKind::ToolCall && !is_preliminary(document, item, keys),
+            Self::Members(keys) => kind == BlockKind::ToolCall && !is_preliminary(source, item, keys),
             Self::Item => false,
         }
     }
 
     /// Reads the text from an item.
-    pub(super) fn read(self, document: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
+    pub(super) fn read(self, source: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
         match self {
-            Self::Text { key, .. } => strings.read(document, item.member(key)),
-            Self::Members(keys) => Ok(read_members(document, item, keys, strings)),
-            Self::Commands => read_commands(document, item, strings),
-            Self::Operation => read_operation(document, item, strings),
+            Self::Text { key, .. } => strings.read(source, item.member(key)),
+            Self::Members(keys) => Ok(read_members(source, item, keys, strings)),
+            Self::Commands => read_commands(source, item, strings),
+            Self::Operation => read_operation(source, item, strings),
             Self::Item => Ok(item.whole.map_or(Text::EMPTY, Text::verbatim)),
         }
     }
 
-    /// The text of `item`, a whole document; empty if it cannot be read.
+    /// The text of `item`, a whole frame; empty if it cannot be read.
     pub(super) fn text_in(self, item: &str) -> String {
         let whole = Value { start: 0, end: item.len(), form: Form::Other };
         let mut strings = Strings::default();
@@ -83,11 +83,11 @@ impl Payload {
         }
     }
 
-    /// Lets `item`, an object within `document`, ask for `text`.
-    pub(super) fn write(self, document: &str, item: &str, text: &str, edits: &mut Edits) {
+    /// Lets `item`, an object within `frame`, ask for `text`.
+    pub(super) fn write(self, source: &str, item: &str, text: &str, edits: &mut Edits) {
         let members = json::members(item);
         let mut set = |object: &str, members: &[json::Member<'_>], values: &[(&str, String)]| {
-            edits.edit_object(document, object, members, &[], values);
+            edits.edit_object(source, object, members, &[], values);
         };
         match self {
             Self::Text { key, .. } => set(item, &members, &[(key, json::to_text(text))]),
@@ -120,20 +120,20 @@ impl Payload {
             }
             Self::Item => {
                 let whole = if json::is_unambiguous_object(text) { text } else { "{}" };
-                edits.replace(json::span(document, item), whole);
+                edits.replace(json::span(source, item), whole);
             }
         }
     }
 }
 
-fn read_members(document: &str, item: &ItemFields, keys: &[&str], strings: &mut Strings) -> Text {
+fn read_members(source: &str, item: &ItemFields, keys: &[&str], strings: &mut Strings) -> Text {
     let start = strings.begin();
     for key in keys {
         let Some(value) = item.member(key) else { continue };
         strings.push(if strings.begin() == start { "{\"" } else { ",\"" });
         strings.push(key);
         strings.push("\":");
-        strings.push(document.get(value.start..value.end).unwrap_or_default());
+        strings.push(source.get(value.start..value.end).unwrap_or_default());
     }
     if strings.begin() != start {
         strings.push("}");
@@ -141,34 +141,34 @@ fn read_members(document: &str, item: &ItemFields, keys: &[&str], strings: &mut 
     strings.since(start)
 }
 
-fn read_commands(document: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
+fn read_commands(source: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
     let Some(action) = item.member("action") else { return Ok(Text::EMPTY) };
-    let Some(commands) = ActionFields::at(document, action)?.commands.get() else { return Ok(Text::EMPTY) };
+    let Some(commands) = ActionFields::at(source, action)?.commands.get() else { return Ok(Text::EMPTY) };
     let start = strings.begin();
     let mut separator = "";
-    Reader::at(document, commands).array(|reader| {
+    Reader::at(source, commands).array(|reader| {
         strings.push(core::mem::replace(&mut separator, "\n"));
-        strings.push_read(document, reader.optional_value()?)
+        strings.push_read(source, reader.optional_value()?)
     })?;
     Ok(strings.since(start))
 }
 
-fn read_operation(document: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
+fn read_operation(source: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
     let Some(operation) = item.operation.get() else { return Ok(Text::EMPTY) };
-    let fields = ActionFields::at(document, operation)?;
+    let fields = ActionFields::at(source, operation)?;
     let start = strings.begin();
-    strings.push_read(document, fields.r#type.get())?;
+    strings.push_read(source, fields.r#type.get())?;
     strings.push(" ");
-    strings.push_read(document, fields.path.get())?;
+    strings.push_read(source, fields.path.get())?;
     strings.push("\n");
-    strings.push_read(document, fields.diff.get())?;
+    strings.push_read(source, fields.diff.get())?;
     Ok(strings.since(start))
 }
 
 /// Whether nothing that could be carried out stands in the members yet: a provider may begin an item before it is known.
-fn is_preliminary(document: &str, item: &ItemFields, keys: &[&str]) -> bool {
+fn is_preliminary(source: &str, item: &ItemFields, keys: &[&str]) -> bool {
     keys.iter().filter_map(|key| item.member(key)).all(|value| {
-        let text = document.get(value.start..value.end).unwrap_or_default();
+        let text = source.get(value.start..value.end).unwrap_or_default();
         json::members(text).iter().all(|member| member.key == "type") && json::elements(text).is_empty()
     })
 }

@@ -2,11 +2,11 @@
 
 use super::PartKey;
 use super::item::ItemKind;
-use super::output::{IncompleteDetails, Part};
+use super::output::{DecodedEvent, IncompleteDetails};
 use super::sent::{Item, SentText};
-use crate::json::{self, Edits, Member};
+use crate::wire::json::{self, Edits, Member};
 
-/// An item as it stands in a document, taken apart once for all its parts.
+/// An item as it stands in a frame, taken apart once for all its parts.
 pub(super) struct Element<'d> {
     pub(super) json: &'d str,
     members: Vec<Member<'d>>,
@@ -39,31 +39,31 @@ impl Item {
         self.texts.iter().find(|text| text.key == PartKey::Payload).map_or("", |text| text.text.as_str())
     }
 
-    /// Lets `element`, a repetition of the item within `document`, say what was sent.
-    pub(super) fn repeat(&self, document: &str, element: &Element<'_>, edits: &mut Edits) {
+    /// Lets `element`, a repetition of the item within `frame`, say what was sent.
+    pub(super) fn repeat(&self, source: &str, element: &Element<'_>, edits: &mut Edits) {
         let members = &element.members;
         if self.kind == ItemKind::Unknown {
             if !is_same(members, &json::members(&self.json)) {
-                edits.replace(json::span(document, element.json), self.json.as_str());
+                edits.replace(json::span(source, element.json), self.json.as_str());
             }
             return;
         }
         if let Some(payload) = self.kind.payload() {
             if payload.text_in(element.json) != self.payload_text() {
-                payload.write(document, element.json, self.payload_text(), edits);
+                payload.write(source, element.json, self.payload_text(), edits);
             }
             let (own, began) = (json::member(members, "name"), json::members(&self.json));
             if let (Some(own), Some(sent)) = (own, json::member(&began, "name"))
                 && json::string(own) != json::string(sent)
                 && sent != "\"\""
             {
-                edits.replace(json::span(document, own), sent);
+                edits.replace(json::span(source, own), sent);
             }
             return;
         }
         for sent in &self.texts {
             if let Some(part) = element.part(sent.key) {
-                sent.repeat(document, part, edits);
+                sent.repeat(source, part, edits);
             }
         }
     }
@@ -86,7 +86,7 @@ impl Item {
         } else {
             let parts = |is_content: bool| {
                 let texts = self.texts.iter().filter(|text| matches!(text.key, PartKey::Content(_)) == is_content);
-                texts.map(|sent| Part::new(sent.key, sent.kind, &sent.text)).collect::<Vec<_>>()
+                texts.map(|sent| DecodedEvent::new(sent.key, sent.kind, &sent.text)).collect::<Vec<_>>()
             };
             for (key, parts) in [("content", parts(true)), ("summary", parts(false))] {
                 if !parts.is_empty() {
@@ -100,26 +100,26 @@ impl Item {
 }
 
 impl SentText {
-    /// Lets `part`, a repetition of the text within `document`, say what was sent.
-    pub(super) fn repeat(&self, document: &str, part: &str, edits: &mut Edits) {
+    /// Lets `part`, a repetition of the text within `frame`, say what was sent.
+    pub(super) fn repeat(&self, source: &str, part: &str, edits: &mut Edits) {
         let members = json::members(part);
         let key = self.member();
         let Some(literal) = json::member(&members, key) else { return };
         if !self.is_repeated_by(&json::string(literal), &self.text) {
-            replace_text(document, part, &members, key, &self.text, edits);
+            replace_text(source, part, &members, key, &self.text, edits);
         }
     }
 }
 
 /// Puts `text` into `object`; what describes the text that stood there goes with that.
-pub(super) fn replace_text(document: &str, object: &str, members: &[Member<'_>], key: &str, text: &str, edits: &mut Edits) {
+pub(super) fn replace_text(source: &str, object: &str, members: &[Member<'_>], key: &str, text: &str, edits: &mut Edits) {
     let mut set = vec![(key, json::to_text(text))];
     for list in ["logprobs", "annotations"] {
         if json::member(members, list).is_some() {
             set.push((list, "[]".to_owned()));
         }
     }
-    edits.edit_object(document, object, members, &[], &set);
+    edits.edit_object(source, object, members, &[], &set);
 }
 
 /// Whether two items say the same, but for what providers make anew each time.
@@ -143,10 +143,10 @@ pub(super) fn kind_of(json: &str) -> ItemKind {
     ItemKind::of(&kind, false, false)
 }
 
-/// `document` with the edits.
-pub(super) fn apply(document: &str, edits: Edits) -> String {
-    let mut edited = Vec::with_capacity(document.len());
-    edits.apply(document.as_bytes(), &mut edited);
+/// `frame` with the edits.
+pub(super) fn apply(source: &str, edits: Edits) -> String {
+    let mut edited = Vec::with_capacity(source.len());
+    edits.apply(source.as_bytes(), &mut edited);
     String::from_utf8(edited).unwrap_or_default()
 }
 

@@ -6,8 +6,8 @@ use super::item::ItemKind;
 use super::repeat::{Element, apply, is_reasoning, kind_of, replace_text};
 use super::{EventKind, PartKey, Place, Reading};
 use crate::block::BlockKind;
-use crate::dialect::SlotFate;
-use crate::json::{self, Edits};
+use crate::dialect::SlotAction;
+use crate::wire::json::{self, Edits};
 
 /// Most bytes of items without texts of their own that are kept for the end of the response.
 const MAX_KEPT_ITEM_BYTES: usize = 1024 * 1024;
@@ -71,15 +71,15 @@ impl Item {
 }
 
 impl SentText {
-    /// What came leaves with this fate.
-    pub(super) fn take(&mut self, fate: &SlotFate, came: &str) {
-        match fate {
-            SlotFate::Keep => self.text.push_str(came),
-            SlotFate::Replace(text) => {
+    /// What came leaves with this action.
+    pub(super) fn take(&mut self, action: &SlotAction, came: &str) {
+        match action {
+            SlotAction::Keep => self.text.push_str(came),
+            SlotAction::Replace(text) => {
                 self.text.push_str(text);
                 self.changed |= text != came;
             }
-            SlotFate::Remove => self.changed |= !came.is_empty(),
+            SlotAction::Remove => self.changed |= !came.is_empty(),
         }
     }
 
@@ -115,7 +115,7 @@ impl Item {
     }
 
     /// A slot of a repetition comes: `came` is what stands there.
-    pub(super) fn come(&mut self, place: Place, kind: BlockKind, fate: &SlotFate, came: &str) {
+    pub(super) fn come(&mut self, place: Place, kind: BlockKind, action: &SlotAction, came: &str) {
         let key = match place.part {
             Some(key) => key,
             None if self.kind.payload().is_some() => PartKey::Payload,
@@ -123,10 +123,10 @@ impl Item {
         };
         let Some(sent) = self.text(key, kind) else { return };
         if place.differs {
-            let may_leave = match fate {
-                SlotFate::Keep => true,
-                SlotFate::Replace(text) => text == came,
-                SlotFate::Remove => false,
+            let may_leave = match action {
+                SlotAction::Keep => true,
+                SlotAction::Replace(text) => text == came,
+                SlotAction::Remove => false,
             };
             // What was changed is repeated as it was sent, and so is what may not be said otherwise.
             if may_leave && !sent.changed {
@@ -135,17 +135,17 @@ impl Item {
             sent.changed |= !may_leave;
             return;
         }
-        match fate {
+        match action {
             // What has come before is only repeated.
-            SlotFate::Keep if sent.changed || !sent.text.is_empty() => {}
-            _ => sent.take(fate, came),
+            SlotAction::Keep if sent.changed || !sent.text.is_empty() => {}
+            _ => sent.take(action, came),
         }
     }
 
     /// Lets an event that repeats one text say what was sent.
-    pub(super) fn repeat_text(&self, document: &str, reading: &Reading, edits: &mut Edits) {
+    pub(super) fn repeat_text(&self, source: &str, reading: &Reading, edits: &mut Edits) {
         let Some(sent) = self.texts.iter().find(|sent| sent.key == reading.part) else { return };
-        let members = json::members(document);
+        let members = json::members(source);
         let key = match self.kind.payload() {
             Some(payload) => payload.event_key().unwrap_or_default(),
             None => sent.member(),
@@ -158,7 +158,7 @@ impl Item {
             None => &sent.text,
         };
         if !sent.is_repeated_by(&said, text) {
-            replace_text(document, document, &members, key, text, edits);
+            replace_text(source, source, &members, key, text, edits);
         }
     }
 

@@ -7,12 +7,12 @@ use crate::decision::Decision;
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::reply::{self, Answer, Reply};
 use crate::dialect::{Dialect, Ending};
-use crate::encoding::EncodingError;
 use crate::event::Severity;
 use crate::exchange::RequestProgress;
 use crate::limits::FailureMode;
 use crate::policy::Shared;
 use crate::route::Endpoint;
+use crate::wire::encoding::EncodingError;
 
 /// A normal answer in the words of the request's dialect.
 pub(in crate::exchange) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {

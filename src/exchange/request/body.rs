@@ -10,11 +10,11 @@ use super::{Asking, MCP, Reading, Step};
 use crate::dialect::DecodeError;
 use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::request::{self, parts};
-use crate::encoding::EncodingError;
 use crate::event::{EventKind, Severity, shortened};
 use crate::head::Request;
 use crate::policy::Shared;
 use crate::route::RouteAction;
+use crate::wire::encoding::EncodingError;
 
 /// Longest name of a model that is kept, in characters.
 const MAX_MODEL_CHARS: usize = 256;

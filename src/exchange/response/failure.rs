@@ -7,14 +7,14 @@ use crate::block::build_text_chunk;
 use crate::decision::Decision;
 use crate::dialect::DecodeError;
 use crate::dialect::framing::RESPONSE_WITHHELD;
-use crate::encoding::EncodingError;
 use crate::event::Severity;
 use crate::exchange::ResponseProgress;
-use crate::exchange::outbox::Shape;
 use crate::exchange::pipeline::Pipeline;
+use crate::exchange::release_queue::Shape;
 use crate::exchange::request::error;
 use crate::limits::FailureMode;
 use crate::policy::Shared;
+use crate::wire::encoding::EncodingError;
 
 impl Governed {
     /// What comes cannot be decoded. Nor could the client: the head no longer says that it is encoded.
@@ -66,7 +66,7 @@ impl Governed {
         if verdict == FailureMode::Allow {
             shared.fail_open(word, summary);
             self.let_through = true;
-            self.outbox.let_go(out);
+            self.release_queue.let_go(out);
             out.extend_from_slice(rest);
             return None;
         }
@@ -74,10 +74,10 @@ impl Governed {
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
         self.broken = true;
-        if self.outbox.shape() == Shape::Whole {
+        if self.release_queue.shape() == Shape::Whole {
             return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
-        self.outbox.fail(RESPONSE_WITHHELD, out);
+        self.release_queue.fail(RESPONSE_WITHHELD, out);
         None
     }
 
@@ -89,7 +89,7 @@ impl Governed {
         if shared.chain.limits.on_exceeded == FailureMode::Allow {
             shared.fail_open(word, &summary);
             self.let_through = true;
-            self.outbox.let_go(out);
+            self.release_queue.let_go(out);
             if let Some(incomplete) = self.parser.finish() {
                 out.extend_from_slice(incomplete.raw);
             }
@@ -99,6 +99,6 @@ impl Governed {
         shared.fail(word, Severity::Error, summary, Map::new());
         shared.output_finished.set(true);
         self.broken = true;
-        self.outbox.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
+        self.release_queue.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
     }
 }

@@ -10,8 +10,8 @@ use crate::decision::Decision;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::{Dialect, Ending};
 use crate::event::Severity;
-use crate::exchange::outbox::Shape;
 use crate::exchange::pipeline::Pipeline;
+use crate::exchange::release_queue::Shape;
 use crate::exchange::request::{error, local_answer};
 use crate::head::Response;
 use crate::limits::FailureMode;
@@ -23,13 +23,13 @@ impl Governed {
         let Gate::Closed { stage, hook } = &mut self.opening else { return Opened::Yes };
         let response = Rc::new(Response {
             status: self.status,
-            body: match self.outbox.shape() {
+            body: match self.release_queue.shape() {
                 Shape::Whole if hook.is_none() && !pipeline.stages().is_empty() => self.backlog.clone(),
                 _ => Vec::new(),
             },
         });
         while let Some(at) = pipeline.stages().get(*stage) {
-            let mut running = hook.take().unwrap_or_else(|| match self.outbox.shape() {
+            let mut running = hook.take().unwrap_or_else(|| match self.release_queue.shape() {
                 Shape::Stream => at.instance.on_stream_start(),
                 Shape::Whole => at.instance.on_response(Rc::clone(&response)),
             });
@@ -44,7 +44,7 @@ impl Governed {
                     shared.conclude(Decision::Refuse, None);
                     shared.output_finished.set(true);
                     self.opening = Gate::Open;
-                    self.outbox.answer(&build_text_chunk(0, text), out);
+                    self.release_queue.answer(&build_text_chunk(0, text), out);
                     return Opened::Yes;
                 }
                 HookOutput::Response(ResponseAction::SendText(text)) => {
@@ -52,7 +52,7 @@ impl Governed {
                     shared.output_finished.set(true);
                     return Opened::Answer(local_answer(shared, self.dialect, &text, Ending::Stop, false));
                 }
-                _ if self.outbox.shape() == Shape::Stream => {
+                _ if self.release_queue.shape() == Shape::Stream => {
                     self.opening = Gate::Open;
                     let summary = "a policy failed as the stream began";
                     let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use weir::chain::Chain;
-use weir::dialect::{Decoder, Dialect, Encoder, Ending, Frame, Part, SlotFate};
-use weir::sse::{Event, Parser};
+use weir::dialect::{DecodedEvent, Decoder, Dialect, Encoder, Ending, Frame, SlotAction};
+use weir::wire::sse::{Event, Parser};
 
 use crate::native::RequestOutcome;
 use crate::script::{self, JudgeReply, JudgeRule, Script, Step, document, mcp_call};
@@ -96,17 +96,18 @@ fn decode(dialect: Dialect, data: &[u8]) {
     let mut came = VecDeque::new();
     let mut input = data;
     while let Ok(Some(event)) = parser.next(&mut input) {
-        let mut pieces = 0;
-        let read = decoder
-            .event(&event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_) | Part::Tool { .. })));
+        let mut deltas = 0;
+        let read = decoder.event(&event, &mut frame, &mut |part| {
+            deltas += usize::from(matches!(part, DecodedEvent::Delta(_) | DecodedEvent::Tool { .. }))
+        });
         if read.is_err() {
-            assert_eq!(pieces, 0, "nothing is reported on an error");
+            assert_eq!(deltas, 0, "nothing is reported on an error");
             break;
         }
-        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot");
-        let fates = vec![SlotFate::Keep; frame.slots.len()];
+        assert_eq!(deltas, frame.slots.len(), "the n-th delta is the n-th slot");
+        let actions = vec![SlotAction::Keep; frame.slots.len()];
         let before = out.len();
-        encoder.event(event.raw, &frame, &fates, &mut out);
+        encoder.event(event.raw, &frame, &actions, &mut out);
         // What has no place in the stream, such as the end of a block that never began, does not leave; the beginning of
         // a text block leaves with what comes next.
         came.push_back(event.raw.to_vec());
@@ -125,17 +126,19 @@ fn decode(dialect: Dialect, data: &[u8]) {
 fn check_body(dialect: Dialect, data: &[u8]) {
     let mut decoder = Decoder::new(dialect);
     let mut frame = Frame::default();
-    let mut pieces = 0;
+    let mut deltas = 0;
     if decoder
-        .body(data, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_) | Part::Tool { .. })))
+        .body(data, &mut frame, &mut |part| {
+            deltas += usize::from(matches!(part, DecodedEvent::Delta(_) | DecodedEvent::Tool { .. }))
+        })
         .is_ok()
     {
-        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot of a body");
+        assert_eq!(deltas, frame.slots.len(), "the n-th delta is the n-th slot of a body");
         let mut out = Vec::new();
-        Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Keep; pieces], &[], &mut out);
+        Encoder::new(dialect).body(data, &frame, &vec![SlotAction::Keep; deltas], &[], &mut out);
         assert!(out == data, "an untouched body leaves verbatim");
         let mut out = Vec::new();
-        Encoder::new(dialect).body(data, &frame, &vec![SlotFate::Remove; pieces], &[], &mut out);
+        Encoder::new(dialect).body(data, &frame, &vec![SlotAction::Remove; deltas], &[], &mut out);
         // By its grammar: numbers that no type can hold are JSON, and none of our concern. MCP's answers may be empty.
         assert!(data.is_empty() || serde_json::from_slice::<IgnoredAny>(&out).is_ok(), "what is left of a body is JSON");
     }
@@ -164,14 +167,14 @@ fn pass(dialect: Dialect, data: &[u8]) -> Vec<u8> {
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut parser, mut frame, mut out) = (Parser::new(1 << 20), Frame::default(), Vec::new());
     let mut take = |event: &Event<'_>| {
-        let mut pieces = 0;
-        let read = decoder.event(event, &mut frame, &mut |part| pieces += usize::from(matches!(part, Part::Piece(_))));
+        let mut deltas = 0;
+        let read = decoder.event(event, &mut frame, &mut |part| deltas += usize::from(matches!(part, DecodedEvent::Delta(_))));
         if read.is_err() {
-            assert_eq!(pieces, 0, "nothing is reported on an error");
+            assert_eq!(deltas, 0, "nothing is reported on an error");
             return false;
         }
-        assert_eq!(pieces, frame.slots.len(), "the n-th piece is the n-th slot");
-        encoder.event(event.raw, &frame, &vec![SlotFate::Keep; pieces], &mut out);
+        assert_eq!(deltas, frame.slots.len(), "the n-th delta is the n-th slot");
+        encoder.event(event.raw, &frame, &vec![SlotAction::Keep; deltas], &mut out);
         true
     };
     let mut input = data;

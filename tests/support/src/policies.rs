@@ -9,8 +9,8 @@ use weir::event::Severity;
 use weir::exchange::{Request, Response};
 use weir::judge::JudgeQuestion;
 use weir::policy::{
-    BlockFate, DeltaFate, Interests, OfferFate, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy, StreamAction,
-    StreamingContext,
+    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy,
+    StreamAction, StreamingContext,
 };
 
 /// All policies of this module under the names that documents use.
@@ -72,7 +72,7 @@ impl Default for AskJudge {
 }
 
 impl AskJudge {
-    fn block(&self, call: &ToolCallBlock, cx: &StreamingContext, why: &str) -> BlockFate {
+    fn block(&self, call: &ToolCallBlock, cx: &StreamingContext, why: &str) -> BlockAction {
         cx.emit(
             "ask.blocked",
             format!("{} was blocked", call.name()),
@@ -80,8 +80,8 @@ impl AskJudge {
             json!({"tool": call.name(), "why": why}),
         );
         match &self.message {
-            Some(message) => BlockFate::Replace(build_text_chunk(call.choice(), message.as_str())),
-            None => BlockFate::Drop,
+            Some(message) => BlockAction::Replace(build_text_chunk(call.choice(), message.as_str())),
+            None => BlockAction::Drop,
         }
     }
 }
@@ -91,11 +91,11 @@ impl Policy for AskJudge {
         Interests::TOOL_CALLS
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         if !call.is_complete() || !call.has_valid_arguments() {
             return self.block(call, cx, "unreadable");
         }
@@ -103,12 +103,12 @@ impl Policy for AskJudge {
         match cx.judge(JudgeQuestion { judge: "main", instructions: "Is this call harmful?", matter: &matter }).await {
             Ok(verdict) if verdict.probability < self.threshold => {
                 cx.emit("ask.passed", format!("{} passed", call.name()), Severity::Info, json!({"tool": call.name()}));
-                BlockFate::Forward
+                BlockAction::Forward
             }
             Ok(_) => self.block(call, cx, "verdict"),
             Err(error) if self.allow_on_error => {
                 cx.emit("ask.failed", error.to_string(), Severity::Error, json!({"error": error.name()}));
-                BlockFate::Forward
+                BlockAction::Forward
             }
             Err(error) => self.block(call, cx, error.name()),
         }
@@ -125,15 +125,15 @@ pub struct AskAboutText {
 }
 
 impl Policy for AskAboutText {
-    fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_content_delta<'d>(&self, _: &'d str, _: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockAction {
         match cx.judge(JudgeQuestion { judge: "main", instructions: "Is this text harmful?", matter: block.text() }).await {
-            Ok(verdict) if verdict.probability < 0.5 => BlockFate::Forward,
-            _ if self.silently => BlockFate::Drop,
-            _ => BlockFate::Replace(build_text_chunk(block.choice(), "Text was withheld.")),
+            Ok(verdict) if verdict.probability < 0.5 => BlockAction::Forward,
+            _ if self.silently => BlockAction::Drop,
+            _ => BlockAction::Replace(build_text_chunk(block.choice(), "Text was withheld.")),
         }
     }
 }
@@ -156,17 +156,17 @@ impl Policy for DenyTool {
         Interests::TOOL_CALLS
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
         // Every call, because in `messages` no text may follow a call that was let go.
-        DeltaFate::Hold
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, _: &StreamingContext) -> BlockAction {
         if call.name() != self.name {
-            return BlockFate::Forward;
+            return BlockAction::Forward;
         }
         if self.with_call {
-            return BlockFate::Replace(Chunk::ToolCall {
+            return BlockAction::Replace(Chunk::ToolCall {
                 choice: call.choice(),
                 call_id: call.call_id().to_owned(),
                 name: "noop".to_owned(),
@@ -175,13 +175,13 @@ impl Policy for DenyTool {
             });
         }
         match &self.message {
-            Some(message) => BlockFate::Replace(build_text_chunk(call.choice(), message.as_str())),
-            None => BlockFate::Drop,
+            Some(message) => BlockAction::Replace(build_text_chunk(call.choice(), message.as_str())),
+            None => BlockAction::Drop,
         }
     }
 
-    fn on_tool_offered(&self, name: &str, _: &StreamingContext) -> OfferFate {
-        if name == self.name { OfferFate::Remove } else { OfferFate::Keep }
+    fn on_tool_offered(&self, name: &str, _: &StreamingContext) -> OfferAction {
+        if name == self.name { OfferAction::Remove } else { OfferAction::Keep }
     }
 }
 
@@ -195,8 +195,8 @@ impl Policy for DropText {
         Interests::CONTENT_DELTAS
     }
 
-    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        if block.kind() == BlockKind::Text { DeltaFate::Drop } else { DeltaFate::Forward }
+    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        if block.kind() == BlockKind::Text { DeltaAction::Drop } else { DeltaAction::Forward }
     }
 }
 
@@ -210,8 +210,12 @@ impl Policy for Uppercase {
         Interests::CONTENT_DELTAS
     }
 
-    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        if block.kind() == BlockKind::Text { DeltaFate::Replace(delta.to_ascii_uppercase().into()) } else { DeltaFate::Forward }
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        if block.kind() == BlockKind::Text {
+            DeltaAction::Replace(delta.to_ascii_uppercase().into())
+        } else {
+            DeltaAction::Forward
+        }
     }
 }
 
@@ -224,14 +228,16 @@ pub struct HoldText {
 }
 
 impl Policy for HoldText {
-    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        if block.kind() == BlockKind::Text { DeltaFate::Hold } else { DeltaFate::Forward }
+    fn on_content_delta<'d>(&self, _: &'d str, block: &ContentBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        if block.kind() == BlockKind::Text { DeltaAction::Hold } else { DeltaAction::Forward }
     }
 
-    async fn on_content_complete(&self, block: &ContentBlock, _: &StreamingContext) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, _: &StreamingContext) -> BlockAction {
         match &self.with {
-            Some(with) if block.kind() == BlockKind::Text => BlockFate::Replace(build_text_chunk(block.choice(), with.as_str())),
-            _ => BlockFate::Forward,
+            Some(with) if block.kind() == BlockKind::Text => {
+                BlockAction::Replace(build_text_chunk(block.choice(), with.as_str()))
+            }
+            _ => BlockAction::Forward,
         }
     }
 }
@@ -263,7 +269,7 @@ pub struct FinishAfter {
 }
 
 impl Policy<usize> for FinishAfter {
-    fn on_content_delta<'d>(&self, delta: &'d str, _: &ContentBlock, cx: &StreamingContext<usize>) -> DeltaFate<'d> {
+    fn on_content_delta<'d>(&self, delta: &'d str, _: &ContentBlock, cx: &StreamingContext<usize>) -> DeltaAction<'d> {
         let so_far = cx.scratchpad(|so_far| {
             *so_far += delta.len();
             *so_far
@@ -274,12 +280,12 @@ impl Policy<usize> for FinishAfter {
             let late = cx.send_text("too late");
             cx.emit("finish.late_send", "sent after the end", Severity::Debug, json!({"refused": late.is_err()}));
         }
-        DeltaFate::Forward
+        DeltaAction::Forward
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext<usize>) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext<usize>) -> BlockAction {
         cx.emit("finish.seen", "a call came", Severity::Debug, json!({"tool": call.name(), "finished": cx.is_output_finished()}));
-        BlockFate::Forward
+        BlockAction::Forward
     }
 }
 
@@ -289,15 +295,15 @@ impl Policy<usize> for FinishAfter {
 pub struct FinishAtCall {}
 
 impl Policy for FinishAtCall {
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaFate<'d> {
-        DeltaFate::Hold
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext) -> DeltaAction<'d> {
+        DeltaAction::Hold
     }
 
-    async fn on_tool_call_complete(&self, _: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, _: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         if cx.send_text("That is all.").is_ok() {
             cx.mark_output_finished();
         }
-        BlockFate::Drop
+        BlockAction::Drop
     }
 }
 
@@ -364,19 +370,19 @@ impl Policy for Watch {
         StreamAction::SendStreamingResponse
     }
 
-    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext) -> BlockAction {
         let details = json!({"block": block.id().0, "choice": block.choice(), "kind": format!("{:?}", block.kind()),
             "text": block.text(), "complete": block.is_complete()});
         cx.emit("watch.content", "", Severity::Debug, details);
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
-    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockFate {
+    async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         let details = json!({"block": call.id().0, "choice": call.choice(), "id": call.call_id(), "name": call.name(),
             "arguments": call.arguments(), "server_side": call.is_server_side(), "free_form": call.is_free_form(),
             "complete": call.is_complete(), "valid": call.has_valid_arguments()});
         cx.emit("watch.tool_call", "", Severity::Debug, details);
-        BlockFate::Forward
+        BlockAction::Forward
     }
 
     async fn on_finish_reason(&self, reason: &str, choice: u32, cx: &StreamingContext) {

@@ -7,7 +7,7 @@ use weir::block::{BlockId, ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, Registry, parse};
 use weir::event::Severity;
-use weir::policy::{BlockFate, DeltaFate, Interests, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Interests, Policy, SharedPolicy, StreamingContext};
 
 // The line that makes a filter of this crate. On the host there is no proxy, only the tests.
 #[cfg(target_family = "wasm")]
@@ -55,13 +55,13 @@ impl Policy<Calls> for LimitToolCalls {
     }
 
     // The number of a call is known at its first delta: nothing needs to wait.
-    fn on_tool_call_delta<'d>(&self, _: &'d str, block: &ToolCallBlock, cx: &StreamingContext<Calls>) -> DeltaFate<'d> {
-        if self.is_within_limit(block, cx) { DeltaFate::Forward } else { DeltaFate::Drop }
+    fn on_tool_call_delta<'d>(&self, _: &'d str, block: &ToolCallBlock, cx: &StreamingContext<Calls>) -> DeltaAction<'d> {
+        if self.is_within_limit(block, cx) { DeltaAction::Forward } else { DeltaAction::Drop }
     }
 
-    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Calls>) -> BlockFate {
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Calls>) -> BlockAction {
         if self.is_within_limit(block, cx) {
-            return BlockFate::Forward;
+            return BlockAction::Forward;
         }
         cx.conclude(Decision::Refuse, "TOO_MANY_TOOL_CALLS");
         cx.emit(
@@ -71,7 +71,7 @@ impl Policy<Calls> for LimitToolCalls {
             json!({ "tool": block.name(), "max_calls": self.max_calls }),
         );
         let message = format!("[{} was not called: no more than {} tool calls at a time.]", block.name(), self.max_calls);
-        BlockFate::Replace(build_text_chunk(block.choice(), message))
+        BlockAction::Replace(build_text_chunk(block.choice(), message))
     }
 }
 

@@ -3,20 +3,20 @@
 use super::{Call, CallKey, Choice, Findings, Found, Meaning};
 use crate::block::BlockKind;
 use crate::dialect::chat::fields::{CallFields, MessageFields, ToolFields};
-use crate::dialect::document::{BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::decoding::{BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::{DecodeError, Slot};
-use crate::json::{Form, ObjectScanner, Reader, Value};
+use crate::wire::json::{Form, ObjectScanner, Reader, Value};
 
-/// Reads one choice of one document.
+/// Reads one choice of one frame.
 pub(super) struct ChoiceReader<'r> {
-    pub(super) document: &'r str,
+    pub(super) source: &'r str,
     pub(super) whole: bool,
     pub(super) blocks: &'r mut BlockNumbers,
     pub(super) names: &'r mut NameBytes,
     pub(super) strings: &'r mut Strings,
     pub(super) choice: &'r mut Choice,
     pub(super) findings: &'r mut Findings,
-    /// What the string of the latest piece means, where it is all that the piece says.
+    /// What the string of the latest delta means, where it is all that the delta says.
     pub(super) meaning: Option<Meaning>,
 }
 
@@ -28,10 +28,10 @@ impl ChoiceReader<'_> {
         self.content(message.content)?;
         self.text(BlockKind::Refusal, message.refusal)?;
         if let Some(calls) = message.tool_calls {
-            Reader::at(self.document, calls).array(|reader| self.tool_call(&CallFields::read(reader)?))?;
+            Reader::at(self.source, calls).array(|reader| self.tool_call(&CallFields::read(reader)?))?;
         }
         if let Some(function) = message.function_call {
-            let function = ToolFields::read(&mut Reader::at(self.document, function), "arguments")?;
+            let function = ToolFields::read(&mut Reader::at(self.source, function), "arguments")?;
             self.call(Some(CallKey::Function), None, function, Some(false))?;
         }
         Ok(())
@@ -41,7 +41,7 @@ impl ChoiceReader<'_> {
         let Some(parts) = content.filter(|content| content.form == Form::Array) else {
             return self.text(BlockKind::Text, content);
         };
-        Reader::at(self.document, parts).array(|reader| {
+        Reader::at(self.source, parts).array(|reader| {
             let [text, refusal] = reader.members(["text", "refusal"])?;
             self.text(BlockKind::Text, text)?;
             self.text(BlockKind::Refusal, refusal)
@@ -49,7 +49,7 @@ impl ChoiceReader<'_> {
     }
 
     pub(super) fn text(&mut self, kind: BlockKind, value: Option<Value>) -> Result<(), DecodeError> {
-        let text = self.strings.read(self.document, value)?;
+        let text = self.strings.read(self.source, value)?;
         if text.is_empty() {
             return Ok(());
         }
@@ -62,7 +62,7 @@ impl ChoiceReader<'_> {
             self.choice.texts.push((kind, block));
         }
         let slot = Slot { block, choice: self.choice.index, kind, starts: open.is_none(), stops: self.whole };
-        self.findings.push(Found::Piece { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+        self.findings.push(Found::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
         self.meaning = Some(Meaning::Text { choice: self.choice.index, kind });
         Ok(())
     }
@@ -90,15 +90,15 @@ impl ChoiceReader<'_> {
         let (name, arguments) = tool.map_or((None, None), |tool| (tool.name, tool.arguments));
         let says_more = id.is_some() || name.is_some() || arguments.is_none();
         self.meaning = (!says_more).then_some(Meaning::Arguments { choice: self.choice.index, key, free_form });
-        let mut id = self.strings.read(self.document, id)?;
-        let mut name = self.strings.read(self.document, name)?;
-        let text = self.strings.read(self.document, arguments)?;
+        let mut id = self.strings.read(self.source, id)?;
+        let mut name = self.strings.read(self.source, name)?;
+        let text = self.strings.read(self.source, arguments)?;
         let known = if self.whole { None } else { self.known_call(key, id, name) };
         let position = match known {
             Some(position) => position,
             None => self.new_call(key)?,
         };
-        let characters = |text| self.strings.get(self.document, text);
+        let characters = |text| self.strings.get(self.source, text);
         let (characters_id, characters_name, arguments) = (characters(id), characters(name), characters(text));
         let Some(call) = self.choice.calls.get_mut(position) else {
             return Ok(());
@@ -127,7 +127,7 @@ impl ChoiceReader<'_> {
         let slot =
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
-        self.findings.push(Found::Piece { slot, call_id: id, name, text, free_form });
+        self.findings.push(Found::Delta { slot, call_id: id, name, text, free_form });
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl ChoiceReader<'_> {
     /// else a new one if the delta looks like a beginning, else the last one.
     fn known_call(&self, key: Option<CallKey>, id: Text, name: Text) -> Option<usize> {
         let calls = &self.choice.calls;
-        let id = self.strings.get(self.document, id);
+        let id = self.strings.get(self.source, id);
         if let Some(key) = key {
             let latest = calls.iter().rposition(|call| call.key == key)?;
             // Some servers give every call the same index; a new id after a complete call begins another one.
@@ -170,11 +170,11 @@ impl ChoiceReader<'_> {
     }
 
     pub(super) fn finish_reason(&mut self, reason: Option<Value>) -> Result<(), DecodeError> {
-        let reason = self.strings.read(self.document, reason)?;
+        let reason = self.strings.read(self.source, reason)?;
         if reason.is_empty() {
             return Ok(());
         }
-        let complete = self.strings.get(self.document, reason) != "length";
+        let complete = self.strings.get(self.source, reason) != "length";
         let findings = &mut *self.findings;
         self.choice.stop(|block| findings.push(Found::Stop { block, complete }));
         findings.push(Found::Finish { choice: self.choice.index, reason });

@@ -4,29 +4,29 @@ use super::{Encoder, OpenBlock, start_value};
 use crate::block::BlockKind;
 use crate::dialect::framing::{WITHHELD, with_data};
 use crate::dialect::messages::is_empty_input;
-use crate::dialect::{Slot, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::{Slot, SlotAction};
+use crate::wire::json::{self, Edits};
 
 impl Encoder {
-    pub(super) fn slot(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+    pub(super) fn slot(&mut self, raw: &[u8], slot: &Slot, action: &SlotAction, out: &mut Vec<u8>) {
         if slot.starts {
-            return self.start(raw, slot, fate, out);
+            return self.start(raw, slot, action, out);
         }
         let message = self.message.get_or_insert_default();
-        message.lost |= *fate == SlotFate::Remove;
+        message.lost |= *action == SlotAction::Remove;
         // What belongs to a block that the client does not have cannot leave.
         let Some(position) = message.open.iter().position(|open| open.block == slot.block) else {
             return;
         };
-        if slot.stops { self.stop(raw, position, fate, out) } else { self.delta(raw, position, fate, out) }
+        if slot.stops { self.stop(raw, position, action, out) } else { self.delta(raw, position, action, out) }
     }
 
-    pub(super) fn start(&mut self, raw: &[u8], slot: &Slot, fate: &SlotFate, out: &mut Vec<u8>) {
+    pub(super) fn start(&mut self, raw: &[u8], slot: &Slot, action: &SlotAction, out: &mut Vec<u8>) {
         let in_order = slot.block.0 == self.begun;
         self.begun = self.begun.saturating_add(1);
         let message = self.message.get_or_insert_default();
-        message.renumbers |= self.numbers_by_place || !in_order || *fate == SlotFate::Remove;
-        if *fate == SlotFate::Remove {
+        message.renumbers |= self.numbers_by_place || !in_order || *action == SlotAction::Remove;
+        if *action == SlotAction::Remove {
             message.lost = true;
             if slot.kind == BlockKind::ToolCall {
                 message.calls_removed = message.calls_removed.saturating_add(1);
@@ -41,14 +41,14 @@ impl Encoder {
         let mut own_index = message.next_index;
         let mut own_text_is_empty = true;
         with_data(raw, |data| {
-            let Ok(document) = core::str::from_utf8(data) else {
+            let Ok(source) = core::str::from_utf8(data) else {
                 return;
             };
-            let fields = json::members(document);
+            let fields = json::members(source);
             let index_text = json::member(&fields, "index");
             own_index = index_text.and_then(|index| index.parse().ok()).unwrap_or(own_index);
             if let Some(index_text) = index_text.filter(|_| message.renumbers && own_index != message.next_index) {
-                edits.replace(json::span(document, index_text), message.next_index.to_string());
+                edits.replace(json::span(source, index_text), message.next_index.to_string());
             }
             let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
             let own_text = match slot.kind {
@@ -57,13 +57,13 @@ impl Encoder {
                 _ => None,
             };
             own_text_is_empty = own_text.is_none();
-            if let (Some(own_text), SlotFate::Replace(text)) = (own_text, fate) {
-                edits.replace(json::span(document, own_text), start_value(slot.kind, text));
+            if let (Some(own_text), SlotAction::Replace(text)) = (own_text, action) {
+                edits.replace(json::span(source, own_text), start_value(slot.kind, text));
             }
         });
         let index = if message.renumbers { message.next_index } else { own_index };
         message.next_index = message.next_index.saturating_add(1);
-        let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && fate != &SlotFate::Replace(String::new());
+        let has_text = slot.kind == BlockKind::Text && !own_text_is_empty && action != &SlotAction::Replace(String::new());
         message.has_content |= has_text;
         message.open.push(OpenBlock {
             block: slot.block,
@@ -76,40 +76,40 @@ impl Encoder {
         });
         let position = message.open.len().saturating_sub(1);
         self.write_edited(raw, edits, out);
-        if let (SlotFate::Replace(text), true) = (fate, own_text_is_empty) {
+        if let (SlotAction::Replace(text), true) = (action, own_text_is_empty) {
             self.write_delta(position, text, out);
         }
     }
 
-    fn delta(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
+    fn delta(&mut self, raw: &[u8], position: usize, action: &SlotAction, out: &mut Vec<u8>) {
         let Some(message) = &mut self.message else {
             return;
         };
         let Some(open) = message.open.get_mut(position) else {
             return;
         };
-        if *fate == SlotFate::Keep {
+        if *action == SlotAction::Keep {
             let is_text = open.kind == BlockKind::Text;
             open.has_text |= is_text;
             message.has_content |= is_text;
             if !open.renumbered {
-                return self.seam.verbatim(raw, out);
+                return self.boundary.verbatim(raw, out);
             }
         }
         let mut edits = Edits::default();
-        match fate {
-            SlotFate::Remove => {
+        match action {
+            SlotAction::Remove => {
                 open.lost = true;
                 return;
             }
-            SlotFate::Keep => {}
-            SlotFate::Replace(text) => {
+            SlotAction::Keep => {}
+            SlotAction::Replace(text) => {
                 let mut replaced = false;
                 with_data(raw, |data| {
-                    let Ok(document) = core::str::from_utf8(data) else {
+                    let Ok(source) = core::str::from_utf8(data) else {
                         return;
                     };
-                    let fields = json::members(document);
+                    let fields = json::members(source);
                     let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
                     let own_text = match json::member(&delta, "type").map(json::string).as_deref() {
                         Some("text_delta") => json::member(&delta, "text"),
@@ -117,7 +117,7 @@ impl Encoder {
                         _ => None,
                     };
                     if let Some(own_text) = own_text {
-                        edits.replace(json::span(document, own_text), json::to_text(text));
+                        edits.replace(json::span(source, own_text), json::to_text(text));
                         replaced = true;
                     }
                 });
@@ -136,8 +136,8 @@ impl Encoder {
         self.write_renumbered(raw, position, edits, out);
     }
 
-    fn stop(&mut self, raw: &[u8], position: usize, fate: &SlotFate, out: &mut Vec<u8>) {
-        if let SlotFate::Replace(text) = fate {
+    fn stop(&mut self, raw: &[u8], position: usize, action: &SlotAction, out: &mut Vec<u8>) {
+        if let SlotAction::Replace(text) = action {
             self.write_delta(position, text, out);
         }
         let open = self.message.as_ref().and_then(|message| message.open.get(position)).copied();

@@ -50,7 +50,7 @@ impl Encoder {
         self.ended = true;
         if self.message.is_none() {
             let event = Event::MessageStart { message: Message::begin(&self.identity) };
-            self.seam.close(out);
+            self.boundary.close(out);
             event.write(out);
             self.message = Some(Progress::default());
         }

@@ -2,13 +2,13 @@
 //! else is a block of its own: there are clients that take what is repeated.
 
 use super::{Decoder, EventReader, Found, Item, Meaning, Progress};
-use crate::dialect::document::Text;
+use crate::dialect::decoding::Text;
 use crate::dialect::responses::fields::ItemFields;
 use crate::dialect::responses::payload::Payload;
 use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
 use crate::dialect::template::{Alike, Hole};
-use crate::dialect::{DecodeError, Frame, MAX_REPEATED_BYTES, Part, Piece, Slot};
-use crate::json::{Form, Value};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, MAX_REPEATED_BYTES, Slot};
+use crate::wire::json::{Form, Value};
 
 impl Decoder {
     /// Reads a delta that is like an earlier one but for its string and its number; whether it is one.
@@ -17,7 +17,7 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
         let Some(Alike { string, value, number, meaning }) = self.template.find(data) else { return Ok(false) };
         if !name.is_empty() && name != self.template_type.as_bytes() {
@@ -53,7 +53,7 @@ impl Decoder {
         reading.text.push_str(text);
         let part = (part != PartKey::Payload).then_some(part);
         reading.places.push(Place { element: 0, part, differs: false });
-        each(Part::Piece(Piece {
+        each(DecodedEvent::Delta(Delta {
             block,
             choice: 0,
             kind,
@@ -72,7 +72,7 @@ impl EventReader<'_> {
     /// Keeps a delta, so that the next ones like it need not be read anew.
     pub(super) fn learn(&mut self, kind: Text) {
         let &Reading { event, item, part, output_index, .. } = Reading::of(self.frame);
-        let is_plain = matches!(self.findings.as_slice(), [Found::Piece { slot, .. }] if !slot.starts && !slot.stops);
+        let is_plain = matches!(self.findings.as_slice(), [Found::Delta { slot, .. }] if !slot.starts && !slot.stops);
         let delta = self.fields.delta.get().filter(|value| is_string(*value));
         if event != EventKind::Delta || !is_plain || delta.is_none() {
             return;
@@ -81,9 +81,9 @@ impl EventReader<'_> {
         let sequence = self.fields.sequence_number.get().map(|sequence| sequence.value);
         let holes = [(Hole::Text, delta), (Hole::Padding, padding), (Hole::Number, sequence)];
         let decoder = &mut *self.decoder;
-        decoder.template.learn(self.document, &holes, Meaning { item, part, output_index });
+        decoder.template.learn(self.source, &holes, Meaning { item, part, output_index });
         decoder.template_type.clear();
-        decoder.template_type.push_str(decoder.strings.get(self.document, kind));
+        decoder.template_type.push_str(decoder.strings.get(self.source, kind));
     }
 
     /// The event only repeats, as far as has been seen.
@@ -99,7 +99,7 @@ impl EventReader<'_> {
     /// A whole text of a part that has come before.
     pub(super) fn part_again(&mut self, number: usize, key: PartKey, element: usize, text: Text) -> Result<(), DecodeError> {
         let decoder = &mut *self.decoder;
-        let said = decoder.strings.get(self.document, text);
+        let said = decoder.strings.get(self.source, text);
         let Some(item) = decoder.items.get_mut(number) else { return Ok(()) };
         let Some(part) = item.parts.iter_mut().find(|part| part.key == key) else { return Ok(()) };
         if part.came == said {
@@ -109,7 +109,7 @@ impl EventReader<'_> {
         if !said.is_empty() {
             said.clone_into(&mut part.came);
             let slot = Slot { block: decoder.blocks.begin()?, choice: 0, kind: part.kind, starts: true, stops: true };
-            self.piece(slot, Place { element, part: Some(key), differs: true }, text);
+            self.delta(slot, Place { element, part: Some(key), differs: true }, text);
         }
         self.says_more();
         Ok(())
@@ -118,7 +118,7 @@ impl EventReader<'_> {
     /// All that a call asks for, which has come before. There are clients that call without arguments where none stand.
     pub(super) fn call_again(&mut self, number: usize, element: usize, text: Text) -> Result<(), DecodeError> {
         let decoder = &mut *self.decoder;
-        let said = decoder.strings.get(self.document, text);
+        let said = decoder.strings.get(self.source, text);
         let Some(item) = decoder.items.get_mut(number) else { return Ok(()) };
         if item.came == said {
             return Ok(());
@@ -133,7 +133,7 @@ impl EventReader<'_> {
         });
         let slot = Slot { block: decoder.blocks.begin()?, choice: 0, kind, starts: true, stops: true };
         let place = Place { element, part: None, differs: true };
-        self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
+        self.findings.push(Found::Delta { slot, place, call_id, name, text, free_form });
         self.says_more();
         Ok(())
     }
@@ -143,9 +143,9 @@ impl EventReader<'_> {
         let Decoder { items, strings, .. } = &mut *self.decoder;
         let Some(item) = items.get(number).filter(|item| item.progress == Progress::Done) else { return Ok(()) };
         let Some(payload) = item.kind.payload() else { return Ok(()) };
-        let name = strings.read(self.document, fields.name.get())?;
-        let is_renamed = !name.is_empty() && strings.get(self.document, name) != &*item.tool;
-        let text = payload.read(self.document, fields, strings)?;
+        let name = strings.read(self.source, fields.name.get())?;
+        let is_renamed = !name.is_empty() && strings.get(self.source, name) != &*item.tool;
+        let text = payload.read(self.source, fields, strings)?;
         if is_renamed {
             self.says_more();
         }
@@ -163,7 +163,7 @@ impl EventReader<'_> {
             None => 0,
         };
         let (head, tail) = item.came.split_at_checked(before).unwrap_or((&item.came, ""));
-        let words = strings.get(self.document, said);
+        let words = strings.get(self.source, said);
         if words == tail {
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! Reads what tool calls ask for.
 
 use super::{Decoder, EventReader, Progress};
-use crate::dialect::document::Text;
+use crate::dialect::decoding::Text;
 use crate::dialect::responses::payload::Payload;
 use crate::dialect::responses::{EventKind, Place};
 use crate::dialect::{DecodeError, Slot};
-use crate::json::Value;
+use crate::wire::json::Value;
 
 impl EventReader<'_> {
     /// The tool call that an event about its text belongs to.
@@ -31,27 +31,27 @@ impl EventReader<'_> {
         if item.progress == Progress::Done {
             return Err(DecodeError::OutOfOrder { what: "a delta of a tool call that has ended" });
         }
-        item.came.push_str(strings.get(self.document, text));
+        item.came.push_str(strings.get(self.source, text));
         if stops {
             item.progress = Progress::Done;
         } else if !text.is_empty() {
             item.progress = Progress::Open;
         }
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops };
-        self.piece(slot, OF_CALL, text);
+        self.delta(slot, OF_CALL, text);
         Ok(())
     }
 
     pub(super) fn call_delta(&mut self, key: &str) -> Result<(), DecodeError> {
         let number = self.call(EventKind::Delta, key)?;
-        let text = self.decoder.strings.read(self.document, self.fields.delta.get())?;
+        let text = self.decoder.strings.read(self.source, self.fields.delta.get())?;
         self.call_text(number, text, false)
     }
 
     /// All that a call says has come, so that it can be judged while the next one is still arriving.
     pub(super) fn call_done(&mut self, key: &str, value: Option<Value>) -> Result<(), DecodeError> {
         let number = self.call(EventKind::TextDone, key)?;
-        let text = self.decoder.strings.read(self.document, value)?;
+        let text = self.decoder.strings.read(self.source, value)?;
         let Some(item) = self.decoder.items.get(number) else { return Ok(()) };
         let is_named = !item.tool.is_empty();
         match item.progress {
@@ -74,7 +74,7 @@ impl EventReader<'_> {
         let separator = if item.commands == 0 { "" } else { "\n" };
         let start = strings.begin();
         strings.push(separator);
-        strings.push_read(self.document, self.fields.command.get())?;
+        strings.push_read(self.source, self.fields.command.get())?;
         let text = strings.since(start);
         item.repetitions = 0;
         item.commands = item.commands.saturating_add(1);
@@ -84,7 +84,7 @@ impl EventReader<'_> {
 
     pub(super) fn command_done(&mut self) -> Result<(), DecodeError> {
         let number = self.call(EventKind::CommandDone, "command")?;
-        let text = self.decoder.strings.read(self.document, self.fields.command.get())?;
+        let text = self.decoder.strings.read(self.source, self.fields.command.get())?;
         self.only_repeats();
         self.call_text_again(number, EventKind::CommandDone, text)?;
         self.at_least_silent(number)

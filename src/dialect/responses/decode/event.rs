@@ -2,19 +2,19 @@
 
 use super::{EventReader, Found, Progress, count_repetition};
 use crate::block::BlockKind;
-use crate::dialect::document::Text;
+use crate::dialect::decoding::Text;
 use crate::dialect::responses::fields::ResponseFields;
 use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
 use crate::dialect::{DecodeError, FrameRole, MAX_REPEATED_BYTES, Slot};
-use crate::json::Reader;
+use crate::wire::json::Reader;
 
 impl EventReader<'_> {
     pub(super) fn event(&mut self, kind: Text) -> Result<(), DecodeError> {
         use BlockKind::{Reasoning, Refusal, Text};
-        let (fields, document) = (self.fields, self.document);
+        let (fields, source) = (self.fields, self.source);
         let content = || PartKey::Content(fields.content_index.get().unwrap_or(0));
         let summary = || PartKey::Summary(fields.summary_index.get().unwrap_or(0));
-        match self.decoder.strings.get(document, kind) {
+        match self.decoder.strings.get(source, kind) {
             "response.output_text.delta" => self.part_delta(content(), Text),
             "response.refusal.delta" => self.part_delta(content(), Refusal),
             "response.reasoning_text.delta" => self.part_delta(content(), Reasoning),
@@ -55,12 +55,12 @@ impl EventReader<'_> {
         }
     }
 
-    /// Counts what the encoder keeps of the document.
+    /// Counts what the encoder keeps of the frame.
     pub(super) fn count_text(&mut self) -> Result<(), DecodeError> {
         for found in &self.findings {
-            let Found::Piece { slot, text, .. } = found else { continue };
+            let Found::Delta { slot, text, .. } = found else { continue };
             if slot.kind != BlockKind::Unknown {
-                let bytes = self.decoder.strings.get(self.document, *text).len();
+                let bytes = self.decoder.strings.get(self.source, *text).len();
                 self.decoder.text_bytes = self.decoder.text_bytes.saturating_add(bytes);
             }
         }
@@ -96,8 +96,8 @@ impl EventReader<'_> {
         reading.part = part;
     }
 
-    pub(super) fn piece(&mut self, slot: Slot, place: Place, text: Text) {
-        self.findings.push(Found::Piece { slot, place, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+    pub(super) fn delta(&mut self, slot: Slot, place: Place, text: Text) {
+        self.findings.push(Found::Delta { slot, place, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
     }
 
     /// A slot of the item itself that says nothing.
@@ -105,13 +105,13 @@ impl EventReader<'_> {
         self.note(event, number, PartKey::Payload);
         let Some(item) = self.decoder.items.get(number) else { return };
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops: false };
-        self.piece(slot, Place { element: 0, part: None, differs: false }, Text::EMPTY);
+        self.delta(slot, Place { element: 0, part: None, differs: false }, Text::EMPTY);
     }
 
     /// An event of a type that is not known: policies see its strings, and it leaves as it came or not at all.
     pub(super) fn unknown(&mut self) -> Result<(), DecodeError> {
-        let whole = 0..self.document.len();
-        let text = self.decoder.strings.leaves(self.document, whole, self.fields.r#type.get())?;
+        let whole = 0..self.source.len();
+        let text = self.decoder.strings.leaves(self.source, whole, self.fields.r#type.get())?;
         let item = self.item();
         if let Some(number) = item {
             self.note(EventKind::Status, number, PartKey::Payload);
@@ -119,7 +119,7 @@ impl EventReader<'_> {
         self.frame.role = FrameRole::Unknown;
         let block = self.decoder.blocks.begin_unknown();
         let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
-        self.piece(slot, Place { element: 0, part: None, differs: false }, text);
+        self.delta(slot, Place { element: 0, part: None, differs: false }, text);
         Ok(())
     }
 
@@ -132,16 +132,16 @@ impl EventReader<'_> {
     }
 
     fn lifecycle(&mut self, event: EventKind) -> Result<(), DecodeError> {
-        let document = self.document;
-        let response = self.fields.response.get().map(|response| ResponseFields::at(document, response)).transpose()?;
+        let source = self.source;
+        let response = self.fields.response.get().map(|response| ResponseFields::at(source, response)).transpose()?;
         let mut is_empty = true;
         if let Some(output) = response.and_then(|response| response.output.get()) {
-            Reader::at(document, output).array(|reader| {
+            Reader::at(source, output).array(|reader| {
                 is_empty = false;
                 reader.skip()
             })?;
         }
-        let output_text = self.decoder.strings.read(document, response.and_then(|response| response.output_text.get()))?;
+        let output_text = self.decoder.strings.read(source, response.and_then(|response| response.output_text.get()))?;
         if !is_empty || !output_text.is_empty() {
             return Err(DecodeError::OutOfOrder { what: "a response that begins with output" });
         }

@@ -4,13 +4,13 @@ use smallvec::SmallVec;
 
 use super::{Decoder, EventReader, Found, Item, Progress};
 use crate::block::BlockKind;
-use crate::dialect::document::{Strings, Text};
+use crate::dialect::decoding::{Strings, Text};
 use crate::dialect::responses::fields::{ActionFields, ItemFields, ResponseFields};
 use crate::dialect::responses::item::{ItemKind, tool_name};
 use crate::dialect::responses::payload::Payload;
 use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
 use crate::dialect::{DecodeError, FrameRole, Slot};
-use crate::json::{Field, Reader, Value};
+use crate::wire::json::{Field, Reader, Value};
 
 impl EventReader<'_> {
     pub(super) fn item_added(&mut self) -> Result<(), DecodeError> {
@@ -20,7 +20,7 @@ impl EventReader<'_> {
         if self.decoder.items.iter().any(|item| item.output_index == output_index) {
             return Err(DecodeError::OutOfOrder { what: "an item whose output_index is taken" });
         }
-        let fields = ItemFields::at(self.document, value)?;
+        let fields = ItemFields::at(self.source, value)?;
         let number = self.new_item(output_index, &fields)?;
         self.note(EventKind::ItemAdded, number, PartKey::Payload);
         self.item_slot(number, 0, &fields, true, false)?;
@@ -35,22 +35,22 @@ impl EventReader<'_> {
     /// What an item begins with is not said again in deltas.
     fn refuse_parts(&self, parts: Option<Value>) -> Result<(), DecodeError> {
         let Some(parts) = parts else { return Ok(()) };
-        Reader::at(self.document, parts).array(|_| Err(DecodeError::OutOfOrder { what: "an item that begins with content" }))
+        Reader::at(self.source, parts).array(|_| Err(DecodeError::OutOfOrder { what: "an item that begins with content" }))
     }
 
     fn new_item(&mut self, output_index: u32, fields: &ItemFields) -> Result<usize, DecodeError> {
-        let document = self.document;
+        let source = self.source;
         let strings = &mut self.decoder.strings;
-        let name = strings.read(document, fields.r#type.get())?;
-        let execution = strings.read(document, fields.execution.get())?;
-        let name: Box<str> = strings.get(document, name).into();
+        let name = strings.read(source, fields.r#type.get())?;
+        let execution = strings.read(source, fields.execution.get())?;
+        let name: Box<str> = strings.get(source, name).into();
         let is_local = match &*name {
-            "shell_call" => !is_container(document, fields.environment, strings)?,
-            _ => strings.get(document, execution) == "client",
+            "shell_call" => !is_container(source, fields.environment, strings)?,
+            _ => strings.get(source, execution) == "client",
         };
         self.decoder.names.add(&name)?;
         // Some servers write an empty one with all that they say.
-        let seal = strings.read(document, fields.encrypted_content.get())?;
+        let seal = strings.read(source, fields.encrypted_content.get())?;
         let kind = ItemKind::of(&name, is_local, !seal.is_empty());
         let block = self.decoder.blocks.begin()?;
         self.decoder.items.push(Item {
@@ -80,7 +80,7 @@ impl EventReader<'_> {
         starts: bool,
         ends: bool,
     ) -> Result<(), DecodeError> {
-        let document = self.document;
+        let source = self.source;
         let Decoder { items, strings, names, .. } = &mut *self.decoder;
         let Some(item) = items.get_mut(number) else { return Ok(()) };
         let (mut call_id, mut name, mut text) = (Text::EMPTY, Text::EMPTY, Text::EMPTY);
@@ -90,35 +90,35 @@ impl EventReader<'_> {
             ItemKind::Call { kind, payload } => {
                 free_form = payload.is_free_form();
                 if starts {
-                    call_id = strings.read(document, fields.call_id.get().or_else(|| fields.id.get()))?;
-                    item.call_id = strings.get(document, call_id).into();
+                    call_id = strings.read(source, fields.call_id.get().or_else(|| fields.id.get()))?;
+                    item.call_id = strings.get(source, call_id).into();
                 }
                 if item.tool.is_empty() && item.progress != Progress::Done {
-                    name = strings.read(document, fields.name.get())?;
+                    name = strings.read(source, fields.name.get())?;
                     if name.is_empty() && (ends || !payload.has_name()) {
                         let start = strings.begin();
                         strings.push(tool_name(&item.name));
                         name = strings.since(start);
                     }
-                    item.tool = strings.get(document, name).into();
+                    item.tool = strings.get(source, name).into();
                 }
                 let is_worth_reading = match item.progress {
-                    Progress::Empty => ends || payload.begins_with(document, fields, kind),
+                    Progress::Empty => ends || payload.begins_with(source, fields, kind),
                     Progress::Open | Progress::Done => false,
                 };
                 if is_worth_reading {
-                    text = payload.read(document, fields, strings)?;
+                    text = payload.read(source, fields, strings)?;
                 }
                 if !text.is_empty() {
                     item.progress = Progress::Open;
-                    item.came.push_str(strings.get(document, text));
+                    item.came.push_str(strings.get(source, text));
                     item.commands = u32::from(payload == Payload::Commands);
                 }
                 stops = ends && item.progress != Progress::Done;
                 says_more = ends && is_worth_reading;
             }
             ItemKind::Result => {
-                call_id = if starts { strings.read(document, fields.call_id.get())? } else { Text::EMPTY };
+                call_id = if starts { strings.read(source, fields.call_id.get())? } else { Text::EMPTY };
                 stops = ends && !item.is_done;
             }
             ItemKind::Unknown => return self.unknown_item(number, element, fields, starts),
@@ -127,11 +127,11 @@ impl EventReader<'_> {
         if stops {
             item.progress = Progress::Done;
         }
-        names.add(strings.get(document, call_id))?;
-        names.add(strings.get(document, name))?;
+        names.add(strings.get(source, call_id))?;
+        names.add(strings.get(source, name))?;
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts, stops };
         let place = Place { element, part: None, differs: false };
-        self.findings.push(Found::Piece { slot, place, call_id, name, text, free_form });
+        self.findings.push(Found::Delta { slot, place, call_id, name, text, free_form });
         if says_more {
             self.says_more();
         }
@@ -142,13 +142,13 @@ impl EventReader<'_> {
     fn unknown_item(&mut self, number: usize, element: usize, fields: &ItemFields, starts: bool) -> Result<(), DecodeError> {
         let Some(whole) = fields.whole else { return Ok(()) };
         self.says_more();
-        let text = self.decoder.strings.leaves(self.document, whole.start..whole.end, fields.r#type.get())?;
+        let text = self.decoder.strings.leaves(self.source, whole.start..whole.end, fields.r#type.get())?;
         let block = match self.decoder.items.get(number).filter(|_| starts) {
             Some(item) => item.block,
             None => self.decoder.blocks.begin()?,
         };
         let slot = Slot { block, choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
-        self.piece(slot, Place { element, part: None, differs: false }, text);
+        self.delta(slot, Place { element, part: None, differs: false }, text);
         Ok(())
     }
 
@@ -157,10 +157,10 @@ impl EventReader<'_> {
         let Some(value) = self.fields.item.get() else {
             return Err(DecodeError::OutOfOrder { what: "an output_item.done without item" });
         };
-        let fields = ItemFields::at(self.document, value)?;
+        let fields = ItemFields::at(self.source, value)?;
         self.check_type(number, &fields)?;
-        let status = self.decoder.strings.read(self.document, fields.status.get())?;
-        Reading::of_mut(self.frame).status.push_str(self.decoder.strings.get(self.document, status));
+        let status = self.decoder.strings.read(self.source, fields.status.get())?;
+        Reading::of_mut(self.frame).status.push_str(self.decoder.strings.get(self.source, status));
         self.only_repeats();
         self.item_slot(number, 0, &fields, false, true)?;
         self.repeated_parts(number, 0, &fields)?;
@@ -172,8 +172,8 @@ impl EventReader<'_> {
 
     /// An item that became another would not have been read as what it is.
     fn check_type(&mut self, number: usize, fields: &ItemFields) -> Result<(), DecodeError> {
-        let name = self.decoder.strings.read(self.document, fields.r#type.get())?;
-        let name = self.decoder.strings.get(self.document, name);
+        let name = self.decoder.strings.read(self.source, fields.r#type.get())?;
+        let name = self.decoder.strings.get(self.source, name);
         if self.decoder.items.get(number).is_some_and(|item| *item.name == *name) {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl EventReader<'_> {
         self.frame.role = FrameRole::Terminator;
         Reading::of_mut(self.frame).event = EventKind::Terminal;
         self.only_repeats();
-        let response = self.fields.response.get().map(|response| ResponseFields::at(self.document, response)).transpose()?;
+        let response = self.fields.response.get().map(|response| ResponseFields::at(self.source, response)).transpose()?;
         let response = response.unwrap_or_default();
         self.repeated_output(&response)?;
         self.finish(&response)
@@ -196,13 +196,13 @@ impl EventReader<'_> {
     /// The items of a whole response: those that are not known yet are new.
     pub(super) fn repeated_output(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
         let Some(output) = response.output.get() else { return self.check_output_text(response) };
-        let document = self.document;
+        let source = self.source;
         let known_before = self.decoder.items.len();
         let (mut next_known, mut element) = (0, 0_usize);
         let mut known = core::mem::take(&mut Reading::of_mut(self.frame).known);
-        Reader::at(document, output).array(|reader| {
+        Reader::at(source, output).array(|reader| {
             let value = reader.optional_value()?.ok_or_else(|| reader.malformed())?;
-            let fields = ItemFields::at(document, value)?;
+            let fields = ItemFields::at(source, value)?;
             let same = self.same_item(next_known..known_before, &fields)?;
             known.push(same);
             match same {
@@ -239,12 +239,12 @@ impl EventReader<'_> {
     /// There are clients that take what a response says as its whole text for just that.
     pub(super) fn check_output_text(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
         let Decoder { items, strings, .. } = &mut *self.decoder;
-        let whole = strings.read(self.document, response.output_text.get())?;
+        let whole = strings.read(self.source, response.output_text.get())?;
         if whole.is_empty() {
             return Ok(());
         }
         let mut texts = items.iter().flat_map(|item| &item.parts).filter(|part| part.kind == BlockKind::Text);
-        let rest = texts.try_fold(strings.get(self.document, whole), |rest, part| rest.strip_prefix(part.came.as_str()));
+        let rest = texts.try_fold(strings.get(self.source, whole), |rest, part| rest.strip_prefix(part.came.as_str()));
         match rest {
             Some("") => Ok(()),
             _ => Err(DecodeError::OutOfOrder { what: "an output_text that is not what the output says" }),
@@ -253,18 +253,18 @@ impl EventReader<'_> {
 
     /// The first of the items `range` that is of the same type. Ids do not tell: some providers change them in every event.
     fn same_item(&mut self, mut range: core::ops::Range<usize>, fields: &ItemFields) -> Result<Option<usize>, DecodeError> {
-        let name = self.decoder.strings.read(self.document, fields.r#type.get())?;
-        let name = self.decoder.strings.get(self.document, name);
+        let name = self.decoder.strings.read(self.source, fields.r#type.get())?;
+        let name = self.decoder.strings.get(self.source, name);
         Ok(range.find(|number| self.decoder.items.get(*number).is_some_and(|item| *item.name == *name)))
     }
 
     /// Why the response ended.
     pub(super) fn finish(&mut self, response: &ResponseFields) -> Result<(), DecodeError> {
         let strings = &mut self.decoder.strings;
-        let mut reason = strings.read(self.document, response.status.get())?;
-        let is_complete = strings.get(self.document, reason) == "completed";
+        let mut reason = strings.read(self.source, response.status.get())?;
+        let is_complete = strings.get(self.source, reason) == "completed";
         if let Some(details) = response.incomplete_details.get() {
-            let detail = strings.read(self.document, details.reason.get())?;
+            let detail = strings.read(self.source, details.reason.get())?;
             reason = if detail.is_empty() { reason } else { detail };
         }
         self.stop_all(is_complete);
@@ -276,8 +276,8 @@ impl EventReader<'_> {
 }
 
 /// Whether a shell runs where the provider keeps it.
-fn is_container(document: &str, environment: Field<Value>, strings: &mut Strings) -> Result<bool, DecodeError> {
+fn is_container(source: &str, environment: Field<Value>, strings: &mut Strings) -> Result<bool, DecodeError> {
     let Some(environment) = environment.get() else { return Ok(false) };
-    let kind = strings.read(document, ActionFields::at(document, environment)?.r#type.get())?;
-    Ok(strings.get(document, kind).starts_with("container"))
+    let kind = strings.read(source, ActionFields::at(source, environment)?.r#type.get())?;
+    Ok(strings.get(source, kind).starts_with("container"))
 }

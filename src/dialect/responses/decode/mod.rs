@@ -16,9 +16,9 @@ use super::fields::{EventFields, ResponseFields};
 use super::item::ItemKind;
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockId, BlockKind};
-use crate::dialect::document::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
-use crate::dialect::{DecodeError, Frame, FrameRole, Part, Piece, Slot};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
 
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
@@ -85,17 +85,17 @@ struct Item {
     is_done: bool,
 }
 
-/// A part of the document at hand that is to be reported.
+/// A part of the frame at hand that is to be reported.
 #[derive(Clone, Copy)]
 enum Found {
-    Piece { slot: Slot, place: Place, call_id: Text, name: Text, text: Text, free_form: bool },
+    Delta { slot: Slot, place: Place, call_id: Text, name: Text, text: Text, free_form: bool },
     Stop { block: BlockId, complete: bool },
     Finish { reason: Text },
 }
 
 type Findings = SmallVec<[Found; 2]>;
 
-/// Reads the documents of one response.
+/// Reads the frames of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
     blocks: BlockNumbers,
@@ -124,7 +124,7 @@ impl Decoder {
         name: &[u8],
         data: &[u8],
         frame: &mut Frame,
-        each: &mut dyn FnMut(Part<'_>),
+        each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         if data.starts_with(FOREIGN_TERMINATOR) {
             return Ok(());
@@ -135,14 +135,14 @@ impl Decoder {
         }
         // What else comes may end the block.
         self.template.forget();
-        let document = document::utf8(data)?;
-        let fields = EventFields::read(document)?;
-        let kind = self.strings.read(document, fields.r#type.get())?;
-        if !name.is_empty() && name != self.strings.get(document, kind).as_bytes() {
+        let source = decoding::utf8(data)?;
+        let fields = EventFields::read(source)?;
+        let kind = self.strings.read(source, fields.r#type.get())?;
+        if !name.is_empty() && name != self.strings.get(source, kind).as_bytes() {
             return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
         }
         Reading::of_mut(frame).sequence = fields.sequence_number.get().map(|sequence| sequence.number);
-        let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
+        let mut reader = EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new() };
         let read = reader.event(kind).and_then(|()| reader.count_text());
         reader.learn(kind);
         let findings = core::mem::take(&mut reader.findings);
@@ -151,63 +151,68 @@ impl Decoder {
             self.items.clear();
             return Err(error);
         }
-        self.report(document, &findings, frame, each);
+        self.report(source, &findings, frame, each);
         if frame.role == FrameRole::Terminator {
-            each(Part::End);
+            each(DecodedEvent::End);
         }
         Ok(())
     }
 
-    pub(crate) fn body(&mut self, body: &[u8], frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) -> Result<(), DecodeError> {
+    pub(crate) fn body(
+        &mut self,
+        body: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.clear();
         self.strings.clear();
-        let document = document::utf8(body)?;
-        let response = ResponseFields::read(document)?;
+        let source = decoding::utf8(body)?;
+        let response = ResponseFields::read(source)?;
         if response.error.get().is_some() {
             frame.role = FrameRole::Failure;
         }
         let fields = EventFields::default();
-        let mut reader = EventReader { decoder: self, document, fields: &fields, frame, findings: Findings::new() };
+        let mut reader = EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new() };
         reader.repeated_output(&response)?;
         reader.finish(&response)?;
         let findings = core::mem::take(&mut reader.findings);
-        self.report(document, &findings, frame, each);
-        each(Part::End);
+        self.report(source, &findings, frame, each);
+        each(DecodedEvent::End);
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(Part<'_>)) {
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         for item in self.items.drain(..) {
-            item.open_blocks(|block| each(Part::Stop { block, complete: false }));
+            item.open_blocks(|block| each(DecodedEvent::Stop { block, complete: false }));
         }
     }
 
-    fn report(&self, document: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(Part<'_>)) {
+    fn report(&self, source: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         for found in findings {
             match *found {
-                Found::Piece { slot, place, call_id, name, text, free_form } => {
+                Found::Delta { slot, place, call_id, name, text, free_form } => {
                     frame.slots.push(slot);
                     Reading::of_mut(frame).places.push(place);
-                    let text = self.strings.get(document, text);
+                    let text = self.strings.get(source, text);
                     if findings.len() == 1 || place.differs {
                         Reading::of_mut(frame).text.push_str(text);
                     }
-                    each(Part::Piece(Piece {
+                    each(DecodedEvent::Delta(Delta {
                         block: slot.block,
                         choice: slot.choice,
                         kind: slot.kind,
                         starts: slot.starts,
                         stops: slot.stops,
-                        call_id: self.strings.get(document, call_id),
-                        name: self.strings.get(document, name),
+                        call_id: self.strings.get(source, call_id),
+                        name: self.strings.get(source, name),
                         text,
                         free_form,
                     }));
                 }
-                Found::Stop { block, complete } => each(Part::Stop { block, complete }),
+                Found::Stop { block, complete } => each(DecodedEvent::Stop { block, complete }),
                 Found::Finish { reason } => {
                     frame.finishes.push(0);
-                    each(Part::Finish { choice: 0, reason: self.strings.get(document, reason) });
+                    each(DecodedEvent::Finish { choice: 0, reason: self.strings.get(source, reason) });
                 }
             }
         }
@@ -225,10 +230,10 @@ impl Item {
     }
 }
 
-/// Reads one document.
+/// Reads one frame.
 struct EventReader<'r> {
     decoder: &'r mut Decoder,
-    document: &'r str,
+    source: &'r str,
     fields: &'r EventFields,
     frame: &'r mut Frame,
     findings: Findings,

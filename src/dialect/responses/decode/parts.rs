@@ -2,12 +2,12 @@
 
 use super::{Decoder, EventReader, OpenPart, Progress, count_repetition};
 use crate::block::BlockKind;
-use crate::dialect::document::Text;
+use crate::dialect::decoding::Text;
 use crate::dialect::responses::fields::{ItemFields, PartFields};
 use crate::dialect::responses::item::ItemKind;
 use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
 use crate::dialect::{DecodeError, Slot};
-use crate::json::{Reader, Value};
+use crate::wire::json::{Reader, Value};
 
 impl EventReader<'_> {
     /// Parts of a whole item: what is not known of them gets a slot.
@@ -16,13 +16,13 @@ impl EventReader<'_> {
         if !matches!(kind, ItemKind::Message | ItemKind::Reasoning) {
             return Ok(());
         }
-        let document = self.document;
+        let source = self.source;
         for (list, key) in
             [(fields.summary.get(), PartKey::Summary as fn(u32) -> PartKey), (fields.content.get(), PartKey::Content)]
         {
             let Some(list) = list else { continue };
             let mut index: u32 = 0;
-            Reader::at(document, list).array(|reader| {
+            Reader::at(source, list).array(|reader| {
                 let part = PartFields::read(reader)?;
                 let (kind, value) = self.part_kind(&part)?;
                 if let Some(kind) = kind {
@@ -37,8 +37,8 @@ impl EventReader<'_> {
 
     /// What a part is, and its text; `None` if it has no text.
     fn part_kind(&mut self, part: &PartFields) -> Result<(Option<BlockKind>, Option<Value>), DecodeError> {
-        let kind = self.decoder.strings.read(self.document, part.r#type.get())?;
-        Ok(match self.decoder.strings.get(self.document, kind) {
+        let kind = self.decoder.strings.read(self.source, part.r#type.get())?;
+        Ok(match self.decoder.strings.get(self.source, kind) {
             "refusal" => (Some(BlockKind::Refusal), part.refusal.get()),
             "reasoning_text" | "summary_text" => (Some(BlockKind::Reasoning), part.text.get()),
             "output_text" => (Some(BlockKind::Text), part.text.get()),
@@ -56,7 +56,7 @@ impl EventReader<'_> {
         kind: BlockKind,
         value: Option<Value>,
     ) -> Result<(), DecodeError> {
-        let text = self.decoder.strings.read(self.document, value)?;
+        let text = self.decoder.strings.read(self.source, value)?;
         let (position, starts) = self.part_position(number, key, kind)?;
         let Some(part) = self.decoder.items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return Ok(()) };
         if part.kind != kind {
@@ -120,8 +120,8 @@ impl EventReader<'_> {
             let part = self.part_fields()?;
             return Ok(self.part_kind(&part)?.0 == Some(BlockKind::Reasoning));
         }
-        let kind = self.decoder.strings.read(self.document, self.fields.r#type.get())?;
-        Ok(self.decoder.strings.get(self.document, kind).starts_with("response.reasoning_"))
+        let kind = self.decoder.strings.read(self.source, self.fields.r#type.get())?;
+        Ok(self.decoder.strings.get(self.source, kind).starts_with("response.reasoning_"))
     }
 
     pub(super) fn part_added(&mut self, key: PartKey) -> Result<(), DecodeError> {
@@ -131,7 +131,7 @@ impl EventReader<'_> {
             self.silent(number, EventKind::Status);
             return Ok(());
         };
-        let text = self.decoder.strings.read(self.document, value)?;
+        let text = self.decoder.strings.read(self.source, value)?;
         let (position, starts) = self.part_position(number, key, kind)?;
         if !starts {
             return Err(DecodeError::OutOfOrder { what: "a part that begins again" });
@@ -144,13 +144,13 @@ impl EventReader<'_> {
         let Some(part) = self.fields.part.get() else {
             return Err(DecodeError::OutOfOrder { what: "a part that is missing in its event" });
         };
-        Ok(PartFields::read(&mut Reader::at(self.document, part))?)
+        Ok(PartFields::read(&mut Reader::at(self.source, part))?)
     }
 
     fn part_text(&mut self, number: usize, position: usize, element: usize, text: Text, starts: bool, stops: bool) {
         let Decoder { items, strings, .. } = &mut *self.decoder;
         let Some(part) = items.get_mut(number).and_then(|item| item.parts.get_mut(position)) else { return };
-        part.came.push_str(strings.get(self.document, text));
+        part.came.push_str(strings.get(self.source, text));
         if stops {
             part.progress = Progress::Done;
         } else if !text.is_empty() {
@@ -158,12 +158,12 @@ impl EventReader<'_> {
         }
         let slot = Slot { block: part.block, choice: 0, kind: part.kind, starts, stops };
         let place = Place { element, part: Some(part.key), differs: false };
-        self.piece(slot, place, text);
+        self.delta(slot, place, text);
     }
 
     pub(super) fn part_delta(&mut self, key: PartKey, kind: BlockKind) -> Result<(), DecodeError> {
         let Some(number) = self.part_item(EventKind::Delta, key)? else { return Ok(()) };
-        let text = self.decoder.strings.read(self.document, self.fields.delta.get())?;
+        let text = self.decoder.strings.read(self.source, self.fields.delta.get())?;
         let (position, starts) = self.part_position(number, key, kind)?;
         let part = self.decoder.items.get(number).and_then(|item| item.parts.get(position));
         if part.is_some_and(|part| part.kind != kind || part.progress == Progress::Done) {

@@ -4,39 +4,39 @@ use super::own::{delta_type, part_event};
 use super::{Encoder, edits_of};
 use crate::block::BlockKind;
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::responses::output::{Event, Failure, Part, response, status};
+use crate::dialect::responses::output::{DecodedEvent, Event, Failure, response, status};
 use crate::dialect::responses::repeat::{Element, apply, ended_response};
 use crate::dialect::responses::sent::{Item, SentText, text_at};
 use crate::dialect::responses::{PartKey, Reading};
-use crate::dialect::{Ending, Frame, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::{Ending, Frame, SlotAction};
+use crate::wire::json::{self, Edits};
 
 impl Encoder {
     /// The end of the response, which repeats all of it.
-    pub(super) fn terminal(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    pub(super) fn terminal(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         if core::mem::take(&mut self.owes_message) {
             self.write_message(WITHHELD, out);
         }
         self.terminated = true;
-        let is_kept = reading.only_repeats && fates.iter().all(|fate| *fate == SlotFate::Keep);
+        let is_kept = reading.only_repeats && actions.iter().all(|action| *action == SlotAction::Keep);
         if is_kept && self.own_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
             return self.leave(raw, reading, None, Edits::default(), out);
         }
-        let edits = edits_of(raw, |document, edits| {
-            let response = json::member(&json::members(document), "response").unwrap_or_default();
-            self.edit_output(document, response, frame, fates, edits);
+        let edits = edits_of(raw, |source, edits| {
+            let response = json::member(&json::members(source), "response").unwrap_or_default();
+            self.edit_output(source, response, frame, actions, edits);
         });
         self.leave(raw, reading, None, edits, out);
     }
 
     /// Lets the output of `response` be what was sent.
-    fn edit_output(&mut self, document: &str, response: &str, frame: &Frame, fates: &[SlotFate], edits: &mut Edits) {
+    fn edit_output(&mut self, source: &str, response: &str, frame: &Frame, actions: &[SlotAction], edits: &mut Edits) {
         let members = json::members(response);
         let output = json::member(&members, "output").map(json::elements);
         let Some(elements) = output.filter(|elements| !elements.is_empty() || self.items.is_empty()) else {
             // The upstream does not repeat its items.
-            return edits.edit_object(document, response, &members, &["output_text"], &[]);
+            return edits.edit_object(source, response, &members, &["output_text"], &[]);
         };
         let mut items: Vec<(u32, String)> = Vec::new();
         let mut is_changed = !self.own_items.is_empty();
@@ -48,15 +48,15 @@ impl Encoder {
                 Some(number) => self.items.get_mut(number).unwrap_or(&mut fresh),
                 None => &mut fresh,
             };
-            for ((slot, place), fate) in frame.slots.iter().zip(&Reading::of(frame).places).zip(fates) {
+            for ((slot, place), action) in frame.slots.iter().zip(&Reading::of(frame).places).zip(actions) {
                 if place.element != position {
                     continue;
                 }
-                if place.part.is_none() && *fate == SlotFate::Remove && known.is_none() {
+                if place.part.is_none() && *action == SlotAction::Remove && known.is_none() {
                     item.index = None;
                 }
                 let came = text_at(item, &element, *place, slot.kind);
-                item.come(*place, slot.kind, fate, &came);
+                item.come(*place, slot.kind, action, &came);
             }
             item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
             let Some(index) = item.index else {
@@ -70,7 +70,7 @@ impl Encoder {
         }
         if is_changed {
             let set = [("output", self.output(items))];
-            edits.edit_object(document, response, &members, &["output_text"], &set);
+            edits.edit_object(source, response, &members, &["output_text"], &set);
         }
     }
 
@@ -145,7 +145,7 @@ impl Encoder {
                     },
                     out,
                 );
-                let part = Some(Part::new(key, kind, &text));
+                let part = Some(DecodedEvent::new(key, kind, &text));
                 self.write(Event { part, logprobs: None, ..part_event(part_done_type(key), &id, index, key) }, out);
             }
             if let Some(item) = self.items.get_mut(number) {

@@ -8,9 +8,9 @@ use super::repeat::{Element, replace_text};
 use super::sent::{Item, text_at};
 use super::{EventKind, PartKey, Reading};
 use crate::block::{BlockKind, Chunk};
-use crate::dialect::framing::{Seam, WITHHELD, with_data};
-use crate::dialect::{Frame, FrameRole, SlotFate};
-use crate::json::{self, Edits};
+use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
+use crate::dialect::{Frame, FrameRole, SlotAction};
+use crate::wire::json::{self, Edits};
 
 /// Longest beginning of a response that is kept for its end, in bytes: it repeats instructions and tools.
 const MAX_BEGINNING_BYTES: usize = 256 * 1024;
@@ -22,7 +22,7 @@ struct OwnItem {
     json: String,
 }
 
-/// Writes the documents of one response.
+/// Writes the frames of one response.
 #[derive(Debug, Default)]
 pub struct Encoder {
     identity: Identity,
@@ -49,7 +49,7 @@ pub struct Encoder {
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
-    seam: Seam,
+    boundary: EventBoundary,
 }
 
 impl Encoder {
@@ -62,7 +62,7 @@ impl Encoder {
         self.renumbers_items = true;
     }
 
-    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         if self.ended {
             return;
         }
@@ -72,17 +72,17 @@ impl Encoder {
             self.release_waiting(out);
         }
         match (frame.role, reading.event) {
-            (FrameRole::Free, _) => self.seam.verbatim(raw, out),
-            (FrameRole::Unknown, _) if fates.iter().any(|fate| *fate != SlotFate::Keep) => self.withhold(),
+            (FrameRole::Free, _) => self.boundary.verbatim(raw, out),
+            (FrameRole::Unknown, _) if actions.iter().any(|action| *action != SlotAction::Keep) => self.withhold(),
             (FrameRole::Failure, _) => {
                 self.leave(raw, reading, None, Edits::default(), out);
                 self.terminated = true;
             }
             (_, EventKind::Foreign) => self.leave(raw, reading, None, Edits::default(), out),
             (_, EventKind::Created) => self.created(raw, reading, out),
-            (_, EventKind::ItemAdded) => self.item_added(raw, frame, fates, out),
-            (_, EventKind::Terminal) => self.terminal(raw, frame, fates, out),
-            _ => self.of_item(raw, frame, fates, out),
+            (_, EventKind::ItemAdded) => self.item_added(raw, frame, actions, out),
+            (_, EventKind::Terminal) => self.terminal(raw, frame, actions, out),
+            _ => self.of_item(raw, frame, actions, out),
         }
     }
 
@@ -95,20 +95,20 @@ impl Encoder {
         let is_renumbered = sequence != reading.sequence;
         let moved = index.filter(|index| *index != reading.output_index);
         if edits.is_empty() && !is_renumbered && moved.is_none() {
-            return self.seam.verbatim(raw, out);
+            return self.boundary.verbatim(raw, out);
         }
         let mut edited = Vec::with_capacity(raw.len());
         with_data(raw, |data| {
-            let document = core::str::from_utf8(data).unwrap_or_default();
-            let members = json::members(document);
+            let source = core::str::from_utf8(data).unwrap_or_default();
+            let members = json::members(source);
             for (key, number) in [("sequence_number", sequence), ("output_index", moved)] {
                 if let (Some(literal), Some(number)) = (json::member(&members, key), number) {
-                    edits.replace(json::span(document, literal), number.to_string());
+                    edits.replace(json::span(source, literal), number.to_string());
                 }
             }
             edits.apply(data, &mut edited);
         });
-        self.seam.with_data(raw, &edited, out);
+        self.boundary.with_data(raw, &edited, out);
     }
 
     /// An event of the upstream does not leave.
@@ -118,8 +118,8 @@ impl Encoder {
 
     fn created(&mut self, raw: &[u8], reading: &Reading, out: &mut Vec<u8>) {
         with_data(raw, |data| {
-            let document = core::str::from_utf8(data).unwrap_or_default();
-            let response = json::member(&json::members(document), "response").unwrap_or_default();
+            let source = core::str::from_utf8(data).unwrap_or_default();
+            let response = json::member(&json::members(source), "response").unwrap_or_default();
             self.beginning.clear();
             if response.len() <= MAX_BEGINNING_BYTES {
                 self.beginning.push_str(response);
@@ -141,16 +141,16 @@ impl Encoder {
         self.release_waiting(out);
     }
 
-    fn item_added(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    fn item_added(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
-        let fate = fates.first().unwrap_or(&SlotFate::Keep);
-        let leaves = *fate != SlotFate::Remove;
+        let action = actions.first().unwrap_or(&SlotAction::Keep);
+        let leaves = *action != SlotAction::Remove;
         let mut item = Item::new(None, "{}");
-        let edits = edits_of(raw, |document, edits| {
-            let element = json::member(&json::members(document), "item").unwrap_or_default();
+        let edits = edits_of(raw, |source, edits| {
+            let element = json::member(&json::members(source), "item").unwrap_or_default();
             item = Item::new(None, element);
-            if let (Some(payload), SlotFate::Replace(text)) = (item.kind.payload(), fate) {
-                payload.write(document, element, text, edits);
+            if let (Some(payload), SlotAction::Replace(text)) = (item.kind.payload(), action) {
+                payload.write(source, element, text, edits);
             }
         });
         let is_reasoning = item.is_reasoning();
@@ -163,7 +163,7 @@ impl Encoder {
         if item.kind.payload().is_some()
             && let Some(sent) = item.text(PartKey::Payload, BlockKind::ToolCall)
         {
-            sent.take(fate, &reading.text);
+            sent.take(action, &reading.text);
         }
         // The decoder counts every item, also those whose beginning never came here.
         while self.items.len() < reading.item {
@@ -187,20 +187,20 @@ impl Encoder {
         self.ends_in_reasoning = to_reasoning;
     }
 
-    fn of_item(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], out: &mut Vec<u8>) {
+    fn of_item(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         let Some(index) = self.items.get(reading.item).and_then(|item| item.index) else { return self.withhold() };
-        let fate = fates.first().unwrap_or(&SlotFate::Keep);
+        let action = actions.first().unwrap_or(&SlotAction::Keep);
         match reading.event {
-            EventKind::Delta => self.delta(raw, frame, fate, index, out),
-            EventKind::PartAdded | EventKind::CommandAdded => self.text_added(raw, frame, fate, index, out),
+            EventKind::Delta => self.delta(raw, frame, action, index, out),
+            EventKind::PartAdded | EventKind::CommandAdded => self.text_added(raw, frame, action, index, out),
             EventKind::TextDone | EventKind::CommandDone | EventKind::PartDone | EventKind::ItemDone => {
-                self.done(raw, frame, fates, index, out);
+                self.done(raw, frame, actions, index, out);
             }
             EventKind::Remark | EventKind::Status => {
                 let is_about_other_text = reading.event == EventKind::Remark
                     && self.items.get(reading.item).is_some_and(|item| item.has_changed(reading.part));
-                if *fate != SlotFate::Keep || is_about_other_text {
+                if *action != SlotAction::Keep || is_about_other_text {
                     return self.withhold();
                 }
                 self.leave(raw, reading, Some(index), Edits::default(), out);
@@ -209,23 +209,23 @@ impl Encoder {
         }
     }
 
-    fn delta(&mut self, raw: &[u8], frame: &Frame, fate: &SlotFate, index: u32, out: &mut Vec<u8>) {
+    fn delta(&mut self, raw: &[u8], frame: &Frame, action: &SlotAction, index: u32, out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         let kind = frame.slots.first().map_or(BlockKind::Other, |slot| slot.kind);
         let Some(sent) = self.items.get_mut(reading.item).and_then(|item| item.text(reading.part, kind)) else { return };
-        sent.take(fate, &reading.text);
-        match fate {
-            SlotFate::Keep => self.leave(raw, reading, Some(index), Edits::default(), out),
-            SlotFate::Replace(text) if !text.is_empty() => {
-                let edits = edits_of(raw, |document, edits| edit_text(document, "delta", text, edits));
+        sent.take(action, &reading.text);
+        match action {
+            SlotAction::Keep => self.leave(raw, reading, Some(index), Edits::default(), out),
+            SlotAction::Replace(text) if !text.is_empty() => {
+                let edits = edits_of(raw, |source, edits| edit_text(source, "delta", text, edits));
                 self.leave(raw, reading, Some(index), edits, out);
             }
-            SlotFate::Replace(_) | SlotFate::Remove => self.withhold(),
+            SlotAction::Replace(_) | SlotAction::Remove => self.withhold(),
         }
     }
 
     /// The beginning of a part, or of a command: it stays, so that what follows is counted right.
-    fn text_added(&mut self, raw: &[u8], frame: &Frame, fate: &SlotFate, index: u32, out: &mut Vec<u8>) {
+    fn text_added(&mut self, raw: &[u8], frame: &Frame, action: &SlotAction, index: u32, out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         let kind = frame.slots.first().map_or(BlockKind::Other, |slot| slot.kind);
         let Some(item) = self.items.get_mut(reading.item) else { return };
@@ -233,23 +233,23 @@ impl Encoder {
         let separator = if is_command && reading.text.starts_with('\n') { "\n" } else { "" };
         let Some(sent) = item.text(reading.part, kind) else { return };
         let begins_at = sent.text.len().saturating_add(separator.len());
-        match fate {
-            SlotFate::Keep => sent.take(fate, &reading.text),
-            SlotFate::Replace(_) | SlotFate::Remove => {
+        match action {
+            SlotAction::Keep => sent.take(action, &reading.text),
+            SlotAction::Replace(_) | SlotAction::Remove => {
                 sent.changed = true;
                 sent.text.push_str(separator);
             }
         }
         let mut edits = Edits::default();
-        if *fate != SlotFate::Keep {
-            let text = if let SlotFate::Replace(text) = fate { text.as_str() } else { "" };
+        if *action != SlotAction::Keep {
+            let text = if let SlotAction::Replace(text) = action { text.as_str() } else { "" };
             let text = text.strip_prefix(separator).unwrap_or(text);
             sent.text.push_str(text);
-            edits = edits_of(raw, |document, edits| {
+            edits = edits_of(raw, |source, edits| {
                 if is_command {
-                    edit_text(document, "command", text, edits);
-                } else if let Some(part) = json::member(&json::members(document), "part") {
-                    sent.repeat(document, part, edits);
+                    edit_text(source, "command", text, edits);
+                } else if let Some(part) = json::member(&json::members(source), "part") {
+                    sent.repeat(source, part, edits);
                 }
             });
         }
@@ -258,47 +258,47 @@ impl Encoder {
     }
 
     /// A repetition: of a text, a part or an item.
-    fn done(&mut self, raw: &[u8], frame: &Frame, fates: &[SlotFate], index: u32, out: &mut Vec<u8>) {
+    fn done(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], index: u32, out: &mut Vec<u8>) {
         let reading = Reading::of(frame);
         let is_item = reading.event == EventKind::ItemDone;
-        if self.may_repeat(reading, fates) {
+        if self.may_repeat(reading, actions) {
             return self.leave(raw, reading, Some(index), Edits::default(), out);
         }
         with_data(raw, |data| {
-            let document = core::str::from_utf8(data).unwrap_or_default();
-            let element = Element::new(json::member(&json::members(document), "item").unwrap_or_default());
+            let source = core::str::from_utf8(data).unwrap_or_default();
+            let element = Element::new(json::member(&json::members(source), "item").unwrap_or_default());
             if let Some(item) = self.items.get_mut(reading.item) {
-                for ((slot, place), fate) in frame.slots.iter().zip(&reading.places).zip(fates) {
+                for ((slot, place), action) in frame.slots.iter().zip(&reading.places).zip(actions) {
                     let came = match (is_item, place.differs || frame.slots.len() == 1) {
                         (true, _) => text_at(item, &element, *place, slot.kind),
                         (false, true) => reading.text.clone(),
                         (false, false) => String::new(),
                     };
-                    item.come(*place, slot.kind, fate, &came);
+                    item.come(*place, slot.kind, action, &came);
                 }
             }
         });
         self.explain_withheld(reading, is_item, out);
         let Some(item) = self.items.get_mut(reading.item) else { return };
-        let edits = edits_of(raw, |document, edits| {
-            let members = json::members(document);
+        let edits = edits_of(raw, |source, edits| {
+            let members = json::members(source);
             match reading.event {
                 EventKind::ItemDone => {
                     item.status.clone_from(&reading.status);
                     if let Some(element) = json::member(&members, "item").map(Element::new) {
-                        if fates.first() != Some(&SlotFate::Remove) {
+                        if actions.first() != Some(&SlotAction::Remove) {
                             self.kept_item_bytes = item.keep_ended(&element, self.kept_item_bytes);
                         }
-                        item.repeat(document, &element, edits);
+                        item.repeat(source, &element, edits);
                     }
                 }
                 EventKind::PartDone => {
                     let sent = item.texts.iter().find(|sent| sent.key == reading.part);
                     if let (Some(sent), Some(part)) = (sent, json::member(&members, "part")) {
-                        sent.repeat(document, part, edits);
+                        sent.repeat(source, part, edits);
                     }
                 }
-                _ => item.repeat_text(document, reading, edits),
+                _ => item.repeat_text(source, reading, edits),
             }
         });
         if let Some(sent) = item.texts.iter_mut().find(|sent| sent.key == reading.part)
@@ -311,9 +311,9 @@ impl Encoder {
     }
 
     /// Whether a repetition may leave as it came, since all that it repeats did; it is noted then.
-    fn may_repeat(&mut self, reading: &Reading, fates: &[SlotFate]) -> bool {
+    fn may_repeat(&mut self, reading: &Reading, actions: &[SlotAction]) -> bool {
         let Some(item) = self.items.get_mut(reading.item) else { return false };
-        let is_kept = reading.only_repeats && fates.iter().all(|fate| *fate == SlotFate::Keep) && item.is_as_it_came();
+        let is_kept = reading.only_repeats && actions.iter().all(|action| *action == SlotAction::Keep) && item.is_as_it_came();
         match reading.event {
             _ if !is_kept => return false,
             // Of other items it is kept how they ended.
@@ -355,6 +355,6 @@ fn edits_of(raw: &[u8], edit: impl FnOnce(&str, &mut Edits)) -> Edits {
     edits
 }
 
-fn edit_text(document: &str, key: &str, text: &str, edits: &mut Edits) {
-    replace_text(document, document, &json::members(document), key, text, edits);
+fn edit_text(source: &str, key: &str, text: &str, edits: &mut Edits) {
+    replace_text(source, source, &json::members(source), key, text, edits);
 }

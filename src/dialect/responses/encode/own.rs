@@ -4,9 +4,9 @@ use super::{Encoder, OwnItem};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::TooLate;
 use crate::dialect::responses::PartKey;
-use crate::dialect::responses::output::{Call, Event, Part, message, own_id};
+use crate::dialect::responses::output::{Call, DecodedEvent, Event, message, own_id};
 use crate::dialect::responses::sent::Item;
-use crate::json;
+use crate::wire::json;
 
 impl Encoder {
     /// Writes a delta of our own into a part of an item of the upstream.
@@ -20,7 +20,7 @@ impl Encoder {
         self.renumbers_events = true;
         let sequence_number = self.next_sequence;
         self.next_sequence = sequence_number.saturating_add(1);
-        self.seam.close(out);
+        self.boundary.close(out);
         Event { sequence_number, ..event }.write(out);
     }
 
@@ -80,8 +80,8 @@ impl Encoder {
         let id = own_id("msg", index);
         let key = PartKey::Content(0);
         let of_part = |r#type| part_event(r#type, &id, index, key);
-        let part = |text| Some(Part::new(key, BlockKind::Text, text));
-        let json = message(&id, "completed", &[Part::new(key, BlockKind::Text, text)]);
+        let part = |text| Some(DecodedEvent::new(key, BlockKind::Text, text));
+        let json = message(&id, "completed", &[DecodedEvent::new(key, BlockKind::Text, text)]);
         self.write_item("response.output_item.added", index, &message(&id, "in_progress", &[]), out);
         self.write(Event { part: part(""), ..of_part("response.content_part.added") }, out);
         self.write(Event { delta: Some(text), ..of_part("response.output_text.delta") }, out);

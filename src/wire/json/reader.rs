@@ -1,23 +1,23 @@
-//! Reads a JSON document in one pass without building anything of it.
+//! Reads a JSON frame in one pass without building anything of it.
 //!
 //! Who reads says what it wants of each member; all the rest is skipped, but has to be JSON, too. The tests hold the
-//! reader against serde_json: both accept the same documents. Nothing here copies or allocates, except for keys that are
+//! reader against serde_json: both accept the same frames. Nothing here copies or allocates, except for keys that are
 //! written with escapes and for what is nested deeper than 64 levels.
 
 use core::ops::Range;
 
 use memchr::memchr;
 
-use crate::scan::skip_plain;
+use crate::wire::scan::skip_plain;
 
 /// What stands here is not JSON, or not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// Offset in bytes from the start of the document.
+    /// Offset in bytes from the start of the frame.
     pub(crate) at: usize,
 }
 
-/// A value that was found to be JSON: where it stands in the document, quotes included.
+/// A value that was found to be JSON: where it stands in the frame, quotes included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) start: usize,
@@ -71,19 +71,19 @@ impl<T: Copy> Field<T> {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    document: &'a str,
+    source: &'a str,
     /// What is still unread of it.
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(document: &'a str) -> Self {
-        Self { document, rest: document.as_bytes() }
+    pub(crate) const fn new(source: &'a str) -> Self {
+        Self { source, rest: source.as_bytes() }
     }
 
-    /// A reader that stands before `value` of `document`, to read it once more.
-    pub(crate) fn at(document: &'a str, value: Value) -> Self {
-        Self { document, rest: document.as_bytes().get(value.start..).unwrap_or_default() }
+    /// A reader that stands before `value` of `frame`, to read it once more.
+    pub(crate) fn at(source: &'a str, value: Value) -> Self {
+        Self { source, rest: source.as_bytes().get(value.start..).unwrap_or_default() }
     }
 
     /// Makes sure that nothing is left.
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             self.require(b'"')?;
             let start = self.position();
             let form = self.skip_string()?;
-            let key = self.document.get(start..self.position().saturating_sub(1)).unwrap_or_default();
+            let key = self.source.get(start..self.position().saturating_sub(1)).unwrap_or_default();
             self.require(b':')?;
             if form == Form::PlainString {
                 member(self, key)?;
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
     /// Offset in bytes of what is read next.
     #[inline]
     pub(crate) const fn position(&self) -> usize {
-        self.document.len().saturating_sub(self.rest.len())
+        self.source.len().saturating_sub(self.rest.len())
     }
 
     /// The next byte that is no white space.
@@ -426,7 +426,7 @@ impl Nesting {
     }
 }
 
-/// Takes a string from the front of `bytes`: as a document of its own, and what follows it.
+/// Takes a string from the front of `bytes`: as a frame of its own, and what follows it.
 pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
     let (form, rest) = skip_string(bytes.strip_prefix(b"\"")?).ok()?;
     let string = bytes.get(..bytes.len().saturating_sub(rest.len()))?;
@@ -434,13 +434,9 @@ pub(crate) fn take_string(bytes: &[u8]) -> Option<(&str, Value, &[u8])> {
     Some((string, Value { start: 0, end: string.len(), form }, rest))
 }
 
-/// Calls `each` with every string in `part` of a document that was found to be JSON, but for keys.
-pub(crate) fn string_leaves<E>(
-    document: &str,
-    part: Range<usize>,
-    mut each: impl FnMut(Value) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut unread = document.as_bytes().get(..part.end).and_then(|bytes| bytes.get(part.start..)).unwrap_or_default();
+/// Calls `each` with every string in `part` of a frame that was found to be JSON, but for keys.
+pub(crate) fn string_leaves<E>(source: &str, part: Range<usize>, mut each: impl FnMut(Value) -> Result<(), E>) -> Result<(), E> {
+    let mut unread = source.as_bytes().get(..part.end).and_then(|bytes| bytes.get(part.start..)).unwrap_or_default();
     while let Some((_, from)) = memchr(b'"', unread).and_then(|quote| unread.split_at_checked(quote)) {
         let start = part.end.saturating_sub(from.len());
         let Some((string, value, rest)) = take_string(from) else { break };

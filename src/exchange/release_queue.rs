@@ -1,7 +1,7 @@
-//! The outbox: documents in the order in which they came, some of them undecided, and the rule which may leave.
+//! The release_queue: frames in the order in which they came, some of them undecided, and the rule which may leave.
 //!
-//! A document leaves as soon as all its slots are decided and nothing undecided stands before it that it must not
-//! overtake. While nothing is held, documents pass through without being copied.
+//! A frame leaves as soon as all its slots are decided and nothing undecided stands before it that it must not
+//! overtake. While nothing is held, frames pass through without being copied.
 
 use core::mem;
 use std::collections::VecDeque;
@@ -9,27 +9,27 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind, Chunk};
-use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotFate, TooLate};
+use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotAction, TooLate};
 use crate::policy::Shared;
 use crate::time::Timestamp;
 
-/// Number of a document within its response.
-pub(super) type DocumentNumber = u64;
+/// Number of a frame within its response.
+pub(super) type FrameNumber = u64;
 
-/// A slot of a document.
+/// A slot of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotRef {
-    pub(super) document: DocumentNumber,
+    pub(super) frame: FrameNumber,
     pub(super) slot: usize,
 }
 
 /// Most bytes that a replacement for something held is reckoned to need, encoded.
 const REPLACEMENT_BYTES: usize = 4096;
 
-/// Capacity that is kept between documents for the texts of their slots.
+/// Capacity that is kept between frames for the texts of their slots.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// The order that must be kept: two documents that share a lane do not overtake each other.
+/// The order that must be kept: two frames that share a lane do not overtake each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     /// Text, refusal and reasoning of a choice. It may pass a held tool call: they are different fields of the message.
@@ -54,11 +54,11 @@ impl Lane {
 
 type Lanes = SmallVec<[Lane; 2]>;
 
-/// A document with what has been decided about it so far.
+/// A frame with what has been decided about it so far.
 #[derive(Debug, Default)]
-struct Document {
+struct QueuedFrame {
     frame: Frame,
-    fates: SmallVec<[SlotFate; 2]>,
+    actions: SmallVec<[SlotAction; 2]>,
     decided: SmallVec<[bool; 2]>,
     /// Slots and finish reasons that are undecided.
     undecided: usize,
@@ -75,7 +75,7 @@ struct KeptTexts {
 }
 
 impl KeptTexts {
-    /// Forgets the texts, and keeps some of their room for the next document's.
+    /// Forgets the texts, and keeps some of their room for the next frame's.
     fn clear(&mut self) {
         self.text.clear();
         self.text.shrink_to(KEPT_CAPACITY);
@@ -95,30 +95,34 @@ impl KeptTexts {
     }
 }
 
-impl Document {
-    fn decide(&mut self, slot: usize, fate: SlotFate) {
-        let (Some(known), Some(place)) = (self.decided.get_mut(slot), self.fates.get_mut(slot)) else { return };
+impl QueuedFrame {
+    fn decide(&mut self, slot: usize, action: SlotAction) {
+        let (Some(known), Some(place)) = (self.decided.get_mut(slot), self.actions.get_mut(slot)) else { return };
         if !mem::replace(known, true) {
             self.undecided = self.undecided.saturating_sub(1);
         }
-        *place = fate;
+        *place = action;
     }
 
     fn carries_client_tool_call(&self) -> bool {
-        self.frame.slots.iter().zip(&self.fates).any(|(slot, fate)| slot.kind == BlockKind::ToolCall && *fate != SlotFate::Remove)
+        self.frame
+            .slots
+            .iter()
+            .zip(&self.actions)
+            .any(|(slot, action)| slot.kind == BlockKind::ToolCall && *action != SlotAction::Remove)
     }
 }
 
 #[derive(Debug)]
 enum Content {
-    Document { raw: Vec<u8>, document: Document, came: Timestamp },
+    Frame { raw: Vec<u8>, queued: QueuedFrame, came: Timestamp },
     Chunk(Chunk),
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Of a chunk, the number of the document that it was put before.
-    number: DocumentNumber,
+    /// Of a chunk, the number of the frame that it was put before.
+    number: FrameNumber,
     content: Content,
     lanes: Lanes,
 }
@@ -126,7 +130,7 @@ struct Entry {
 impl Entry {
     fn is_decided(&self) -> bool {
         match &self.content {
-            Content::Document { document, .. } => document.undecided == 0,
+            Content::Frame { queued, .. } => queued.undecided == 0,
             Content::Chunk(_) => true,
         }
     }
@@ -134,9 +138,9 @@ impl Entry {
     /// Whether it is of the end of a message (finish reason, usage, terminator), which is written anew where it is cut.
     fn belongs_to_end(&self) -> bool {
         match &self.content {
-            Content::Document { document, .. } => match document.frame.role {
+            Content::Frame { queued, .. } => match queued.frame.role {
                 FrameRole::Free | FrameRole::Opening | FrameRole::Unknown => false,
-                FrameRole::Content => !document.frame.finishes.is_empty() || document.frame.slots.is_empty(),
+                FrameRole::Content => !queued.frame.finishes.is_empty() || queued.frame.slots.is_empty(),
                 FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
             },
             Content::Chunk(_) => false,
@@ -145,14 +149,14 @@ impl Entry {
 
     fn bytes(&self) -> usize {
         match &self.content {
-            Content::Document { raw, .. } => raw.len(),
+            Content::Frame { raw, .. } => raw.len(),
             Content::Chunk(_) => REPLACEMENT_BYTES,
         }
     }
 
     fn carries_client_tool_call(&self) -> bool {
         match &self.content {
-            Content::Document { document, .. } => document.carries_client_tool_call(),
+            Content::Frame { queued, .. } => queued.carries_client_tool_call(),
             Content::Chunk(chunk) => matches!(chunk, Chunk::ToolCall { .. }),
         }
     }
@@ -167,13 +171,13 @@ pub(super) enum Shape {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct ReleaseQueue {
     dialect: Dialect,
     shape: Shape,
     encoder: Encoder,
-    /// The document that is being worked on.
-    current: Document,
-    current_number: DocumentNumber,
+    /// The frame that is being worked on.
+    current: QueuedFrame,
+    current_number: FrameNumber,
     queue: VecDeque<Entry>,
     /// The lanes of what is queued.
     blocked: Lanes,
@@ -190,13 +194,13 @@ pub(super) struct Outbox {
     late: u32,
 }
 
-impl Outbox {
+impl ReleaseQueue {
     pub(super) fn new(dialect: Dialect, shape: Shape, encoder: Encoder) -> Self {
         Self {
             dialect,
             shape,
             encoder,
-            current: Document::default(),
+            current: QueuedFrame::default(),
             current_number: 0,
             queue: VecDeque::new(),
             blocked: Lanes::new(),
@@ -220,12 +224,12 @@ impl Outbox {
         matches!(self.shape, Shape::Whole) || self.encoder.edits_in_place()
     }
 
-    /// The encoder, for documents of another shape.
+    /// The encoder, for frames of another shape.
     pub(super) fn into_encoder(self) -> Encoder {
         self.encoder
     }
 
-    pub(super) const fn current(&self) -> DocumentNumber {
+    pub(super) const fn current(&self) -> FrameNumber {
         self.current_number
     }
 
@@ -245,7 +249,7 @@ impl Outbox {
     /// When the oldest of what is held came.
     pub(super) fn held_since(&self) -> Option<Timestamp> {
         self.queue.iter().find_map(|entry| match &entry.content {
-            Content::Document { came, .. } => Some(*came),
+            Content::Frame { came, .. } => Some(*came),
             Content::Chunk(_) => None,
         })
     }
@@ -264,74 +268,74 @@ impl Outbox {
         self.encoder.notice(raw);
     }
 
-    /// Begins the next document. Its slots are opened as they are found.
+    /// Begins the next frame. Its slots are opened as they are found.
     pub(super) fn begin(&mut self) {
         self.current_number = self.current_number.saturating_add(1);
-        self.current.fates.clear();
+        self.current.actions.clear();
         self.current.decided.clear();
         self.current.undecided = 0;
         self.current.texts.clear();
     }
 
-    /// Opens the next slot of the document: undecided.
+    /// Opens the next slot of the frame: undecided.
     pub(super) fn open_slot(&mut self) -> SlotRef {
-        let slot = self.current.fates.len();
-        self.current.fates.push(SlotFate::Keep);
+        let slot = self.current.actions.len();
+        self.current.actions.push(SlotAction::Keep);
         self.current.decided.push(false);
         self.current.undecided = self.current.undecided.saturating_add(1);
-        SlotRef { document: self.current_number, slot }
+        SlotRef { frame: self.current_number, slot }
     }
 
-    /// The document has a finish reason: undecided.
+    /// The frame has a finish reason: undecided.
     pub(super) const fn open_finish(&mut self) {
         self.current.undecided = self.current.undecided.saturating_add(1);
     }
 
     /// Decides a slot.
-    pub(super) fn decide(&mut self, slot: SlotRef, fate: SlotFate) {
-        if let Some(document) = self.document(slot.document) {
-            document.decide(slot.slot, fate);
+    pub(super) fn decide(&mut self, slot: SlotRef, action: SlotAction) {
+        if let Some(queued) = self.frame_of(slot.frame) {
+            queued.decide(slot.slot, action);
         }
     }
 
     /// Notes the text of a content slot that was kept.
     pub(super) fn note_kept_text(&mut self, slot: SlotRef, text: &str) {
         if self.edits_in_place()
-            && let Some(document) = self.document(slot.document)
+            && let Some(queued) = self.frame_of(slot.frame)
         {
-            document.texts.push(slot.slot, text);
+            queued.texts.push(slot.slot, text);
         }
     }
 
     /// Appends text to a content slot.
     pub(super) fn append_to_slot(&mut self, slot: SlotRef, text: &str) {
-        let Some(document) = self.document(slot.document) else { return };
-        let kept = document.texts.get(slot.slot).unwrap_or_default();
-        let fate = match document.fates.get(slot.slot) {
-            Some(SlotFate::Keep) => SlotFate::Replace(format!("{kept}{text}")),
-            Some(SlotFate::Replace(replacement)) => SlotFate::Replace(format!("{replacement}{text}")),
-            Some(SlotFate::Remove) => SlotFate::Replace(text.to_owned()),
+        let Some(queued) = self.frame_of(slot.frame) else { return };
+        let kept = queued.texts.get(slot.slot).unwrap_or_default();
+        let action = match queued.actions.get(slot.slot) {
+            Some(SlotAction::Keep) => SlotAction::Replace(format!("{kept}{text}")),
+            Some(SlotAction::Replace(replacement)) => SlotAction::Replace(format!("{replacement}{text}")),
+            Some(SlotAction::Remove) => SlotAction::Replace(text.to_owned()),
             None => return,
         };
-        document.decide(slot.slot, fate);
+        queued.decide(slot.slot, action);
     }
 
-    /// A finish reason of the document is decided.
-    pub(super) fn decide_finish(&mut self, number: DocumentNumber) {
-        if let Some(document) = self.document(number) {
-            document.undecided = document.undecided.saturating_sub(1);
+    /// A finish reason of the frame is decided.
+    pub(super) fn decide_finish(&mut self, number: FrameNumber) {
+        if let Some(queued) = self.frame_of(number) {
+            queued.undecided = queued.undecided.saturating_sub(1);
         }
     }
 
-    /// The document of that number: queued, or the one that is being worked on.
-    fn document(&mut self, number: DocumentNumber) -> Option<&mut Document> {
+    /// The frame of that number: queued, or the one that is being worked on.
+    fn frame_of(&mut self, number: FrameNumber) -> Option<&mut QueuedFrame> {
         if self.queue.is_empty() {
             return (number == self.current_number).then_some(&mut self.current);
         }
         let first = self.queue.partition_point(|entry| entry.number < number);
         let queued =
             self.queue.range_mut(first..).take_while(|entry| entry.number == number).find_map(|entry| match &mut entry.content {
-                Content::Document { document, .. } => Some(document),
+                Content::Frame { queued, .. } => Some(queued),
                 Content::Chunk(_) => None,
             });
         if queued.is_some() {
@@ -363,8 +367,8 @@ impl Outbox {
         };
         let gathers = self.encoder.gathers_tool_calls();
         let first_tool_call = if gathers && is_text { self.queue.iter().position(Entry::carries_client_tool_call) } else { None };
-        let position = first_tool_call.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number < before.document));
-        let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.document);
+        let position = first_tool_call.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number < before.frame));
+        let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.frame);
         let lane = match (self.dialect, is_text) {
             (Dialect::Messages | Dialect::Responses | Dialect::McpTool, _) => Lane::Everything,
             (Dialect::ChatCompletions, true) => Lane::Content(choice),
@@ -375,8 +379,8 @@ impl Outbox {
         self.release(out);
     }
 
-    /// The document was read to its end and worked on: it leaves, or waits. If it waits, its frame is taken.
-    pub(super) fn finish_document(&mut self, raw: &[u8], frame: &mut Frame, shared: &Shared, out: &mut Vec<u8>) {
+    /// The frame was read to its end and worked on: it leaves, or waits. If it waits, its frame is taken.
+    pub(super) fn finish_frame(&mut self, raw: &[u8], frame: &mut Frame, shared: &Shared, out: &mut Vec<u8>) {
         if matches!(frame.role, FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure) {
             self.closed = true;
             self.stirred = true;
@@ -385,33 +389,33 @@ impl Outbox {
             return;
         }
         if self.queue.is_empty() && self.current.undecided == 0 && self.shape == Shape::Stream {
-            self.encoder.event(raw, frame, &self.current.fates, out);
+            self.encoder.event(raw, frame, &self.current.actions, out);
             return;
         }
         let lanes = if self.shape == Shape::Whole { Lanes::new() } else { self.lanes(frame) };
         let stirs = self.shape == Shape::Whole || (self.stirred && !self.queue.is_empty());
         let overtakes = lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane)));
         if self.current.undecided == 0 && !stirs && !overtakes {
-            self.encoder.event(raw, frame, &self.current.fates, out);
+            self.encoder.event(raw, frame, &self.current.actions, out);
             return;
         }
         self.queue_current(raw, mem::take(frame), shared.now(), lanes);
         if stirs {
-            // The document itself is last: what it decided, or closed, about those before it shows first.
+            // The frame itself is last: what it decided, or closed, about those before it shows first.
             self.release(out);
         }
     }
 
     fn queue_current(&mut self, raw: &[u8], frame: Frame, came: Timestamp, lanes: Lanes) {
-        let document = Document { frame, ..mem::take(&mut self.current) };
+        let queued = QueuedFrame { frame, ..mem::take(&mut self.current) };
         self.held_bytes = self.held_bytes.saturating_add(raw.len());
-        self.held_slots = self.held_slots.saturating_add(usize::from(document.frame.slots.iter().any(|slot| slot.starts)));
+        self.held_slots = self.held_slots.saturating_add(usize::from(queued.frame.slots.iter().any(|slot| slot.starts)));
         for lane in &lanes {
             if !self.blocked.contains(lane) {
                 self.blocked.push(*lane);
             }
         }
-        let content = Content::Document { raw: raw.to_vec(), document, came };
+        let content = Content::Frame { raw: raw.to_vec(), queued, came };
         self.queue.push_back(Entry { number: self.current_number, content, lanes });
     }
 
@@ -466,13 +470,13 @@ impl Outbox {
     fn write(&mut self, entry: Entry, out: &mut Vec<u8>) {
         self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
         match entry.content {
-            Content::Document { raw, document, .. } => {
-                let starts = document.frame.slots.iter().any(|slot| slot.starts);
+            Content::Frame { raw, queued, .. } => {
+                let starts = queued.frame.slots.iter().any(|slot| slot.starts);
                 self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
                 if self.shape == Shape::Whole {
-                    self.encoder.body(&raw, &document.frame, &document.fates, &self.insertions, out);
+                    self.encoder.body(&raw, &queued.frame, &queued.actions, &self.insertions, out);
                 } else {
-                    self.encoder.event(&raw, &document.frame, &document.fates, out);
+                    self.encoder.event(&raw, &queued.frame, &queued.actions, out);
                 }
             }
             Content::Chunk(chunk) => {
@@ -509,22 +513,22 @@ impl Outbox {
 
     fn holds_start_of(&self, block: BlockId) -> bool {
         self.queue.iter().any(|entry| match &entry.content {
-            Content::Document { document, .. } => document.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
+            Content::Frame { queued, .. } => queued.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
             Content::Chunk(_) => false,
         })
     }
 
-    /// Whether a call has left, or leaves, of which the rest is dropped with what is undecided in the same documents.
+    /// Whether a call has left, or leaves, of which the rest is dropped with what is undecided in the same frames.
     fn drops_rest_of_call(&self) -> bool {
         // In order, because blocks are numbered as they begin.
         let mut dropped: Vec<BlockId> = Vec::new();
         for entry in self.queue.iter().filter(|entry| !entry.is_decided()) {
-            let Content::Document { document, .. } = &entry.content else { continue };
-            let slots = document.frame.slots.iter().zip(&document.fates);
-            for (slot, fate) in slots.filter(|(slot, _)| slot.kind == BlockKind::ToolCall) {
+            let Content::Frame { queued, .. } = &entry.content else { continue };
+            let slots = queued.frame.slots.iter().zip(&queued.actions);
+            for (slot, action) in slots.filter(|(slot, _)| slot.kind == BlockKind::ToolCall) {
                 if slot.starts {
                     dropped.push(slot.block);
-                } else if *fate != SlotFate::Remove && dropped.binary_search(&slot.block).is_err() {
+                } else if *action != SlotAction::Remove && dropped.binary_search(&slot.block).is_err() {
                     return true;
                 }
             }
@@ -588,26 +592,26 @@ impl Outbox {
 
     /// Decides what is undecided: it stays as it came.
     fn decide_all(&mut self) {
-        let queued = self.queue.iter_mut().filter_map(|entry| match &mut entry.content {
-            Content::Document { document, .. } => Some(document),
+        let frames = self.queue.iter_mut().filter_map(|entry| match &mut entry.content {
+            Content::Frame { queued, .. } => Some(queued),
             Content::Chunk(_) => None,
         });
-        for document in queued.chain([&mut self.current]) {
-            document.decided.iter_mut().for_each(|decided| *decided = true);
-            document.undecided = 0;
+        for queued in frames.chain([&mut self.current]) {
+            queued.decided.iter_mut().for_each(|decided| *decided = true);
+            queued.undecided = 0;
         }
     }
 
     /// The undecided slots of a whole body are removed, and it leaves.
     pub(super) fn remove_undecided(&mut self, out: &mut Vec<u8>) {
         for entry in &mut self.queue {
-            let Content::Document { document, .. } = &mut entry.content else { continue };
-            for (fate, decided) in document.fates.iter_mut().zip(&mut document.decided) {
+            let Content::Frame { queued, .. } = &mut entry.content else { continue };
+            for (action, decided) in queued.actions.iter_mut().zip(&mut queued.decided) {
                 if !mem::replace(decided, true) {
-                    *fate = SlotFate::Remove;
+                    *action = SlotAction::Remove;
                 }
             }
-            document.undecided = 0;
+            queued.undecided = 0;
         }
         self.close(out);
     }

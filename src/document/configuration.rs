@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::json::{Malformed, Reader};
+use crate::wire::json::{Malformed, Reader};
 
 /// What is wrong with a policy document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

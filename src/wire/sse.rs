@@ -3,7 +3,7 @@
 //! [`Parser`] cuts a body into events without losing a byte: the raw ranges of all events, one after the other, are
 //! the body. Incomplete is not invalid: what has not ended yet waits, within a bound.
 
-use crate::scan::find_line_end;
+use crate::wire::scan::find_line_end;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

@@ -1,5 +1,7 @@
 //! Policy documents: the JSON that a filter is configured with. Every error names the path of the wrong field.
 
+mod configuration;
+
 use core::time::Duration;
 
 use hashbrown::HashMap;
@@ -13,7 +15,8 @@ use crate::limits::Limits;
 use crate::policy::SharedPolicy;
 use crate::route::Routes;
 
-pub use crate::configuration::{DocumentDuration, DocumentError, parse};
+pub(crate) use self::configuration::read_text;
+pub use self::configuration::{DocumentDuration, DocumentError, parse};
 
 /// What a policy is made from.
 #[derive(Clone, Copy, Debug)]

@@ -97,9 +97,9 @@ pub(crate) fn to_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Where `part`, a slice of `document`, stands in it.
-pub(crate) fn span(document: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(document.as_ptr() as usize);
+/// Where `part`, a slice of `frame`, stands in it.
+pub(crate) fn span(source: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(source.as_ptr() as usize);
     start..start.saturating_add(part.len())
 }
 
@@ -108,9 +108,9 @@ pub(crate) fn span(document: &str, part: &str) -> Range<usize> {
 pub(crate) struct Member<'a> {
     /// The key, unescaped.
     pub(crate) key: Cow<'a, str>,
-    /// The key as it stands in the document.
+    /// The key as it stands in the frame.
     pub(crate) key_text: &'a str,
-    /// The value as it stands in the document.
+    /// The value as it stands in the frame.
     pub(crate) value: &'a str,
 }
 
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Changes to a document, to be applied in one go.
+/// Changes to a frame, to be applied in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     edits: SmallVec<[(Range<usize>, String); 4]>,
@@ -206,18 +206,18 @@ impl Edits {
         self.edits.is_empty()
     }
 
-    /// Writes `document` with all changes. A change that overlaps an earlier one is left out.
-    pub(crate) fn apply(self, document: &[u8], out: &mut Vec<u8>) {
+    /// Writes `frame` with all changes. A change that overlaps an earlier one is left out.
+    pub(crate) fn apply(self, source: &[u8], out: &mut Vec<u8>) {
         let mut written: usize = 0;
         for (range, text) in &self.edits {
-            let Some(untouched) = document.get(written..range.start) else {
+            let Some(untouched) = source.get(written..range.start) else {
                 continue;
             };
             out.extend_from_slice(untouched);
             out.extend_from_slice(text.as_bytes());
             written = range.end.max(written);
         }
-        out.extend_from_slice(document.get(written..).unwrap_or_default());
+        out.extend_from_slice(source.get(written..).unwrap_or_default());
     }
 }
 
@@ -291,10 +291,10 @@ impl ObjectScanner {
 }
 
 impl Edits {
-    /// Takes the members `removed` out of `object`, a slice of `document`, and gives the members `set` these values.
+    /// Takes the members `removed` out of `object`, a slice of `frame`, and gives the members `set` these values.
     pub(crate) fn edit_object(
         &mut self,
-        document: &str,
+        source: &str,
         object: &str,
         members: &[Member<'_>],
         removed: &[&str],
@@ -302,14 +302,14 @@ impl Edits {
     ) {
         let is_removed = |position: usize| members.get(position).is_some_and(|member| removed.contains(&member.key.as_ref()));
         let ranges: Vec<Range<usize>> =
-            members.iter().map(|member| span(document, member.key_text).start..span(document, member.value).end).collect();
+            members.iter().map(|member| span(source, member.key_text).start..span(source, member.value).end).collect();
         self.remove_items(&ranges, is_removed);
         let mut is_last = (0..members.len()).all(is_removed);
-        let start = span(document, object).start.saturating_add(1);
+        let start = span(source, object).start.saturating_add(1);
         // Each new member goes to the front, hence the comma behind it.
         for (key, value) in set {
             match members.iter().find(|member| member.key == *key) {
-                Some(member) => self.replace(span(document, member.value), value.as_str()),
+                Some(member) => self.replace(span(source, member.value), value.as_str()),
                 None => {
                     let comma = if core::mem::take(&mut is_last) { "" } else { "," };
                     let mut text = to_text(key);

@@ -1,12 +1,12 @@
 //! Reads what comes of a response, and takes its parts through the pipeline.
 
 use super::{Gate, Governed, Opened};
-use crate::dialect::{DecodeError, Decoder, Frame, Part};
+use crate::dialect::{DecodeError, DecodedEvent, Decoder, Frame};
 use crate::exchange::ResponseProgress;
-use crate::exchange::outbox::Outbox;
 use crate::exchange::pipeline::{Pipeline, Sink};
+use crate::exchange::release_queue::ReleaseQueue;
 use crate::policy::Shared;
-use crate::sse;
+use crate::wire::sse;
 
 impl Governed {
     /// A stream: events go through the pipeline as they complete.
@@ -68,7 +68,9 @@ impl Governed {
                 }
             };
             let raw = event.raw;
-            if let Err(error) = read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out) {
+            if let Err(error) =
+                read_event(&mut self.decoder, &mut self.frame, &mut self.release_queue, pipeline, &event, shared, out)
+            {
                 let mut rest = raw.to_vec();
                 rest.extend_from_slice(input);
                 return self.malformed(shared, error, &rest, out);
@@ -78,23 +80,23 @@ impl Governed {
             if let Some(event) = self.parser.finish() {
                 let raw = event.raw;
                 if let Err(error) =
-                    read_event(&mut self.decoder, &mut self.frame, &mut self.outbox, pipeline, &event, shared, out)
+                    read_event(&mut self.decoder, &mut self.frame, &mut self.release_queue, pipeline, &event, shared, out)
                 {
                     let rest = raw.to_vec();
                     return self.malformed(shared, error, &rest, out);
                 }
             }
             self.end_blocks(pipeline, out);
-            self.outbox.close(out);
+            self.release_queue.close(out);
             self.settle_end(pipeline, out);
         }
         None
     }
 
     fn end_blocks(&mut self, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
-        let mut sink = Sink { outbox: &mut self.outbox, out };
+        let mut sink = Sink { release_queue: &mut self.release_queue, out };
         self.decoder.finish(&mut |part| {
-            if let Part::Stop { block, complete } = part {
+            if let DecodedEvent::Stop { block, complete } = part {
                 pipeline.stop(block, complete, &mut sink);
             }
         });
@@ -103,11 +105,11 @@ impl Governed {
     /// Once the upstream has ended and no hook waits, nothing can decide what is still undecided: it is dropped.
     pub(super) fn settle_end(&mut self, pipeline: &Pipeline, out: &mut Vec<u8>) {
         if self.upstream_ended && !pipeline.is_waiting() && matches!(self.opening, Gate::Open) {
-            self.outbox.remove_undecided(out);
+            self.release_queue.remove_undecided(out);
         }
     }
 
-    /// A whole body: one document, worked on when all of it has come.
+    /// A whole body: one frame, worked on when all of it has come.
     pub(super) fn feed_whole(
         &mut self,
         shared: &Shared,
@@ -131,13 +133,13 @@ impl Governed {
             Opened::Yes => {}
         }
         let body = core::mem::take(&mut self.backlog);
-        self.outbox.begin();
-        let mut sink = Sink { outbox: &mut self.outbox, out };
+        self.release_queue.begin();
+        let mut sink = Sink { release_queue: &mut self.release_queue, out };
         let decoded = self.decoder.body(&body, &mut self.frame, &mut |part| take_part(&part, pipeline, &mut sink));
         if let Err(error) = decoded {
             return self.malformed(shared, error, &body, out);
         }
-        self.outbox.finish_document(&body, &mut self.frame, shared, out);
+        self.release_queue.finish_frame(&body, &mut self.frame, shared, out);
         self.settle_end(pipeline, out);
         None
     }
@@ -147,35 +149,35 @@ impl Governed {
 fn read_event(
     decoder: &mut Decoder,
     frame: &mut Frame,
-    outbox: &mut Outbox,
+    release_queue: &mut ReleaseQueue,
     pipeline: &mut Pipeline,
     event: &sse::Event<'_>,
     shared: &Shared,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
-    outbox.notice(event.raw);
-    outbox.begin();
-    let mut sink = Sink { outbox, out };
+    release_queue.notice(event.raw);
+    release_queue.begin();
+    let mut sink = Sink { release_queue, out };
     decoder.event(event, frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-    sink.outbox.finish_document(event.raw, frame, shared, sink.out);
+    sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
     Ok(())
 }
 
-pub(in crate::exchange) fn take_part(part: &Part<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
+pub(in crate::exchange) fn take_part(part: &DecodedEvent<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {
     match part {
-        Part::Piece(piece) => {
-            let slot = sink.outbox.open_slot();
-            pipeline.piece(piece, slot, sink);
+        DecodedEvent::Delta(delta) => {
+            let slot = sink.release_queue.open_slot();
+            pipeline.delta(delta, slot, sink);
         }
-        Part::Tool { name } => {
-            let slot = sink.outbox.open_slot();
+        DecodedEvent::Tool { name } => {
+            let slot = sink.release_queue.open_slot();
             pipeline.tool_offered(name, slot, sink);
         }
-        Part::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
-        Part::Finish { choice, reason } => {
-            sink.outbox.open_finish();
+        DecodedEvent::Stop { block, complete } => pipeline.stop(*block, *complete, sink),
+        DecodedEvent::Finish { choice, reason } => {
+            sink.release_queue.open_finish();
             pipeline.finish(*choice, reason, sink);
         }
-        Part::End => {}
+        DecodedEvent::End => {}
     }
 }

@@ -1,12 +1,12 @@
-//! Reading documents: what the dialects share.
+//! Reading frames: what the dialects share.
 
 use core::ops::Range;
 
 use super::{DecodeError, MAX_BLOCKS, MAX_NAME_BYTES};
 use crate::block::BlockId;
-use crate::json::{self, Form, Malformed, StringError, Value};
+use crate::wire::json::{self, Form, Malformed, StringError, Value};
 
-/// Capacity that the buffer for unescaped strings keeps between documents.
+/// Capacity that the buffer for unescaped strings keeps between frames.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
 impl From<Malformed> for DecodeError {
@@ -33,7 +33,7 @@ pub(in crate::dialect) fn is_variant(key: &str, names: &[&str]) -> bool {
     names.iter().any(|name| *name != key && is_same(name))
 }
 
-/// Where the characters of a string are: in the document itself, or in what [`Strings`] unescaped.
+/// Where the characters of a string are: in the frame itself, or in what [`Strings`] unescaped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Text {
     Verbatim { start: usize, end: usize },
@@ -43,12 +43,12 @@ pub(super) enum Text {
 impl Text {
     pub(super) const EMPTY: Self = Self::Verbatim { start: 0, end: 0 };
 
-    /// `value` as it stands in the document.
+    /// `value` as it stands in the frame.
     pub(super) const fn verbatim(value: Value) -> Self {
         Self::Verbatim { start: value.start, end: value.end }
     }
 
-    /// The string in the document that this is; `None` where it was unescaped.
+    /// The string in the frame that this is; `None` where it was unescaped.
     pub(super) const fn value(self) -> Option<Value> {
         match self {
             Self::Verbatim { start, end } => {
@@ -64,14 +64,14 @@ impl Text {
     }
 }
 
-/// The strings of one document that have escapes, unescaped into one buffer that is reused for the next document.
+/// The strings of one frame that have escapes, unescaped into one buffer that is reused for the next frame.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     unescaped: String,
 }
 
 impl Strings {
-    /// Forgets the strings of the document before.
+    /// Forgets the strings of the frame before.
     pub(super) fn clear(&mut self) {
         if !self.unescaped.is_empty() {
             self.unescaped.clear();
@@ -79,21 +79,21 @@ impl Strings {
         }
     }
 
-    /// Reads the string `value` of `document`; a string that is missing or null is empty.
-    pub(super) fn read(&mut self, document: &str, value: Option<Value>) -> Result<Text, DecodeError> {
+    /// Reads the string `value` of `frame`; a string that is missing or null is empty.
+    pub(super) fn read(&mut self, source: &str, value: Option<Value>) -> Result<Text, DecodeError> {
         let Some(value) = value else { return Ok(Text::EMPTY) };
         let (start, end) = (value.start.saturating_add(1), value.end.saturating_sub(1));
         match value.form {
             Form::PlainString => Ok(Text::Verbatim { start, end }),
-            Form::EscapedString => self.unescape(document.get(start..end).unwrap_or_default(), value),
+            Form::EscapedString => self.unescape(source.get(start..end).unwrap_or_default(), value),
             Form::Array | Form::Other => Err(DecodeError::Malformed { at: value.start }),
         }
     }
 
-    /// The strings in `part` of `document` but for keys and `kind`, which says what it is; one a line.
-    pub(super) fn leaves(&mut self, document: &str, part: Range<usize>, kind: Option<Value>) -> Result<Text, DecodeError> {
+    /// The strings in `part` of `frame` but for keys and `kind`, which says what it is; one a line.
+    pub(super) fn leaves(&mut self, source: &str, part: Range<usize>, kind: Option<Value>) -> Result<Text, DecodeError> {
         let start = self.unescaped.len();
-        json::string_leaves(document, part, |value| {
+        json::string_leaves(source, part, |value| {
             if Some(value) == kind {
                 return Ok(());
             }
@@ -101,7 +101,7 @@ impl Strings {
                 self.unescaped.push('\n');
             }
             let (start, end) = (value.start.saturating_add(1), value.end.saturating_sub(1));
-            self.unescape(document.get(start..end).unwrap_or_default(), value).map(|_| ())
+            self.unescape(source.get(start..end).unwrap_or_default(), value).map(|_| ())
         })?;
         Ok(Text::Unescaped { start, end: self.unescaped.len() })
     }
@@ -116,10 +116,10 @@ impl Strings {
         self.unescaped.push_str(text);
     }
 
-    /// Adds the string `value` of `document`.
-    pub(super) fn push_read(&mut self, document: &str, value: Option<Value>) -> Result<(), DecodeError> {
-        if let Text::Verbatim { start, end } = self.read(document, value)? {
-            self.unescaped.push_str(document.get(start..end).unwrap_or_default());
+    /// Adds the string `value` of `frame`.
+    pub(super) fn push_read(&mut self, source: &str, value: Option<Value>) -> Result<(), DecodeError> {
+        if let Text::Verbatim { start, end } = self.read(source, value)? {
+            self.unescaped.push_str(source.get(start..end).unwrap_or_default());
         }
         Ok(())
     }
@@ -138,10 +138,10 @@ impl Strings {
         }
     }
 
-    /// The characters of `text`, a string of `document`.
-    pub(super) fn get<'s>(&'s self, document: &'s str, text: Text) -> &'s str {
+    /// The characters of `text`, a string of `frame`.
+    pub(super) fn get<'s>(&'s self, source: &'s str, text: Text) -> &'s str {
         match text {
-            Text::Verbatim { start, end } => document.get(start..end),
+            Text::Verbatim { start, end } => source.get(start..end),
             Text::Unescaped { start, end } => self.unescaped.get(start..end),
         }
         .unwrap_or_default()

@@ -11,7 +11,7 @@ fn is_skipped(document: &str) -> bool {
 
 /// The value of each member of an object, and of each element of an array, by the same reader that decoders use.
 fn rebuild(reader: &mut Reader<'_>) -> Result<serde_json::Value, Malformed> {
-    let document = reader.document;
+    let document = reader.source;
     match reader.peek() {
         Some(b'{') => {
             let mut object = serde_json::Map::new();
@@ -36,7 +36,7 @@ fn rebuild(reader: &mut Reader<'_>) -> Result<serde_json::Value, Malformed> {
                 Form::PlainString => Ok(text[1..text.len() - 1].into()),
                 Form::EscapedString => {
                     let mut unescaped = String::new();
-                    crate::json::unescape_into(&text[1..text.len() - 1], &mut unescaped)
+                    crate::wire::json::unescape_into(&text[1..text.len() - 1], &mut unescaped)
                         .map_err(|_| Malformed { at: value.start })?;
                     Ok(unescaped.into())
                 }
