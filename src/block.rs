@@ -43,6 +43,40 @@ impl BlockKind {
     }
 }
 
+/// How clearly the bytes of a block say what it is.
+///
+/// Clients differ in how they read odd bytes: what a policy decides about has to be what every client makes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clarity {
+    /// Every client reads it alike: what is let go leaves byte for byte.
+    #[default]
+    Plain,
+    /// What it says is clear, but not every client reads it from these bytes in this order: it leaves written anew.
+    Canonical,
+    /// Clients differ about what it says, for this reason.
+    Ambiguous(&'static str),
+}
+
+impl Clarity {
+    /// Joins the clarity of two parts of one block: the less clear one counts, of two ambiguities the first.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Ambiguous(_), _) | (_, Self::Plain) => self,
+            (Self::Plain, _) | (Self::Canonical, Self::Ambiguous(_)) => other,
+            (Self::Canonical, Self::Canonical) => self,
+        }
+    }
+
+    /// Says why clients differ about it, if they do.
+    pub const fn ambiguity(self) -> Option<&'static str> {
+        match self {
+            Self::Ambiguous(why) => Some(why),
+            Self::Plain | Self::Canonical => None,
+        }
+    }
+}
+
 /// A block of text, as far as it has come.
 #[derive(Clone, Debug)]
 pub struct ContentBlock {
@@ -52,6 +86,7 @@ pub struct ContentBlock {
     pub(crate) text: String,
     pub(crate) complete: bool,
     pub(crate) truncated: bool,
+    pub(crate) clarity: Clarity,
 }
 
 impl ContentBlock {
@@ -85,6 +120,11 @@ impl ContentBlock {
     pub const fn is_truncated(&self) -> bool {
         self.truncated
     }
+
+    /// Says why clients differ about what the text is, if they do.
+    pub const fn ambiguity(&self) -> Option<&'static str> {
+        self.clarity.ambiguity()
+    }
 }
 
 /// A tool call, as far as it has come.
@@ -99,6 +139,7 @@ pub struct ToolCallBlock {
     pub(crate) free_form: bool,
     pub(crate) complete: bool,
     pub(crate) truncated: bool,
+    pub(crate) clarity: Clarity,
 }
 
 impl ToolCallBlock {
@@ -155,6 +196,11 @@ impl ToolCallBlock {
     /// Whether the block is longer than what is aggregated of it (`limits.max_response_bytes`).
     pub const fn is_truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Says why clients differ about what the call is, if they do: nobody can know what a client would carry out.
+    pub const fn ambiguity(&self) -> Option<&'static str> {
+        self.clarity.ambiguity()
     }
 
     /// Whether the arguments are what a client can read: one JSON object without duplicate keys or lone

@@ -172,6 +172,8 @@ impl Reason<'_> {
 fn find_fault(block: &ToolCallBlock) -> Option<&'static str> {
     if !block.is_complete() {
         Some("the call was cut off before its end")
+    } else if let Some(why) = block.ambiguity() {
+        Some(why)
     } else if block.name().is_empty() {
         Some("the call names no tool")
     } else if !block.has_valid_arguments() {

@@ -26,7 +26,7 @@ use core::fmt;
 
 use smallvec::SmallVec;
 
-use crate::block::{BlockId, BlockKind, Chunk};
+use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::wire::sse;
 
 /// A wire format. The name of each is also the `policy_target` in events.
@@ -110,6 +110,26 @@ pub struct Delta<'a> {
     pub text: &'a str,
     /// Whether a tool call takes free text as its argument.
     pub free_form: bool,
+    /// How clearly its bytes say what it is.
+    pub clarity: Clarity,
+}
+
+impl Delta<'_> {
+    /// Says nothing yet, at the place `slot`.
+    pub const fn of(slot: Slot) -> Self {
+        Self {
+            block: slot.block,
+            choice: slot.choice,
+            kind: slot.kind,
+            starts: slot.starts,
+            stops: slot.stops,
+            call_id: "",
+            name: "",
+            text: "",
+            free_form: false,
+            clarity: Clarity::Plain,
+        }
+    }
 }
 
 /// What the engine keeps of a [`Delta`] once it was decoded.

@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 
 use super::release_queue::{ReleaseQueue, SlotRef};
 use super::stage::{Finish, Passage, Progress, Stage, StageDelta};
-use crate::block::{BlockId, BlockKind, Chunk, build_text_chunk};
+use crate::block::{BlockId, BlockKind, Chunk, Clarity, build_text_chunk};
 use crate::decision::Decision;
 use crate::dialect::framing::TOOL_CALL_WITHHELD;
 use crate::dialect::{Delta, Ending, SlotAction};
@@ -408,6 +408,7 @@ impl Pipeline {
             name: Cow::Owned(name),
             text: Cow::Owned(text),
             free_form,
+            clarity: Clarity::Plain,
             changed: true,
         };
         match chunk {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::release_queue::{FrameNumber, SlotRef};
-use crate::block::{BlockId, BlockKind, Chunk, ContentBlock, ToolCallBlock};
+use crate::block::{BlockId, BlockKind, Chunk, Clarity, ContentBlock, ToolCallBlock};
 use crate::dialect::Delta;
 use crate::fingerprint::Fingerprint;
 use crate::policy::{BlockAction, DeltaAction, Hook, Instance, Interests};
@@ -24,6 +24,7 @@ pub(super) struct StageDelta<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) text: Cow<'a, str>,
     pub(super) free_form: bool,
+    pub(super) clarity: Clarity,
     /// Whether a policy changed the text.
     pub(super) changed: bool,
 }
@@ -41,6 +42,7 @@ impl<'a> StageDelta<'a> {
             name: Cow::Borrowed(delta.name),
             text: Cow::Borrowed(delta.text),
             free_form: delta.free_form,
+            clarity: delta.clarity,
             changed: false,
         }
     }
@@ -63,6 +65,7 @@ impl<'a> StageDelta<'a> {
             name: Cow::Owned(self.name.into_owned()),
             text: Cow::Owned(self.text.into_owned()),
             free_form: self.free_form,
+            clarity: self.clarity,
             changed: self.changed,
         }
     }
@@ -338,6 +341,7 @@ impl Aggregate {
                 text: String::new(),
                 complete: false,
                 truncated: false,
+                clarity: item.clarity,
             }));
         }
         Self::ToolCall(Rc::new(ToolCallBlock {
@@ -350,14 +354,19 @@ impl Aggregate {
             free_form: item.free_form,
             complete: false,
             truncated: false,
+            clarity: item.clarity,
         }))
     }
 
     /// No hook has the block as long as it is open, so that it is never shared here.
     fn add(&mut self, item: &StageDelta<'_>, interests: Interests, max_text_bytes: usize) {
         match self {
-            Self::Content(content) if interests.content_text => {
+            Self::Content(content) if interests.content_text || item.clarity != Clarity::Plain => {
                 let Some(content) = Rc::get_mut(content) else { return };
+                content.clarity = content.clarity.and(item.clarity);
+                if !interests.content_text {
+                    return;
+                }
                 content.truncated |= !append(&mut content.text, &item.text, max_text_bytes);
             }
             Self::Content(_) => {}
@@ -366,6 +375,7 @@ impl Aggregate {
                 call.call_id.push_str(&item.call_id);
                 call.name.push_str(&item.name);
                 call.free_form |= item.free_form;
+                call.clarity = call.clarity.and(item.clarity);
                 call.truncated |= !append(&mut call.arguments, &item.text, max_text_bytes);
             }
             Self::Concluded => {}

@@ -150,15 +150,11 @@ impl Decoder {
                 Found::Delta { slot, call_id, name, text: characters, free_form } => {
                     frame.slots.push(slot);
                     each(DecodedEvent::Delta(Delta {
-                        block: slot.block,
-                        choice: slot.choice,
-                        kind: slot.kind,
-                        starts: slot.starts,
-                        stops: slot.stops,
                         call_id: self.strings.get(text, call_id),
                         name: self.strings.get(text, name),
                         text: self.strings.get(text, characters),
                         free_form,
+                        ..Delta::of(slot)
                     }));
                 }
                 Found::Stop { block, complete } => each(DecodedEvent::Stop { block, complete }),
@@ -187,18 +183,9 @@ impl Decoder {
         let Some((_, block)) = open else { return false };
         let Ok(text) = self.strings.read(string, Some(value)) else { return false };
         if !text.is_empty() {
-            frame.slots.push(Slot { block: *block, choice, kind, starts: false, stops: false });
-            each(DecodedEvent::Delta(Delta {
-                block: *block,
-                choice,
-                kind,
-                starts: false,
-                stops: false,
-                call_id: "",
-                name: "",
-                text: self.strings.get(string, text),
-                free_form: false,
-            }));
+            let slot = Slot { block: *block, choice, kind, starts: false, stops: false };
+            frame.slots.push(slot);
+            each(DecodedEvent::Delta(Delta { text: self.strings.get(string, text), ..Delta::of(slot) }));
         }
         true
     }

@@ -201,17 +201,7 @@ impl Decoder {
 }
 
 fn delta<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Delta<'a> {
-    Delta {
-        block: slot.block,
-        choice: slot.choice,
-        kind: slot.kind,
-        starts: slot.starts,
-        stops: slot.stops,
-        call_id,
-        name,
-        text,
-        free_form: false,
-    }
+    Delta { call_id, name, text, ..Delta::of(slot) }
 }
 
 fn is_json(data: &[u8]) -> bool {

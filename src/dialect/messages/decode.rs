@@ -421,15 +421,10 @@ impl Decoder {
     fn report(&self, source: &str, slot: Slot, said: &Said, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         frame.slots.push(slot);
         each(DecodedEvent::Delta(Delta {
-            block: slot.block,
-            choice: slot.choice,
-            kind: slot.kind,
-            starts: slot.starts,
-            stops: slot.stops,
             call_id: self.strings.get(source, said.call_id),
             name: self.strings.get(source, said.name),
             text: self.strings.get(source, said.text),
-            free_form: false,
+            ..Delta::of(slot)
         }));
     }
 }

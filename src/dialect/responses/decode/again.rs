@@ -43,7 +43,8 @@ impl Decoder {
         if self.text_bytes > MAX_REPEATED_BYTES {
             return Err(DecodeError::TextTooLong);
         }
-        frame.slots.push(Slot { block, choice: 0, kind, starts: false, stops: false });
+        let slot = Slot { block, choice: 0, kind, starts: false, stops: false };
+        frame.slots.push(slot);
         let reading = Reading::of_mut(frame);
         reading.event = EventKind::Delta;
         reading.sequence = number;
@@ -53,17 +54,7 @@ impl Decoder {
         reading.text.push_str(text);
         let part = (part != PartKey::Payload).then_some(part);
         reading.places.push(Place { element: 0, part, differs: false });
-        each(DecodedEvent::Delta(Delta {
-            block,
-            choice: 0,
-            kind,
-            starts: false,
-            stops: false,
-            call_id: "",
-            name: "",
-            text,
-            free_form: false,
-        }));
+        each(DecodedEvent::Delta(Delta { text, ..Delta::of(slot) }));
         Ok(true)
     }
 }

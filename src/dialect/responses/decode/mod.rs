@@ -198,15 +198,11 @@ impl Decoder {
                         Reading::of_mut(frame).text.push_str(text);
                     }
                     each(DecodedEvent::Delta(Delta {
-                        block: slot.block,
-                        choice: slot.choice,
-                        kind: slot.kind,
-                        starts: slot.starts,
-                        stops: slot.stops,
                         call_id: self.strings.get(source, call_id),
                         name: self.strings.get(source, name),
                         text,
                         free_form,
+                        ..Delta::of(slot)
                     }));
                 }
                 Found::Stop { block, complete } => each(DecodedEvent::Stop { block, complete }),
