@@ -1,9 +1,9 @@
 //! Writes whole bodies of responses.
 
+use super::client_view::{Item, text_at};
 use super::encode::Encoder;
-use super::output::{Call, DecodedEvent, message, own_id};
-use super::repeat::{Element, apply, is_reasoning};
-use super::sent::{Item, text_at};
+use super::output::{Call, DecodedEvent, inserted_id, message};
+use super::rewrite::{Element, apply, is_reasoning};
 use super::{PartKey, Place, Reading};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
@@ -32,22 +32,22 @@ impl Encoder {
             let first_slot = Reading::of(frame).places.iter().position(|place| place.element == position);
             for insertion in insertions.iter().skip(inserted).take_while(|insertion| Some(insertion.before) <= first_slot) {
                 inserted = inserted.saturating_add(1);
-                items.extend(own_item(&insertion.chunk, items.len()));
+                items.extend(inserted_item(&insertion.chunk, items.len()));
             }
             let kept = edited(position, element, frame, actions);
             // Reasoning must lead to something other than reasoning.
             let ends_in_reasoning = items.last().is_some_and(|last| is_reasoning(last));
             if ends_in_reasoning && was_removed && kept.as_deref().is_some_and(is_reasoning) {
-                items.extend(own_message(WITHHELD, items.len()));
+                items.extend(inserted_message(WITHHELD, items.len()));
             }
             was_removed = kept.is_none();
             items.extend(kept);
         }
         for insertion in insertions.iter().skip(inserted) {
-            items.extend(own_item(&insertion.chunk, items.len()));
+            items.extend(inserted_item(&insertion.chunk, items.len()));
         }
         if items.is_empty() || (was_removed && items.last().is_some_and(|last| is_reasoning(last))) {
-            items.extend(own_message(WITHHELD, items.len()));
+            items.extend(inserted_message(WITHHELD, items.len()));
         }
         let mut edits = Edits::default();
         let set = [("output", format!("[{}]", items.join(",")))];
@@ -77,11 +77,11 @@ fn edited(position: usize, element: &str, frame: &Frame, actions: &[SlotAction])
     Some(apply(element.json, edits))
 }
 
-fn own_item(chunk: &Chunk, position: usize) -> Option<String> {
+fn inserted_item(chunk: &Chunk, position: usize) -> Option<String> {
     match chunk {
-        Chunk::Text { text, .. } => own_message(text, position),
+        Chunk::Text { text, .. } => inserted_message(text, position),
         Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
-            let id = own_id("fc", position);
+            let id = inserted_id("fc", position);
             let call = Call {
                 id: &id,
                 r#type: "function_call",
@@ -100,7 +100,7 @@ fn own_item(chunk: &Chunk, position: usize) -> Option<String> {
     }
 }
 
-fn own_message(text: &str, position: usize) -> Option<String> {
+fn inserted_message(text: &str, position: usize) -> Option<String> {
     let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
-    (!text.is_empty()).then(|| message(&own_id("msg", position), "completed", &parts))
+    (!text.is_empty()).then(|| message(&inserted_id("msg", position), "completed", &parts))
 }

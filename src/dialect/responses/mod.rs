@@ -7,14 +7,14 @@
 //! leaves as it came only if the policies let it, and nothing of what it repeats was changed.
 
 mod body;
+mod client_view;
 mod decode;
 mod encode;
 mod fields;
 mod item;
 pub(super) mod output;
 mod payload;
-mod repeat;
-mod sent;
+mod rewrite;
 
 pub(super) use decode::Decoder;
 pub(super) use encode::Encoder;

@@ -194,13 +194,13 @@ pub(super) const fn status(ending: Ending) -> (&'static str, Option<IncompleteDe
 /// Writes a whole response that says `text`.
 pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending: Ending, out: &mut Vec<u8>) {
     let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
-    let item = message(&own_id("msg", 0), "completed", &parts);
+    let item = message(&inserted_id("msg", 0), "completed", &parts);
     let (status, details) = status(ending);
     out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());
 }
 
 /// The id of an item that Weir makes, the `index`th of its response.
-pub(super) fn own_id(prefix: &str, index: impl Display) -> String {
+pub(super) fn inserted_id(prefix: &str, index: impl Display) -> String {
     format!("{prefix}_weir_{index}")
 }
 

@@ -62,7 +62,7 @@ impl EventReader<'_> {
         // A call that is not named yet is looked at again when its item ends.
         if is_named {
             self.only_repeats();
-            self.call_text_again(number, EventKind::TextDone, text)?;
+            self.call_text_snapshot(number, EventKind::TextDone, text)?;
         }
         self.at_least_silent(number)
     }
@@ -86,7 +86,7 @@ impl EventReader<'_> {
         let number = self.call(EventKind::CommandDone, "command")?;
         let text = self.decoder.strings.read(self.source, self.fields.command.get())?;
         self.only_repeats();
-        self.call_text_again(number, EventKind::CommandDone, text)?;
+        self.call_text_snapshot(number, EventKind::CommandDone, text)?;
         self.at_least_silent(number)
     }
 }

@@ -135,7 +135,7 @@ impl EventReader<'_> {
         if says_more {
             self.says_more();
         }
-        if ends { self.whole_call_again(number, element, fields) } else { Ok(()) }
+        if ends { self.item_snapshot(number, element, fields) } else { Ok(()) }
     }
 
     /// The beginning or the end of an item of a type that is not known: a block of its own each time.
@@ -217,7 +217,7 @@ impl EventReader<'_> {
                             self.says_more();
                             self.item_slot(number, element, &fields, false, true)?;
                         }
-                        Some(Progress::Done) => self.whole_call_again(number, element, &fields)?,
+                        Some(Progress::Done) => self.item_snapshot(number, element, &fields)?,
                         None => {}
                     }
                     self.repeated_parts(number, element, &fields)?;

@@ -4,11 +4,11 @@
 //! repeats a text that has come is no text again; what stands in a repetition alone is. A repetition that says something
 //! else than what has come is a block of its own.
 
-mod again;
 mod calls;
 mod event;
 mod items;
 mod parts;
+mod snapshot;
 
 use smallvec::SmallVec;
 
@@ -130,7 +130,7 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
-        if self.is_delta_again(name, data, frame, each)? {
+        if self.is_like_template(name, data, frame, each)? {
             return Ok(());
         }
         // What else comes may end the block.

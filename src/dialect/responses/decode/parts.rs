@@ -72,7 +72,7 @@ impl EventReader<'_> {
             Progress::Open => self.part_text(number, position, element, Text::EMPTY, starts, true),
             Progress::Done => {}
         }
-        self.part_again(number, key, element, text)
+        self.part_snapshot(number, key, element, text)
     }
 
     /// The position of a part in its item; whether it begins here.

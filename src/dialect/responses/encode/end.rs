@@ -1,12 +1,12 @@
 //! Writes the end of the stream, which repeats what was sent.
 
-use super::own::{delta_type, part_event};
+use super::insert::{delta_type, part_event};
 use super::{Encoder, edits_of};
 use crate::block::BlockKind;
 use crate::dialect::framing::WITHHELD;
+use crate::dialect::responses::client_view::{ClientText, Item, text_at};
 use crate::dialect::responses::output::{DecodedEvent, Event, Failure, response, status};
-use crate::dialect::responses::repeat::{Element, apply, ended_response};
-use crate::dialect::responses::sent::{Item, SentText, text_at};
+use crate::dialect::responses::rewrite::{Element, apply, ended_response};
 use crate::dialect::responses::{PartKey, Reading};
 use crate::dialect::{Ending, Frame, SlotAction};
 use crate::wire::json::{self, Edits};
@@ -20,7 +20,7 @@ impl Encoder {
         }
         self.terminated = true;
         let is_kept = reading.only_repeats && actions.iter().all(|action| *action == SlotAction::Keep);
-        if is_kept && self.own_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
+        if is_kept && self.inserted_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
             return self.leave(raw, reading, None, Edits::default(), out);
         }
         let edits = edits_of(raw, |source, edits| {
@@ -39,7 +39,7 @@ impl Encoder {
             return edits.edit_object(source, response, &members, &["output_text"], &[]);
         };
         let mut items: Vec<(u32, String)> = Vec::new();
-        let mut is_changed = !self.own_items.is_empty();
+        let mut is_changed = !self.inserted_items.is_empty();
         for (position, element) in elements.iter().enumerate() {
             let known = Reading::of(frame).known.get(position).copied().flatten();
             let mut fresh = Item::new(Some(u32::MAX), element);
@@ -76,7 +76,7 @@ impl Encoder {
 
     /// The upstream's items with our own between them, as a JSON array.
     fn output(&self, mut items: Vec<(u32, String)>) -> String {
-        for own in &self.own_items {
+        for own in &self.inserted_items {
             let place = items.partition_point(|(index, _)| *index < own.index);
             items.insert(place, (own.index, own.json.clone()));
         }
@@ -129,7 +129,7 @@ impl Encoder {
         let is_whole = ending == Ending::Stop && item.kind.payload().is_none();
         item.status = if is_whole { "completed" } else { "incomplete" }.to_owned();
         for sent in texts {
-            let SentText { key, kind, mut text, is_done, changed } = sent;
+            let ClientText { key, kind, mut text, is_done, changed } = sent;
             if key != PartKey::Payload && !is_done {
                 if text.is_empty() && kind != BlockKind::Reasoning {
                     text.push_str(WITHHELD);
@@ -149,7 +149,7 @@ impl Encoder {
                 self.write(Event { part, logprobs: None, ..part_event(part_done_type(key), &id, index, key) }, out);
             }
             if let Some(item) = self.items.get_mut(number) {
-                item.texts.push(SentText { key, kind, text, changed, is_done });
+                item.texts.push(ClientText { key, kind, text, changed, is_done });
             }
         }
         let Some(item) = self.items.get_mut(number) else { return };

@@ -1,11 +1,11 @@
 //! Writes the stream of responses.
 
 mod end;
-mod own;
+mod insert;
 
+use super::client_view::{Item, text_at};
 use super::output::Identity;
-use super::repeat::{Element, replace_text};
-use super::sent::{Item, text_at};
+use super::rewrite::{Element, replace_text};
 use super::{EventKind, PartKey, Reading};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
@@ -17,7 +17,7 @@ const MAX_BEGINNING_BYTES: usize = 256 * 1024;
 
 /// An item of Weir's own.
 #[derive(Debug)]
-struct OwnItem {
+struct InsertedItem {
     index: u32,
     json: String,
 }
@@ -31,7 +31,7 @@ pub struct Encoder {
     begun: bool,
     /// The items of the upstream, in the order in which they began.
     items: Vec<Item>,
-    own_items: Vec<OwnItem>,
+    inserted_items: Vec<InsertedItem>,
     /// Chunks of policies that wait for the response to begin.
     waiting: Vec<Chunk>,
     /// The `output_index` of the next item, where ours are counted.
@@ -130,7 +130,7 @@ impl Encoder {
             self.identity = Identity { id: string("id"), created: created.unwrap_or(0), model: string("model") };
         });
         self.items.clear();
-        self.own_items.clear();
+        self.inserted_items.clear();
         self.next_index = 0;
         self.owes_message = false;
         self.ends_in_reasoning = false;

@@ -1,11 +1,11 @@
 //! Writes what policies add to the stream.
 
-use super::{Encoder, OwnItem};
+use super::{Encoder, InsertedItem};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::TooLate;
 use crate::dialect::responses::PartKey;
-use crate::dialect::responses::output::{Call, DecodedEvent, Event, message, own_id};
-use crate::dialect::responses::sent::Item;
+use crate::dialect::responses::client_view::Item;
+use crate::dialect::responses::output::{Call, DecodedEvent, Event, inserted_id, message};
 use crate::wire::json;
 
 impl Encoder {
@@ -66,7 +66,7 @@ impl Encoder {
         }
     }
 
-    fn begin_own_item(&mut self) -> u32 {
+    fn begin_inserted_item(&mut self) -> u32 {
         let index = self.next_index;
         self.next_index = index.saturating_add(1);
         self.renumbers_items = true;
@@ -76,8 +76,8 @@ impl Encoder {
     }
 
     pub(super) fn write_message(&mut self, text: &str, out: &mut Vec<u8>) {
-        let index = self.begin_own_item();
-        let id = own_id("msg", index);
+        let index = self.begin_inserted_item();
+        let id = inserted_id("msg", index);
         let key = PartKey::Content(0);
         let of_part = |r#type| part_event(r#type, &id, index, key);
         let part = |text| Some(DecodedEvent::new(key, BlockKind::Text, text));
@@ -88,12 +88,12 @@ impl Encoder {
         self.write(Event { text: Some(text), ..of_part("response.output_text.done") }, out);
         self.write(Event { part: part(text), logprobs: None, ..of_part("response.content_part.done") }, out);
         self.write_item("response.output_item.done", index, &json, out);
-        self.own_items.push(OwnItem { index, json });
+        self.inserted_items.push(InsertedItem { index, json });
     }
 
     fn write_call(&mut self, call_id: &str, name: &str, arguments: &str, free_form: bool, out: &mut Vec<u8>) {
-        let index = self.begin_own_item();
-        let id = own_id("fc", index);
+        let index = self.begin_inserted_item();
+        let id = inserted_id("fc", index);
         let item = |status, text| {
             let bare = Call { id: &id, r#type: "function_call", status, call_id, name, arguments: Some(text), input: None };
             if !free_form {
@@ -112,7 +112,7 @@ impl Encoder {
         }
         let json = item("completed", arguments);
         self.write_item("response.output_item.done", index, &json, out);
-        self.own_items.push(OwnItem { index, json });
+        self.inserted_items.push(InsertedItem { index, json });
     }
 
     pub(super) fn write_item(&mut self, r#type: &'static str, index: u32, json: &str, out: &mut Vec<u8>) {

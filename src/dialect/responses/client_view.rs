@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::item::ItemKind;
-use super::repeat::{Element, apply, is_reasoning, kind_of, replace_text};
+use super::rewrite::{Element, apply, is_reasoning, kind_of, replace_text};
 use super::{EventKind, PartKey, Place, Reading};
 use crate::block::BlockKind;
 use crate::dialect::SlotAction;
@@ -14,7 +14,7 @@ const MAX_KEPT_ITEM_BYTES: usize = 1024 * 1024;
 
 /// A text as the client has it.
 #[derive(Debug)]
-pub(super) struct SentText {
+pub(super) struct ClientText {
     pub(super) key: PartKey,
     pub(super) kind: BlockKind,
     pub(super) text: String,
@@ -31,7 +31,7 @@ pub(super) struct Item {
     pub(super) kind: ItemKind,
     /// As it began; of an item without texts, as it ended.
     pub(super) json: String,
-    pub(super) texts: SmallVec<[SentText; 1]>,
+    pub(super) texts: SmallVec<[ClientText; 1]>,
     /// Where the latest command begins in the text of a shell's call.
     pub(super) command_start: usize,
     pub(super) is_done: bool,
@@ -58,10 +58,10 @@ impl Item {
     }
 
     /// The text at `key`.
-    pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut SentText> {
+    pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut ClientText> {
         let known = self.texts.iter().rposition(|text| text.key == key);
         if known.is_none() {
-            self.texts.push(SentText { key, kind, text: String::new(), changed: false, is_done: false });
+            self.texts.push(ClientText { key, kind, text: String::new(), changed: false, is_done: false });
         }
         match known {
             Some(position) => self.texts.get_mut(position),
@@ -70,7 +70,7 @@ impl Item {
     }
 }
 
-impl SentText {
+impl ClientText {
     /// What came leaves with this action.
     pub(super) fn take(&mut self, action: &SlotAction, came: &str) {
         match action {

@@ -12,7 +12,7 @@ use crate::wire::json::{Form, Value};
 
 impl Decoder {
     /// Reads a delta that is like an earlier one but for its string and its number; whether it is one.
-    pub(super) fn is_delta_again(
+    pub(super) fn is_like_template(
         &mut self,
         name: &[u8],
         data: &[u8],
@@ -88,7 +88,7 @@ impl EventReader<'_> {
     }
 
     /// A whole text of a part that has come before.
-    pub(super) fn part_again(&mut self, number: usize, key: PartKey, element: usize, text: Text) -> Result<(), DecodeError> {
+    pub(super) fn part_snapshot(&mut self, number: usize, key: PartKey, element: usize, text: Text) -> Result<(), DecodeError> {
         let decoder = &mut *self.decoder;
         let said = decoder.strings.get(self.source, text);
         let Some(item) = decoder.items.get_mut(number) else { return Ok(()) };
@@ -107,7 +107,7 @@ impl EventReader<'_> {
     }
 
     /// All that a call asks for, which has come before. There are clients that call without arguments where none stand.
-    pub(super) fn call_again(&mut self, number: usize, element: usize, text: Text) -> Result<(), DecodeError> {
+    pub(super) fn call_snapshot(&mut self, number: usize, element: usize, text: Text) -> Result<(), DecodeError> {
         let decoder = &mut *self.decoder;
         let said = decoder.strings.get(self.source, text);
         let Some(item) = decoder.items.get_mut(number) else { return Ok(()) };
@@ -130,7 +130,7 @@ impl EventReader<'_> {
     }
 
     /// A whole call whose end has come before.
-    pub(super) fn whole_call_again(&mut self, number: usize, element: usize, fields: &ItemFields) -> Result<(), DecodeError> {
+    pub(super) fn item_snapshot(&mut self, number: usize, element: usize, fields: &ItemFields) -> Result<(), DecodeError> {
         let Decoder { items, strings, .. } = &mut *self.decoder;
         let Some(item) = items.get(number).filter(|item| item.progress == Progress::Done) else { return Ok(()) };
         let Some(payload) = item.kind.payload() else { return Ok(()) };
@@ -140,12 +140,12 @@ impl EventReader<'_> {
         if is_renamed {
             self.says_more();
         }
-        self.call_again(number, element, text)
+        self.call_snapshot(number, element, text)
     }
 
     /// The end of a text of the call `number`, which has come before: `said` is its latest command, or the difference
     /// that a patch makes, or all.
-    pub(super) fn call_text_again(&mut self, number: usize, event: EventKind, said: Text) -> Result<(), DecodeError> {
+    pub(super) fn call_text_snapshot(&mut self, number: usize, event: EventKind, said: Text) -> Result<(), DecodeError> {
         let Decoder { items, strings, .. } = &mut *self.decoder;
         let Some(item) = items.get(number) else { return Ok(()) };
         let before = match item.kind.payload() {
@@ -159,14 +159,14 @@ impl EventReader<'_> {
             return Ok(());
         }
         if head.is_empty() {
-            return self.call_again(number, 0, said);
+            return self.call_snapshot(number, 0, said);
         }
         let words = words.to_owned();
         let start = strings.begin();
         strings.push(head);
         strings.push(&words);
         let whole = strings.since(start);
-        self.call_again(number, 0, whole)
+        self.call_snapshot(number, 0, whole)
     }
 }
 

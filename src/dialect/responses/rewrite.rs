@@ -1,9 +1,9 @@
 //! Repetitions: what says again what has come before, and has to say what was really sent.
 
 use super::PartKey;
+use super::client_view::{ClientText, Item};
 use super::item::ItemKind;
 use super::output::{DecodedEvent, IncompleteDetails};
-use super::sent::{Item, SentText};
 use crate::wire::json::{self, Edits, Member};
 
 /// An item as it stands in a frame, taken apart once for all its parts.
@@ -99,7 +99,7 @@ impl Item {
     }
 }
 
-impl SentText {
+impl ClientText {
     /// Lets `part`, a repetition of the text within `frame`, say what was sent.
     pub(super) fn repeat(&self, source: &str, part: &str, edits: &mut Edits) {
         let members = json::members(part);
