@@ -243,6 +243,8 @@ pub enum DecodeError {
     TooManyParts,
     /// A request whose text is given as numbers of tokens.
     Tokens,
+    /// Something that cannot be: what the engine knows of the response contradicts itself. Nothing may pass on it.
+    Unreachable(&'static str),
 }
 
 impl fmt::Display for DecodeError {
@@ -255,6 +257,7 @@ impl fmt::Display for DecodeError {
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
             Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
             Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
+            Self::Unreachable(what) => write!(f, "unreachable: {what}"),
             Self::TextTooLong => write!(f, "more than {MAX_REPEATED_BYTES} bytes of text that have to be repeated"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }

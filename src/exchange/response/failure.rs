@@ -39,7 +39,12 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
         let summary = format!("the provider's response cannot be read: {error}");
-        self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
+        // What the engine itself got wrong is no peculiarity of the provider's that an operator could have allowed.
+        let verdict = match error {
+            DecodeError::Unreachable(_) => FailureMode::Block,
+            _ => shared.chain.limits.on_unreadable,
+        };
+        self.beyond(shared, verdict, "response_malformed", &summary, rest, out)
     }
 
     pub(super) fn exceed(
