@@ -9,7 +9,7 @@ use crate::event::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CalloutId(pub u32);
 
-/// A request to a judge.
+/// A request that the proxy is to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callout {
     /// Comes back with the reply.
@@ -20,7 +20,7 @@ pub struct Callout {
     pub authority: String,
     /// Value of `:path`; the method is POST, the content JSON.
     pub path: String,
-    /// Value of `authorization`, where the judge has a credential.
+    /// Value of `authorization`, where there is to be one.
     pub authorization: Option<String>,
     /// The body.
     pub body: Vec<u8>,
@@ -28,12 +28,29 @@ pub struct Callout {
     pub timeout: Duration,
 }
 
-/// A measurement.
+/// What came back from a callout. A closed set: a host says which of these it was.
+#[derive(Clone, Copy, Debug)]
+pub enum CalloutReply<'a> {
+    /// An HTTP response.
+    Response {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: &'a [u8],
+    },
+    /// The connection failed, or the response broke off.
+    Broken,
+    /// It could not be sent at all.
+    NotSent,
+}
+
+/// A measurement. A closed set: a host that forgets one does not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Observation {
     /// A judge answered after this time.
     JudgeLatency(Duration),
+    /// Another service that a policy asked answered after this time.
+    CalloutLatency(Duration),
     /// The first held byte of a span left, or was dropped, this long after it came.
     Held(Duration),
     /// An exchange ended with this decision.
@@ -44,11 +61,10 @@ pub enum Observation {
     FailedOpen(&'static str),
 }
 
-/// Something to be carried out beside the stream.
+/// Something to be carried out beside the stream. A closed set: a host that forgets a kind of effect does not compile.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Effect {
-    /// Ask a judge. If it cannot be sent, say so at once with [`CalloutReply::NotSent`](crate::judge::CalloutReply).
+    /// Send a request. If it cannot be sent, say so at once with [`CalloutReply::NotSent`].
     Callout(Callout),
     /// Record an event.
     Event(Event),

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
 pub mod block;
+pub mod callout;
 mod cell;
 pub mod chain;
 pub mod decision;
@@ -22,4 +23,5 @@ pub mod limits;
 pub mod policy;
 pub mod route;
 pub mod time;
+pub mod wait;
 pub mod wire;

@@ -1,7 +1,6 @@
 //! Questions to judges that are under way, and the carrying out of the engine's effects.
 
-use weir::exchange::{Callout, CalloutId, Effect, Exchange, Resumed};
-use weir::judge::CalloutReply;
+use weir::exchange::{Callout, CalloutId, CalloutReply, Effect, Exchange, Resumed};
 
 use crate::host::{self, Post};
 use crate::plugin::Plugin;
@@ -51,7 +50,6 @@ impl Callouts {
                         progress => resumed = progress,
                     }
                 }
-                _ => {}
             }
         }
         resumed
@@ -73,7 +71,7 @@ impl Callouts {
                 true
             }
             Err(status) => {
-                log::warn!("a judge cannot be asked through cluster {:?} ({status:?})", callout.cluster);
+                log::warn!("a callout cannot be sent through cluster {:?} ({status:?})", callout.cluster);
                 false
             }
         }

@@ -51,7 +51,7 @@ impl Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
         let Some(plugin) = &self.plugin else { return };
-        let reply = host::callout_reply(num_headers, body_size, weir::judge::MAX_ANSWER_BYTES.saturating_add(1));
+        let reply = host::callout_reply(num_headers, body_size, weir::callout::MAX_REPLY_BYTES.saturating_add(1));
         let handled = plugin.events.try_borrow_mut().ok().and_then(|mut events| {
             let queue = events.as_mut()?;
             let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice()));

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use weir::callout::MAX_REPLY_BYTES;
 use weir::dialect::reply::{self, Reply};
 use weir::event::{Event, EventKind, Severity};
-use weir::exchange::{EndReason, Exchange, Resumed};
+use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
-use weir::judge::{CalloutReply, MAX_ANSWER_BYTES};
 use weir::time::Timestamp;
 
 use crate::callouts::Callouts;
@@ -223,7 +223,7 @@ impl StreamContext {
 
 impl Context for StreamContext {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
-        let reply = host::callout_reply(num_headers, body_size, MAX_ANSWER_BYTES.saturating_add(1));
+        let reply = host::callout_reply(num_headers, body_size, MAX_REPLY_BYTES.saturating_add(1));
         self.run((), |stream| stream.handle_callout_reply(token, reply));
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
     let request = shared.request();
     let decision = shared.decision.get();
     let reason_code = shared.reason_code.with(|code| code.clone()).unwrap_or_else(|| decision.reason_code().to_owned());
-    let (questions, waited) = shared.judgings.with(|judgings| (judgings.asked(), judgings.waited));
+    let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
     let route = request.endpoint.unwrap_or(Endpoint::Unknown);
     let metadata = json!({
         "decision": decision.name(),

@@ -8,7 +8,7 @@ mod request;
 mod response;
 mod stage;
 
-pub use crate::effect::{Callout, CalloutId, Effect, Observation};
+pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, Observation};
 pub use crate::head::{Request, RequestHead, Response, ResponseHead};
 
 use core::time::Duration;
@@ -27,7 +27,6 @@ use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
 use crate::id::CallId;
-use crate::judge::CalloutReply;
 use crate::policy::Shared;
 use crate::time::{Now, Timestamp};
 
@@ -344,17 +343,17 @@ impl Exchange {
     /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
-        let Some(observation) = self.shared.judgings.with(|judgings| judgings.answer(id, reply, now)) else {
+        let Some(observation) = self.shared.waits.with(|waits| waits.settle(id, reply, now)) else {
             return Resumed::Nothing;
         };
         self.shared.push_effect(Effect::Observe(observation));
         self.wake(out)
     }
 
-    /// Time passed: ends questions whose deadline is over.
+    /// Time passed: ends the waits whose deadline is over.
     pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
-        if self.shared.judgings.with(|judgings| judgings.expire(now)) { self.wake(out) } else { Resumed::Nothing }
+        if self.shared.waits.with(|waits| waits.expire(now)) { self.wake(out) } else { Resumed::Nothing }
     }
 
     fn wake(&mut self, out: &mut Vec<u8>) -> Resumed {
@@ -377,7 +376,8 @@ impl Exchange {
 
     fn renew_deadlines(&self) {
         if self.shared.renews_deadlines.take() {
-            self.shared.judgings.with(|judgings| judgings.renew(self.shared.now()));
+            let now = self.shared.now();
+            self.shared.waits.with(|waits| waits.renew(now));
         }
     }
 
@@ -415,7 +415,7 @@ impl Exchange {
 
     /// When [`Self::handle_tick`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.shared.judgings.with(|judgings| judgings.next_deadline())
+        self.shared.waits.with(|waits| waits.next_deadline())
     }
 
     /// Whether anything of the response came and has not left.

@@ -161,7 +161,7 @@ impl Pipeline {
     pub(super) fn advance(&self, hook: &mut Hook) -> Option<HookOutput> {
         match poll(hook) {
             Poll::Ready(output) => Some(output),
-            Poll::Pending if self.shared.judgings.with(|judgings| judgings.are_open()) => None,
+            Poll::Pending if self.shared.waits.with(|waits| waits.are_open()) => None,
             Poll::Pending => {
                 self.report(
                     "hook_stuck",

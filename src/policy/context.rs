@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::SharedPolicy;
 use crate::block::{Chunk, build_text_chunk};
+use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::cell::TakeCell;
 use crate::chain::Chain;
 use crate::decision::Decision;
@@ -20,8 +21,9 @@ use crate::effect::{Effect, Observation};
 use crate::event::{Event, EventKind, Severity, shortened};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
-use crate::judge::{JudgeQuestion, Judging, Judgings};
+use crate::judge::{self, JudgeQuestion, Judging};
 use crate::time::{Now, Timestamp};
+use crate::wait::{Waiting, Waits};
 
 /// Output was finished before: nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,8 @@ pub(crate) struct Shared {
     pub(crate) request: TakeCell<Rc<Request>>,
     /// What a request of MCP asks; empty for other dialects.
     pub(crate) asked: TakeCell<Rc<Asked>>,
-    pub(crate) judgings: TakeCell<Judgings>,
+    /// What hooks wait for.
+    pub(crate) waits: TakeCell<Waits>,
     pub(crate) effects: TakeCell<std::collections::VecDeque<Effect>>,
     pub(crate) outgoing: TakeCell<Vec<Outgoing>>,
     pub(crate) output_finished: Cell<bool>,
@@ -73,7 +76,7 @@ impl Shared {
             now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
             asked: TakeCell::default(),
-            judgings: TakeCell::default(),
+            waits: TakeCell::default(),
             effects: TakeCell::default(),
             outgoing: TakeCell::default(),
             output_finished: Cell::new(false),
@@ -273,7 +276,12 @@ impl<S: Default> PolicyContext<S> {
 
     /// Asks a judge. The question is sent at once, also before the future is first awaited.
     pub fn judge(&self, question: JudgeQuestion<'_>) -> Judging {
-        Judging::ask(&self.shared, question)
+        judge::ask(&self.shared, &question)
+    }
+
+    /// Sends a request to a service of the policy's own. It is sent at once, also before the future is first awaited.
+    pub fn callout(&self, request: &CalloutRequest<'_>) -> Waiting<Result<CalloutResponse, CalloutError>> {
+        callout::send(&self.shared, request)
     }
 
     /// How long the judge called `name` in the policy document may take; `None` when there is none of that name.
@@ -337,7 +345,7 @@ impl<S: Default> StreamingContext<S> {
         self.0.shared.output_finished.get()
     }
 
-    /// Renews the deadlines of open judge questions: each may take its timeout from now on, and four times its timeout in
+    /// Renews the deadlines of all that hooks wait for: each may take its timeout from now on, and four times its timeout in
     /// all. A policy that wants more than one timeout for a question calls this before it asks, too, so that the proxy
     /// waits for as long.
     pub fn keepalive(&self) {

@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use weir::chain::Chain;
 use weir::dialect::Dialect;
 use weir::document::Document;
-use weir::exchange::{CalloutId, Effect, EndReason, Exchange, RequestHead, ResponseHead};
+use weir::exchange::{CalloutId, CalloutReply, Effect, EndReason, Exchange, RequestHead, ResponseHead};
 use weir::id::CallId;
-use weir::judge::CalloutReply;
 use weir::time::Timestamp;
 
 use crate::streams::Stream;

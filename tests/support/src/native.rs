@@ -10,11 +10,10 @@ use weir::dialect::Dialect;
 use weir::document::{Document, DocumentError, Registry};
 use weir::event::Event;
 use weir::exchange::{
-    Callout, CalloutId, Effect, EndReason, Exchange, Observation, RequestHead, RequestProgress, ResponseHead, ResponseMode,
-    ResponseProgress, Resumed,
+    Callout, CalloutId, CalloutReply, Effect, EndReason, Exchange, Observation, RequestHead, RequestProgress, ResponseHead,
+    ResponseMode, ResponseProgress, Resumed,
 };
 use weir::id::CallId;
-use weir::judge::CalloutReply;
 use weir::time::Timestamp;
 
 use crate::script::{self, JudgeReply, Script, Step};
@@ -327,7 +326,6 @@ impl Play<'_> {
                 Effect::Callout(callout) => self.asked(callout),
                 Effect::Event(event) => self.outcome.events.push(event),
                 Effect::Observe(observation) => self.outcome.observations.push(observation),
-                _ => {}
             }
         }
     }
