@@ -64,10 +64,11 @@ pub enum ResponseProgress {
 pub enum ResponseMode {
     /// It passes as it is: neither governed nor to be fed.
     Pass,
-    /// It is an event stream: remove `content-length` and `content-encoding`, feed the body, send what comes out at once.
+    /// It is announced as an event stream: remove `content-length` and `content-encoding`, set the `content-type` to
+    /// [`Exchange::response_content_type`], feed the body, send what comes out at once.
     Stream,
-    /// It is a whole JSON body: remove `content-length` and `content-encoding`, feed the body; all comes out at its end. Hold the head until
-    /// then where that can be done, so that the status can still change.
+    /// It is announced as a whole JSON body: as [`Self::Stream`], but all comes out at its end. Hold the head until then
+    /// where that can be done, so that the status can still change, or until [`Exchange::is_response_streamed`].
     Whole,
     /// It cannot be read, and is blocked: answer, or treat as a [`Self::Stream`] that yields an error.
     Refuse,
@@ -297,6 +298,20 @@ impl Exchange {
         }
     }
 
+    /// What the `content-type` of the response's head is to be set to, once that head came; `None` where it stays as it is.
+    pub fn response_content_type(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Governed(governed) => governed.content_type(),
+            _ => None,
+        }
+    }
+
+    /// Whether the response that is fed is an event stream. Its first bytes tell, whatever [`ResponseMode`] its head had:
+    /// what comes out of a stream is to be sent at once, and what comes out of a whole body comes at its end.
+    pub fn is_response_streamed(&self) -> bool {
+        matches!(&self.phase, Phase::Governed(governed) if governed.is_streamed())
+    }
+
     /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
     pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
         self.shared.set_now(now);
@@ -318,6 +333,7 @@ impl Exchange {
     }
 
     fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
+        self.streamed = self.is_response_streamed();
         self.renew_deadlines();
         if let ResponseProgress::Answer(reply) = progress { self.answer(reply) } else { progress }
     }

@@ -219,6 +219,11 @@ impl ReleaseQueue {
         self.shape
     }
 
+    /// The body is of this shape, whatever was announced. Before the first frame only.
+    pub(super) const fn take_shape(&mut self, shape: Shape) {
+        self.shape = shape;
+    }
+
     /// Whether what takes the place of a block is put where the block stands, not beside it.
     pub(super) const fn edits_in_place(&self) -> bool {
         matches!(self.shape, Shape::Whole) || self.encoder.edits_in_place()

@@ -136,7 +136,7 @@ fn chunk(delta: Value, finish_reason: Value) -> Value {
 }
 
 #[test]
-fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
+fn a_whole_answer_that_calls_itself_a_stream_is_judged() {
     for (dialect, body) in [
         (
             CHAT,
@@ -145,11 +145,13 @@ fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
         (MESSAGES, r#"{"type":"message","role":"assistant","content":[{"type":"tool_use","id":"t","name":"rm","input":{}}]}"#),
         (RESPONSES, r#"{"object":"response","output":[{"type":"function_call","call_id":"c","name":"rm","arguments":"{}"}]}"#),
     ] {
-        let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), false)
-            .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
-        let outcome = play(&script);
-        assert!(!outcome.text().contains("rm"), "{}", outcome.text());
-        assert_eq!((outcome.status, outcome.enforcement()["reason_code"].clone()), (502, json!("RESPONSE_CONTENT_TYPE")));
+        for streamed in [true, false] {
+            let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), streamed)
+                .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
+            let outcome = play(&script.judged(JudgeRule::new("rm", JudgeReply::Verdict(0.9))));
+            assert_eq!(outcome.callouts.len(), 1, "{dialect}, asked for a stream: {streamed}");
+            assert!(!outcome.text().contains("\"rm\""), "{}", outcome.text());
+        }
     }
 }
 

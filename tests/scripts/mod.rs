@@ -10,6 +10,7 @@ mod mcp_calls;
 mod mcp_results;
 mod parity;
 mod requests;
+mod response_heads;
 mod stream_rules;
 mod two_turn;
 mod wire_rules_bytes;

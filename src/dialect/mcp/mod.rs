@@ -71,6 +71,11 @@ impl Asked {
         }
     }
 
+    /// Whether what was posted asks for nothing: all of it is notifications and answers.
+    pub(crate) const fn expects_nothing(&self) -> bool {
+        self.is_known() && self.requests.is_empty()
+    }
+
     /// Whether the requests are known: on a stream that a `GET` opened, answers to earlier ones may come.
     pub(crate) const fn is_known(&self) -> bool {
         self.messages > 0

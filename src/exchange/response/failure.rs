@@ -79,7 +79,7 @@ impl Governed {
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
         self.broken = true;
-        if self.release_queue.shape() == Shape::Whole {
+        if self.release_queue.shape() == Shape::Whole && !self.speaks_stream {
             return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
         self.release_queue.fail(RESPONSE_WITHHELD, out);

@@ -130,6 +130,7 @@ impl Governed {
         match self.open(shared, pipeline, out) {
             Opened::Waiting => return Some(ResponseProgress::Waiting),
             Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
+            Opened::Yes if self.broken => return None,
             Opened::Yes => {}
         }
         let body = core::mem::take(&mut self.backlog);

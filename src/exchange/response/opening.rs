@@ -50,9 +50,15 @@ impl Governed {
                 HookOutput::Response(ResponseAction::SendText(text)) => {
                     shared.conclude(Decision::Refuse, None);
                     shared.output_finished.set(true);
+                    if self.speaks_stream {
+                        self.opening = Gate::Open;
+                        self.broken = true;
+                        self.release_queue.answer(&build_text_chunk(0, text), out);
+                        return Opened::Yes;
+                    }
                     return Opened::Answer(local_answer(shared, self.dialect, &text, Ending::Stop, false));
                 }
-                _ if self.release_queue.shape() == Shape::Stream => {
+                _ if self.release_queue.shape() == Shape::Stream || self.speaks_stream => {
                     self.opening = Gate::Open;
                     let summary = "a policy failed as the stream began";
                     let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
@@ -73,24 +79,6 @@ impl Governed {
         }
         self.opening = Gate::Open;
         Opened::Yes
-    }
-}
-
-/// How a response comes, by its content type; where it has none, by what was asked for.
-///
-/// A stream that nobody asked for cannot be read: clients that wait for JSON look for it whatever the content type says,
-/// and what is JSON to them is an event without data here. The other way round nothing is hidden: no line of JSON is an
-/// event's data.
-pub(super) fn shape_of(content_type: &[u8], asked_for_stream: bool) -> Option<Shape> {
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-        asked_for_stream.then_some(Shape::Stream)
-    } else if media_type.eq_ignore_ascii_case(b"application/json") {
-        Some(Shape::Whole)
-    } else if media_type.is_empty() {
-        Some(if asked_for_stream { Shape::Stream } else { Shape::Whole })
-    } else {
-        None
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub request: RequestOutcome,
     /// The status that the client saw; 0 when it saw none.
     pub status: u16,
+    /// The content type that the client saw, where it is another than the provider's.
+    pub content_type: Option<String>,
     /// The body that the client received.
     pub client: Vec<u8>,
     /// What left, and which step made it leave.
@@ -147,6 +149,7 @@ fn play_chain(call_id: CallId, script: &Script, chain: Arc<Chain>) -> Outcome {
         outcome: Outcome {
             request: RequestOutcome::Held,
             status: 0,
+            content_type: None,
             client: Vec::new(),
             releases: Vec::new(),
             mode: None,
@@ -250,6 +253,7 @@ impl Play<'_> {
         let mode = self.exchange.handle_response_head(&head, end, self.now);
         self.response_ended = end;
         self.outcome.mode = Some(mode);
+        self.outcome.content_type = self.exchange.response_content_type().map(ToOwned::to_owned);
         self.outcome.status = status;
         self.phase = if mode == ResponseMode::Pass { Phase::Pass } else { Phase::Response };
         if mode == ResponseMode::Refuse {
