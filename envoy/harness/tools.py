@@ -14,6 +14,7 @@ import sys
 import venv
 from pathlib import Path
 
+from harness import toolchain
 from harness.errors import SetupError, progress
 from harness.paths import PLUGIN_WASM, ROOT, TOOLS, VENV, WEIR, WEIR_WASM
 
@@ -114,39 +115,9 @@ def _npm_packages(folder: Path) -> bool:
     return True
 
 
-def ensure_toolchain() -> None:
-    """Installs the pinned toolchain and the Wasm target where they are missing.
-
-    Said outright, not left to rustup's automatic installation, because that can be switched off.
-    """
-    if not shutil.which("rustup"):
-        if shutil.which("cargo"):
-            return  # A toolchain that the system manages: cargo says itself what is missing.
-        raise SetupError("Rust is missing: install it with rustup, from https://rustup.rs.")
-    pinned = re.search(r'channel\s*=\s*"([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())
-    if pinned is None:
-        raise SetupError("rust-toolchain.toml names no channel.")
-    channel = pinned.group(1)
-    listed = subprocess.run(
-        ["rustup", "target", "list", "--installed", "--toolchain", channel], capture_output=True, text=True, check=False
-    )
-    if listed.returncode:
-        progress(f"installing Rust {channel}")
-        _run(
-            ["rustup", "toolchain", "install", channel, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt"],
-            f"Rust {channel} could not be installed: is there a network?",
-        )
-    if WASM_TARGET not in listed.stdout.split():
-        progress(f"adding the Rust target {WASM_TARGET}")
-        _run(
-            ["rustup", "target", "add", WASM_TARGET, "--toolchain", channel],
-            f"the Rust target {WASM_TARGET} could not be added: is there a network?",
-        )
-
-
 def build_filter() -> None:
     """Builds the filter and leaves it at `target/weir.wasm`."""
-    ensure_toolchain()
+    toolchain.ensure(ROOT)
     progress("building the filter")
     _cargo("--profile", "wasm", "--package", "weir-plugin", "--target", WASM_TARGET)
     if not WEIR_WASM.exists() or WEIR_WASM.read_bytes() != PLUGIN_WASM.read_bytes():
@@ -156,11 +127,11 @@ def build_filter() -> None:
 
 def build_collector() -> None:
     """Builds the binary `weir`."""
-    ensure_toolchain()
+    toolchain.ensure(ROOT)
     progress("building the collector")
     _cargo("--release", "--package", "weir-collector", "--bin", "weir")
     if not WEIR.exists():
-        raise SetupError(f"cargo did not leave the collector at {WEIR}.")
+        raise SetupError(f"the build did not leave the collector at {WEIR}.")
 
 
 def _cargo(*arguments: str) -> None:
