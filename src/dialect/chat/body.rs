@@ -51,7 +51,7 @@ impl Encoder {
             if choice.was_emptied() {
                 change.after.push_str(WITHHELD);
             }
-            change.corrected_reason = choice.corrected_reason();
+            change.calls_left = choice.calls();
         }
         let changes: Vec<ChoiceChange<'_>> = changes.into_values().collect();
         splice::splice(source, "message", &mut slots.into_iter(), &changes).edits.apply(raw, out);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::output::{self, Delta, Function, Identity, ToolCall};
-use super::splice::{self, ChoiceChange, SlotChange};
+use super::splice::{self, Calls, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
 use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction, TooLate};
@@ -107,6 +107,8 @@ pub(super) struct Choice {
     lost: bool,
     calls_sent: u32,
     calls_removed: u32,
+    /// Tool calls that a policy added.
+    calls_added: u32,
     next_call_index: u32,
     /// A tool call of it was removed, or one of our own was added: those that come later need indices of our own.
     renumbers: bool,
@@ -140,7 +142,10 @@ impl Choice {
     pub(super) fn note_added(&mut self, chunk: &Chunk) {
         match chunk {
             Chunk::Text { text, .. } => self.has_text |= !text.is_empty(),
-            Chunk::ToolCall { .. } => self.calls_sent = self.calls_sent.saturating_add(1),
+            Chunk::ToolCall { .. } => {
+                self.calls_sent = self.calls_sent.saturating_add(1);
+                self.calls_added = self.calls_added.saturating_add(1);
+            }
         }
     }
 
@@ -154,9 +159,15 @@ impl Choice {
         self.lost && self.is_empty()
     }
 
-    /// The finish reason that is true when the upstream's names tool calls.
-    pub(super) const fn corrected_reason(&self) -> Option<&'static str> {
-        if self.calls_removed > 0 && self.calls_sent == 0 { Some("stop") } else { None }
+    /// Tells which of the upstream's finish reasons are no longer true.
+    pub(super) const fn calls(&self) -> Calls {
+        if self.calls_removed > 0 && self.calls_sent == 0 {
+            Calls::NoneLeft
+        } else if self.calls_added > 0 {
+            Calls::Added
+        } else {
+            Calls::AsTheyCame
+        }
     }
 }
 
@@ -235,7 +246,7 @@ impl Encoder {
         let corrects_reason = frame
             .finishes
             .iter()
-            .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.corrected_reason().is_some()));
+            .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.calls() != Calls::AsTheyCame));
         let changes_slots = changes.iter().any(|change| *change.action != SlotAction::Keep || change.call_index.is_some());
         if changes_slots || corrects_reason {
             self.write_changed(raw, frame, changes, out);
@@ -321,9 +332,9 @@ impl Encoder {
                 return;
             };
             for index in &frame.finishes {
-                let corrected = self.choices.get(index).and_then(Choice::corrected_reason);
-                if corrected.is_some() {
-                    choices.push(ChoiceChange { choice: *index, corrected_reason: corrected, ..ChoiceChange::default() });
+                let calls = self.choices.get(index).map(Choice::calls).unwrap_or_default();
+                if calls != Calls::AsTheyCame {
+                    choices.push(ChoiceChange { choice: *index, calls_left: calls, ..ChoiceChange::default() });
                 }
             }
             let spliced = splice::splice(source, "delta", &mut changes.into_iter(), &choices);

@@ -23,14 +23,36 @@ pub(super) struct SlotChange<'a> {
 #[derive(Debug, Default)]
 pub(super) struct ChoiceChange<'a> {
     pub(super) choice: u32,
-    /// What takes the place of a finish reason that names tool calls, when none of them is left.
-    pub(super) corrected_reason: Option<&'static str>,
+    /// What became of its tool calls, which the finish reason names.
+    pub(super) calls_left: Calls,
     /// Text that goes before the content (whole bodies).
     pub(super) before: String,
     /// Text that goes after the content (whole bodies).
     pub(super) after: String,
     /// Tool calls that are added, with the number of the slot that they go before (whole bodies).
     pub(super) calls: Vec<(usize, &'a Chunk)>,
+}
+
+/// What became of the tool calls of a choice.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    #[default]
+    AsTheyCame,
+    /// All of them were removed.
+    NoneLeft,
+    /// A policy added some.
+    Added,
+}
+
+impl Calls {
+    /// Gives the finish reason that is true where `reason` is not.
+    fn corrected(self, reason: &str) -> Option<&'static str> {
+        match (self, reason) {
+            (Self::NoneLeft, "tool_calls" | "function_call") => Some("stop"),
+            (Self::Added, "stop") => Some("tool_calls"),
+            _ => None,
+        }
+    }
 }
 
 /// The edits of a frame.
@@ -78,9 +100,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
         if let Some(reason) = json::member(&fields, "finish_reason") {
             self.spliced.useful = true;
-            if let Some(changed) = change.and_then(|change| change.corrected_reason)
-                && matches!(json::string(reason).as_ref(), "tool_calls" | "function_call")
-            {
+            if let Some(changed) = change.and_then(|change| change.calls_left.corrected(&json::string(reason))) {
                 self.spliced.edits.replace(json::span(self.source, reason), json::to_text(changed));
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::encode::{Encoder, start_value};
+use super::encode::{Encoder, corrected_reason, start_value};
 use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
@@ -53,9 +53,11 @@ pub(super) fn edit_message(
         writer.text(WITHHELD);
     }
     edits.replace(json::span(source, content), format!("[{}]", writer.elements.join(",")));
-    let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
-    if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
-        edits.replace(json::span(source, reason), r#""end_turn""#);
+    let emptied = writer.calls_removed && writer.first_call.is_none();
+    if let Some(reason) = json::member(&fields, "stop_reason")
+        && let Some(corrected) = corrected_reason(&json::string(reason), emptied, writer.calls_added)
+    {
+        edits.replace(json::span(source, reason), json::to_text(corrected));
     }
 }
 
@@ -66,6 +68,7 @@ struct ContentWriter {
     /// Where the first tool call of the client stands: no text may follow it.
     first_call: Option<usize>,
     calls_removed: bool,
+    calls_added: bool,
     has_content: bool,
     lost: bool,
 }
@@ -101,7 +104,14 @@ impl ContentWriter {
             edits.apply(element.as_bytes(), &mut bytes);
             edited = String::from_utf8(bytes).unwrap_or(edited);
         }
-        self.elements.push(edited);
+        match &mut self.first_call {
+            // A call that a policy has sent before it: no text may follow it.
+            Some(position) if slot.kind == BlockKind::Text && self.calls_added => {
+                self.elements.insert((*position).min(self.elements.len()), edited);
+                *position = position.saturating_add(1);
+            }
+            _ => self.elements.push(edited),
+        }
     }
 
     fn insert<'i>(&mut self, insertions: impl Iterator<Item = &'i Insertion>) {
@@ -133,7 +143,7 @@ impl ContentWriter {
         let Ok(input) = serde_json::from_str::<&RawValue>(&input) else {
             return;
         };
-        self.has_content = true;
+        (self.has_content, self.calls_added) = (true, true);
         self.first_call.get_or_insert(self.elements.len());
         self.elements.push(json::to_text(&ContentBlock::ToolUse { id, name, input }));
     }

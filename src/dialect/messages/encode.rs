@@ -68,6 +68,8 @@ struct Progress {
     lost: bool,
     calls_sent: u32,
     calls_removed: u32,
+    /// Tool calls that a policy added.
+    calls_added: u32,
     /// Its stop reason has left.
     finished: bool,
 }
@@ -293,7 +295,7 @@ impl Encoder {
         self.complete(out);
         let message = self.message.get_or_insert_default();
         message.finished |= finishes;
-        let corrects = finishes && message.calls_removed > 0 && message.calls_sent == 0;
+        let (emptied, added) = (message.calls_removed > 0 && message.calls_sent == 0, message.calls_added > 0);
         let mut edits = Edits::default();
         with_data(raw, |data| {
             let Ok(source) = core::str::from_utf8(data) else {
@@ -301,10 +303,10 @@ impl Encoder {
             };
             let fields = json::members(source);
             let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
-            if let Some(reason) =
-                json::member(&delta, "stop_reason").filter(|reason| corrects && json::string(reason) == "tool_use")
+            if let Some(reason) = json::member(&delta, "stop_reason").filter(|_| finishes)
+                && let Some(corrected) = corrected_reason(&json::string(reason), emptied, added)
             {
-                edits.replace(json::span(source, reason), r#""end_turn""#);
+                edits.replace(json::span(source, reason), json::to_text(corrected));
             }
             let usage = serde_json::from_str::<Passing<'_>>(source).ok().and_then(|passing| passing.usage);
             if let Some(output_tokens) = usage.and_then(|usage| usage.output_tokens) {
@@ -342,6 +344,15 @@ impl Encoder {
     fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.boundary.close(out);
         event.write(out);
+    }
+}
+
+/// Gives the stop reason that is true where `reason` is not: no call is left, or a policy has added some.
+pub(super) fn corrected_reason(reason: &str, emptied: bool, added: bool) -> Option<&'static str> {
+    match reason {
+        "tool_use" if emptied => Some("end_turn"),
+        "end_turn" if added => Some("tool_use"),
+        _ => None,
     }
 }
 

@@ -137,6 +137,7 @@ impl Encoder {
         self.write_block(ContentBlock::ToolUse { id, name, input }, delta, out);
         if let Some(message) = &mut self.message {
             message.calls_sent = message.calls_sent.saturating_add(1);
+            message.calls_added = message.calls_added.saturating_add(1);
         }
     }
 
