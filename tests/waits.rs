@@ -8,7 +8,7 @@ use weir::callout::CalloutRequest;
 use weir::chain::Chain;
 use weir::exchange::{Callout, CalloutReply, Effect, Exchange, Observation, Request, RequestHead, RequestProgress, Resumed};
 use weir::id::CallId;
-use weir::policy::{Policy, PolicyContext, RequestAction, SharedPolicy};
+use weir::policy::{Policy, PolicyContext, Refusal, RequestAction, SharedPolicy};
 use weir::time::Timestamp;
 
 /// Lets a request pass if a directory service says 200.
@@ -27,8 +27,8 @@ impl Policy for AskDirectory {
         };
         match cx.callout(&request).await {
             Ok(response) if response.status == 200 => RequestAction::SendRequest,
-            Ok(response) => RequestAction::Refuse { status: 403, message: String::from_utf8(response.body).unwrap() },
-            Err(error) => RequestAction::Refuse { status: 503, message: error.to_string() },
+            Ok(response) => RequestAction::Refuse(Refusal::new(403, String::from_utf8(response.body).unwrap())),
+            Err(error) => RequestAction::Refuse(Refusal::new(503, error.to_string())),
         }
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn answer(reply: &Reply) {
     if reply.status == UNSUPPORTED_MEDIA_TYPE {
         headers.push(("accept-encoding", READABLE));
     }
+    headers.extend(reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 

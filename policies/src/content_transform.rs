@@ -16,7 +16,9 @@ use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::Request;
-use weir::policy::{BlockAction, DeltaAction, Interests, Policy, PolicyContext, RequestAction, SharedPolicy, StreamingContext};
+use weir::policy::{
+    BlockAction, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy, StreamingContext,
+};
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
 
@@ -302,7 +304,7 @@ impl Policy<Texts> for ContentTransform {
                 RequestAction::SendRequestBody(body)
             }
             // A policy before this one made it so.
-            Err(error) => RequestAction::Refuse { status: 400, message: format!("The request's texts cannot be read: {error}.") },
+            Err(error) => RequestAction::Refuse(Refusal::new(400, format!("The request's texts cannot be read: {error}."))),
         }
     }
 

@@ -9,9 +9,6 @@ pub(crate) const WITHHELD: &str = "This content was withheld by policy.";
 /// Said in place of a response that could not be checked, or not to its end.
 pub(crate) const RESPONSE_WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
 
-/// Said in place of a tool call that a provider changed after it was judged.
-pub(crate) const TOOL_CALL_WITHHELD: &str = "⛔ A tool call was withheld: it went on after it was complete.";
-
 /// Keeps events of Weir's own apart from an event of the upstream that lacks the blank line at its end.
 #[derive(Debug, Default)]
 pub(super) struct EventBoundary {

@@ -14,8 +14,17 @@ pub struct Reply {
     pub status: u16,
     /// Value of the `content-type` header.
     pub content_type: &'static str,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Answers with this body and no further header.
+    pub(crate) const fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, headers: Vec::new(), body }
+    }
 }
 
 /// What an answer of Weir's own says.
@@ -71,21 +80,21 @@ pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
         }
         (Dialect::McpTool, streamed) => mcp::output::answer_all(&Asked::default(), answer.text, streamed, &mut body),
     }
-    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+    Reply::new(200, if streamed { EVENT_STREAM } else { JSON }, body)
 }
 
 /// What MCP answers in place of a server: every call with a result that says `text`, all else with an error.
 pub(crate) fn answer_to(asked: &Asked, text: &str, streamed: bool) -> Reply {
     let mut body = Vec::new();
     mcp::output::answer_all(asked, text, streamed, &mut body);
-    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+    Reply::new(200, if streamed { EVENT_STREAM } else { JSON }, body)
 }
 
 /// An error of MCP, addressed to what was asked.
 pub(crate) fn error_to(asked: &Asked, status: u16, code: &str, message: &str) -> Reply {
     let mut body = Vec::new();
     mcp::output::error(asked, status, code, message, &mut body);
-    Reply { status, content_type: JSON, body }
+    Reply::new(status, JSON, body)
 }
 
 fn stream(mut encoder: Encoder, answer: &Answer<'_>, out: &mut Vec<u8>) {
@@ -125,7 +134,7 @@ pub fn error(dialect: Option<Dialect>, status: u16, code: &str, message: &str) -
             chat::output::failure(chat_error_type(status), Some(code), message, &mut body);
         }
     }
-    Reply { status, content_type: JSON, body }
+    Reply::new(status, JSON, body)
 }
 
 const fn chat_error_type(status: u16) -> &'static str {

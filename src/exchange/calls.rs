@@ -96,5 +96,5 @@ impl Calls {
 
 fn reply(shared: &Shared, body: Vec<u8>) -> Reply {
     let content_type = if shared.asked().streams_only() { "text/event-stream" } else { "application/json" };
-    Reply { status: 200, content_type, body }
+    Reply::new(200, content_type, body)
 }

@@ -36,8 +36,8 @@ impl EndReason {
 
 pub(super) fn record(shared: &Shared, facts: &Facts) {
     let request = shared.request();
-    let decision = shared.decision.get();
-    let reason_code = shared.reason_code.with(|code| code.clone()).unwrap_or_else(|| decision.reason_code().to_owned());
+    let decision = shared.outcome.decision();
+    let reason_code = shared.outcome.reason_code();
     let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
     let route = request.endpoint.unwrap_or(Endpoint::Unknown);
     let metadata = json!({
@@ -47,8 +47,9 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "enforced": true,
         "rollout_mode": "enforced",
         "reason_code": reason_code,
-        "allowlist_hits": shared.allowlist_hits.take(),
-        "denylist_hits": shared.denylist_hits.take(),
+        "categories": shared.outcome.take_categories(),
+        "allowlist_hits": shared.outcome.take_allowlist_hits(),
+        "denylist_hits": shared.outcome.take_denylist_hits(),
         "policy_target": request.dialect.map(Dialect::name),
         "route": route.name(),
         "policy_user": request.policy_user,

@@ -408,7 +408,7 @@ impl Exchange {
         self.shared.output_finished.set(true);
         self.pipeline.abandon();
         self.pipeline.complete();
-        let decision = self.shared.decision.get();
+        let decision = self.shared.outcome.decision();
         enforcement::record(
             &self.shared,
             &enforcement::Facts {
@@ -461,7 +461,7 @@ impl Exchange {
 
     /// What the chain concluded so far.
     pub fn decision(&self) -> Decision {
-        self.shared.decision.get()
+        self.shared.outcome.decision()
     }
 
     /// The time for which a part of the response was held so far.

@@ -3,7 +3,7 @@
 //! What a stage lets go on, the next stage sees; what passes all stages is decided in the release_queue. A hook that waits is
 //! kept here with what it was asked about, and goes on where it stopped once a callout was answered.
 
-use core::task::{Context, Poll, Waker};
+use core::task::Poll;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -11,9 +11,8 @@ use serde_json::{Map, json};
 
 use super::release_queue::{ReleaseQueue, SlotRef};
 use super::stage::{Finish, Passage, Progress, Stage, StageDelta};
-use crate::block::{BlockId, BlockKind, Chunk, Clarity, build_text_chunk};
+use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::decision::Decision;
-use crate::dialect::framing::TOOL_CALL_WITHHELD;
 use crate::dialect::{Delta, Ending, SlotAction};
 use crate::event::Severity;
 use crate::policy::{BlockAction, Hook, HookOutput, OfferAction, Outgoing, Shared};
@@ -67,11 +66,6 @@ pub(super) struct Pipeline {
     server_calls: Vec<ServerCall>,
 }
 
-/// Runs a hook as far as it goes. No executor: the exchange polls what waits whenever an answer came.
-pub(super) fn poll(hook: &mut Hook) -> Poll<HookOutput> {
-    hook.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
 impl Pipeline {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
         let limits = shared.chain.limits;
@@ -121,11 +115,14 @@ impl Pipeline {
 
     /// A tool is offered to the client.
     pub(super) fn tool_offered(&self, name: &str, slot: SlotRef, sink: &mut Sink<'_>) {
-        let is_removed = self.stages.iter().any(|stage| stage.instance.on_tool_offered(name) == OfferAction::Remove);
-        self.drain_outgoing(slot, sink);
+        let is_removed = self.stages.iter().any(|stage| {
+            self.shared.outcome.enter_hook(false);
+            stage.instance.on_tool_offered(name) == OfferAction::Remove
+        });
         if is_removed {
-            self.shared.conclude(Decision::Rewrite, None);
+            self.shared.outcome.infer(Decision::Rewrite);
         }
+        self.drain_outgoing(slot, sink);
         sink.release_queue.decide(slot, if is_removed { SlotAction::Remove } else { SlotAction::Keep });
     }
 
@@ -159,7 +156,7 @@ impl Pipeline {
 
     /// Polls a hook. One that waits for nothing that could come counts as having failed.
     pub(super) fn advance(&self, hook: &mut Hook) -> Option<HookOutput> {
-        match poll(hook) {
+        match hook.poll(&self.shared.outcome) {
             Poll::Ready(output) => Some(output),
             Poll::Pending if self.shared.waits.with(|waits| waits.are_open()) => None,
             Poll::Pending => {
@@ -207,6 +204,7 @@ impl Pipeline {
             if !stage.wants(item.kind) {
                 continue;
             }
+            self.shared.outcome.enter_hook(false);
             let passage = stage.take(&mut item);
             if item.kind.is_tool_call() && !matches!(passage, Passage::On(_)) {
                 sink.release_queue.number_by_place();
@@ -222,13 +220,14 @@ impl Pipeline {
                     return;
                 }
                 Passage::Removed(removed) => {
-                    self.shared.conclude(Decision::Rewrite, None);
+                    self.shared.outcome.infer(Decision::Rewrite);
                     self.remove_all(removed, sink);
                     self.remove(&item, sink);
                     return;
                 }
                 Passage::Trailing => {
                     self.report("tool_call_trailing", "bytes of a tool call came after its end; they were dropped");
+                    self.shared.outcome.infer(Decision::Rewrite);
                     self.remove(&item, sink);
                     return;
                 }
@@ -338,18 +337,15 @@ impl Pipeline {
         goes_on
     }
 
-    fn carry_out(&mut self, index: usize, end: BlockEnd, mut action: BlockAction, sink: &mut Sink<'_>) -> bool {
+    fn carry_out(&mut self, index: usize, end: BlockEnd, action: BlockAction, sink: &mut Sink<'_>) -> bool {
         let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
-        let (kind, choice) = (block.kind, block.choice);
-        if block.violated && action == BlockAction::Forward {
-            action = BlockAction::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
-        }
+        let kind = block.kind;
         let changed = block.ends_changed(&action);
         let withheld = action != BlockAction::Forward && (kind.is_tool_call() || !block.held.is_empty());
         block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
         if action == BlockAction::Forward {
             if changed {
-                self.shared.conclude(Decision::Rewrite, None);
+                self.shared.outcome.infer(Decision::Rewrite);
             }
             let held = core::mem::take(&mut block.held);
             self.pass_all(index.saturating_add(1), held, sink);
@@ -362,11 +358,12 @@ impl Pipeline {
         let before = held.first().map_or(end.before, |item| item.before);
         self.drain_outgoing(before, sink);
         if changed {
-            self.shared.conclude(Decision::Rewrite, None);
+            self.shared.outcome.infer(Decision::Rewrite);
         }
         if kind.is_tool_call() {
             if start_removed {
-                self.shared.conclude(Decision::Refuse, None);
+                let is_exchanged = matches!(action, BlockAction::Replace(Chunk::ToolCall { .. }));
+                self.shared.outcome.infer(if is_exchanged { Decision::Rewrite } else { Decision::Refuse });
             } else {
                 self.report(
                     "action_too_late",
@@ -457,6 +454,7 @@ impl Pipeline {
     /// Puts out what a hook has sent.
     fn drain_outgoing(&self, before: SlotRef, sink: &mut Sink<'_>) {
         for outgoing in self.shared.outgoing.take() {
+            self.shared.outcome.infer(Decision::Rewrite);
             match outgoing {
                 Outgoing::Chunk(chunk) => sink.release_queue.insert(before, chunk, sink.out),
                 Outgoing::Finish => sink.release_queue.end(Ending::Stop, sink.out),

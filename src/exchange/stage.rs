@@ -104,8 +104,6 @@ pub(super) struct StageBlock {
     pub(super) start_removed: bool,
     /// The policy has held or dropped some of it: what comes after its end is not to slip through.
     pub(super) guarded: bool,
-    /// Something came after its end.
-    pub(super) violated: bool,
     /// The policy has dropped or replaced some of it.
     touched: bool,
     comparison: Option<Comparison>,
@@ -223,11 +221,12 @@ impl Stage {
         }
     }
 
-    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
-    /// bound to how many of those may come.
+    /// Forgets a block that is settled, if nothing more can come of it: a text that came whole (`is_whole`), or something
+    /// of unknown type. A tool call is never forgotten: more can come for one that came whole.
     pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
         let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
-        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+        let is_over = |block: &StageBlock| block.kind == BlockKind::Unknown || (is_whole && !block.kind.is_tool_call());
+        if self.blocks.get(position).is_some_and(is_over) {
             self.blocks.remove(position);
         }
     }
@@ -258,7 +257,6 @@ impl StageBlock {
             held: Vec::new(),
             start_removed: false,
             guarded: false,
-            violated: false,
             touched: false,
             comparison: None,
             aggregate: Aggregate::new(item),
@@ -316,17 +314,14 @@ impl StageBlock {
         if self.held.is_empty() { Passage::On(Vec::new()) } else { Passage::Held }
     }
 
-    fn take_after_end(&mut self, item: &StageDelta<'_>) -> Passage {
+    fn take_after_end(&self, item: &StageDelta<'_>) -> Passage {
         let says_nothing = item.text.trim().is_empty() && item.name.is_empty();
         match self.progress {
             _ if !self.guarded => Passage::On(Vec::new()),
             Progress::Completing if says_nothing => Passage::Held,
             Progress::Passed if says_nothing => Passage::On(Vec::new()),
             Progress::Withheld if says_nothing => Passage::Removed(Vec::new()),
-            _ => {
-                self.violated = true;
-                Passage::Trailing
-            }
+            _ => Passage::Trailing,
         }
     }
 }

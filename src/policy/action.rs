@@ -1,5 +1,6 @@
 //! What hooks return.
 
+use core::time::Duration;
 use std::borrow::Cow;
 
 use crate::block::Chunk;
@@ -15,12 +16,50 @@ pub enum RequestAction {
     /// It does not leave; the client gets this text as a normal answer of its dialect.
     SendResponse(String),
     /// It does not leave; the client gets an error of its dialect.
-    Refuse {
-        /// HTTP status, 400 to 599.
-        status: u16,
-        /// What the client is told.
-        message: String,
-    },
+    Refuse(Refusal),
+}
+
+/// The error that a client gets in place of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// Refuses with an HTTP status of 400 to 599 (others become the nearest of these) and what the client is told.
+    pub fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status: status.clamp(400, 599), code: "policy_refused".to_owned(), message: message.into(), headers: Vec::new() }
+    }
+
+    /// Sets the machine-readable word, where the dialect's errors have one; `policy_refused` if it is not set.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    /// Tells clients when to try again: `retry-after`, in whole seconds, rounded up.
+    #[must_use]
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+        self.with_header("retry-after", seconds.to_string())
+    }
+
+    /// Adds a header to the answer. One whose name or value HTTP does not allow is left out.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (mut name, value) = (name.into(), value.into());
+        name.make_ascii_lowercase();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+        if !name.is_empty() && name.bytes().all(is_token) && value.bytes().all(is_visible) {
+            self.headers.push((name, value));
+        }
+        self
+    }
 }
 
 /// What becomes of a non-streamed response.

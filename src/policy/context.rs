@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::SharedPolicy;
+use super::outcome::{Conclusion, Outcome};
 use crate::block::{Chunk, build_text_chunk};
 use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::cell::TakeCell;
@@ -18,7 +19,7 @@ use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::Asked;
 use crate::effect::{Effect, Observation};
-use crate::event::{Event, EventKind, Severity, shortened};
+use crate::event::{Event, EventKind, Severity};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
 use crate::judge::{self, JudgeQuestion, Judging};
@@ -57,14 +58,11 @@ pub(crate) struct Shared {
     pub(crate) effects: TakeCell<std::collections::VecDeque<Effect>>,
     pub(crate) outgoing: TakeCell<Vec<Outgoing>>,
     pub(crate) output_finished: Cell<bool>,
-    pub(crate) decision: Cell<Decision>,
-    pub(crate) reason_code: TakeCell<Option<String>>,
+    pub(crate) outcome: Outcome,
     /// A hook asked for the deadlines of open questions to be renewed.
     pub(crate) renews_deadlines: Cell<bool>,
     /// A hook has asked for that before: questions must be able to take longer than their timeout.
     pub(crate) keeps_alive: Cell<bool>,
-    pub(crate) allowlist_hits: TakeCell<Vec<String>>,
-    pub(crate) denylist_hits: TakeCell<Vec<String>>,
     events: Cell<u32>,
 }
 
@@ -80,12 +78,9 @@ impl Shared {
             effects: TakeCell::default(),
             outgoing: TakeCell::default(),
             output_finished: Cell::new(false),
-            decision: Cell::new(Decision::Allow),
-            reason_code: TakeCell::default(),
+            outcome: Outcome::default(),
             renews_deadlines: Cell::new(false),
             keeps_alive: Cell::new(false),
-            allowlist_hits: TakeCell::default(),
-            denylist_hits: TakeCell::default(),
             events: Cell::new(0),
         }
     }
@@ -112,17 +107,6 @@ impl Shared {
 
     pub(crate) fn push_effect(&self, effect: Effect) {
         self.effects.with(|effects| effects.push_back(effect));
-    }
-
-    /// Of equal conclusions the first that gives a reason code counts.
-    pub(crate) fn conclude(&self, decision: Decision, reason_code: Option<&str>) {
-        let known = self.decision.get();
-        self.decision.set(known.max(decision));
-        self.reason_code.with(|code| {
-            if decision > known || (decision == known && code.is_none()) {
-                *code = reason_code.map(str::to_owned);
-            }
-        });
     }
 
     /// Counts a failure, and tells of it.
@@ -182,19 +166,6 @@ fn into_map(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Most hits of a list that an enforcement event names.
-const MAX_HITS: usize = 32;
-
-/// Longest hit in characters.
-const MAX_HIT_CHARS: usize = 128;
-
-fn note(hits: &mut Vec<String>, hit: &str) {
-    let hit = shortened(hit, MAX_HIT_CHARS);
-    if hits.len() < MAX_HITS && !hits.iter().any(|known| known == hit) {
-        hits.push(hit.to_owned());
-    }
-}
-
 /// What every hook can reach: facts about the exchange, the scratchpad, events and judges.
 ///
 /// A cheap handle: clones reach the same exchange.
@@ -249,9 +220,18 @@ impl<S: Default> PolicyContext<S> {
     }
 
     /// Concludes something about the exchange; the most restrictive conclusion of all policies wins, the first of its
-    /// kind gives the reason code. Changing and dropping conclude `rewrite` by themselves, withholding a whole tool call `refuse`.
+    /// kind gives the reason code.
+    ///
+    /// What is concluded and what is done to the bytes are two things. Of what a hook does while it concludes nothing
+    /// itself, the engine infers: a tool call withheld without another in its place, and a request refused, is `refuse`;
+    /// every other change `rewrite`.
     pub fn conclude(&self, decision: Decision, reason_code: &str) {
-        self.shared.conclude(decision, Some(reason_code));
+        self.record(&Conclusion::new(decision).because(reason_code));
+    }
+
+    /// Concludes something about the exchange, as [`Self::conclude`] does, with categories.
+    pub fn record(&self, conclusion: &Conclusion) {
+        self.shared.outcome.take(conclusion);
     }
 
     /// Counts that the policy could not do what it should; `word` becomes part of a metric's name.
@@ -266,12 +246,12 @@ impl<S: Default> PolicyContext<S> {
 
     /// Notes that a term or tool of an allowlist was met, for the enforcement event.
     pub fn note_allowlist_hit(&self, hit: &str) {
-        self.shared.allowlist_hits.with(|hits| note(hits, hit));
+        self.shared.outcome.note_allowlist_hit(hit);
     }
 
     /// Notes that a term or tool of a denylist was met, for the enforcement event.
     pub fn note_denylist_hit(&self, hit: &str) {
-        self.shared.denylist_hits.with(|hits| note(hits, hit));
+        self.shared.outcome.note_denylist_hit(hit);
     }
 
     /// Asks a judge. The question is sent at once, also before the future is first awaited.

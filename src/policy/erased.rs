@@ -4,9 +4,11 @@ use core::fmt::Debug;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::outcome::Outcome;
 use super::{
     BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
     StreamingContext,
@@ -15,7 +17,21 @@ use crate::block::{ContentBlock, ToolCallBlock};
 use crate::head::{Request, Response};
 
 /// A hook that runs, boxed: one box a whole-thing hook, none a delta.
-pub(crate) type Hook = Pin<Box<dyn Future<Output = HookOutput>>>;
+pub(crate) struct Hook {
+    future: Pin<Box<dyn Future<Output = HookOutput>>>,
+    /// It has concluded something itself.
+    has_spoken: bool,
+}
+
+impl Hook {
+    /// Runs as far as it goes. No executor: the exchange polls what waits whenever an answer came.
+    pub(crate) fn poll(&mut self, outcome: &Outcome) -> Poll<HookOutput> {
+        outcome.enter_hook(self.has_spoken);
+        let output = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.has_spoken = outcome.has_spoken();
+        output
+    }
+}
 
 /// What a hook has come to.
 #[derive(Debug)]
@@ -115,7 +131,7 @@ impl<S: Default + 'static, P: Policy<S>> Running<P, S> {
         F: FnOnce(Arc<Typed<P, S>>, StreamingContext<S>) -> Fut,
         Fut: Future<Output = HookOutput> + 'static,
     {
-        Box::pin(start(Arc::clone(&self.policy), self.context.clone()))
+        Hook { future: Box::pin(start(Arc::clone(&self.policy), self.context.clone())), has_spoken: false }
     }
 }
 

@@ -10,14 +10,16 @@
 mod action;
 mod context;
 mod erased;
+mod outcome;
 
 use core::fmt::Debug;
 
-pub use action::{BlockAction, DeltaAction, OfferAction, RequestAction, ResponseAction, StreamAction};
+pub use action::{BlockAction, DeltaAction, OfferAction, Refusal, RequestAction, ResponseAction, StreamAction};
 pub(crate) use context::{Outgoing, Shared};
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
 pub(crate) use erased::{Hook, HookOutput, Instance};
+pub use outcome::Conclusion;
 
 use crate::block::{ContentBlock, ToolCallBlock};
 use crate::head::{Request, Response};

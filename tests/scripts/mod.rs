@@ -2,6 +2,7 @@
 //! played (`play`) and what a test is (`test`): the engine alone natively and in Node, the built module in an emulated host.
 
 mod bounds;
+mod conclusions;
 mod dialects;
 mod hostile_provider;
 mod hostile_responses;

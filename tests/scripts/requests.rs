@@ -413,7 +413,7 @@ fn a_policy_answers_in_the_form_that_was_asked_for() {
             let outcome = play(&script);
             assert_eq!(
                 (outcome.request.clone(), outcome.status, outcome.decision),
-                (RequestOutcome::Answered, 200, Decision::Refuse)
+                (RequestOutcome::Answered, 200, Decision::Rewrite)
             );
             let message = if streamed {
                 legality::assert_stream(dialect, &outcome.client);

@@ -23,6 +23,8 @@ impl Encoder {
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
+        let (actions, insertions) = said_in_place(frame, actions, insertions);
+        let (actions, insertions) = (actions.as_slice(), insertions.as_slice());
         let members = json::members(source);
         let elements = json::member(&members, "output").map(json::elements).unwrap_or_default();
         let mut items: Vec<String> = Vec::new();
@@ -54,6 +56,25 @@ impl Encoder {
         edits.edit_object(source, source, &members, &["output_text"], &set);
         edits.apply(raw, out);
     }
+}
+
+/// Lets a text that goes before one of its kind that was removed take its place, as it does in a stream, where it is
+/// written into the part that is open.
+fn said_in_place(frame: &Frame, actions: &[SlotAction], insertions: &[Insertion]) -> (Vec<SlotAction>, Vec<Insertion>) {
+    let mut edited = actions.to_vec();
+    let mut rest = Vec::new();
+    for insertion in insertions {
+        let place = frame.slots.get(insertion.before).zip(edited.get_mut(insertion.before));
+        match (&insertion.chunk, place) {
+            (Chunk::Text { kind, text, .. }, Some((slot, action))) if slot.kind == *kind && !text.is_empty() => match action {
+                SlotAction::Remove => *action = SlotAction::Replace(text.clone()),
+                SlotAction::Replace(said) if actions.get(insertion.before) == Some(&SlotAction::Remove) => said.push_str(text),
+                _ => rest.push(insertion.clone()),
+            },
+            _ => rest.push(insertion.clone()),
+        }
+    }
+    (edited, rest)
 }
 
 /// The item `element` with its actions; `None` if it does not leave.

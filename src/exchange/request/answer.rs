@@ -68,7 +68,7 @@ pub(super) fn refuse(
     message: &str,
     metadata: Map<String, Value>,
 ) -> Step {
-    shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+    shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Warning, message.to_owned(), metadata);
     Step::Decided(RequestProgress::Answer(error(shared, endpoint.error_dialect(), status, word, message)))
 }

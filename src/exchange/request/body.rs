@@ -17,7 +17,7 @@ use crate::route::RouteAction;
 use crate::wire::encoding::EncodingError;
 
 /// Longest name of a model that is kept, in characters.
-const MAX_MODEL_CHARS: usize = 256;
+pub(super) const MAX_MODEL_CHARS: usize = 256;
 
 /// Takes bytes of the body in.
 pub(in crate::exchange) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {

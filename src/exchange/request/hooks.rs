@@ -5,13 +5,17 @@ use std::rc::Rc;
 use serde_json::Map;
 
 use super::answer::{error, local_answer, refuse};
+use super::body::MAX_MODEL_CHARS;
 use super::{Asking, MCP, Step};
 use crate::decision::Decision;
-use crate::dialect::{Dialect, Ending, reply};
+use crate::dialect::reply::Reply;
+use crate::dialect::{Dialect, Ending, reply, request};
+use crate::event::shortened;
 use crate::exchange::RequestProgress;
 use crate::exchange::pipeline::Pipeline;
 use crate::head::Request;
-use crate::policy::{HookOutput, Interests, RequestAction, Shared};
+use crate::policy::{HookOutput, Interests, Refusal, RequestAction, Shared};
+use crate::route::Endpoint;
 
 /// Runs the request hooks as far as they go.
 pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> Step {
@@ -30,12 +34,14 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
         match output {
             HookOutput::Request(RequestAction::SendRequest) => {}
             HookOutput::Request(RequestAction::SendRequestBody(body)) if rewrites(shared, stage) => {
-                shared.conclude(Decision::Rewrite, None);
+                shared.outcome.infer(Decision::Rewrite);
                 asking.changed = true;
-                shared.request.with(|request| *request = Rc::new(Request { body, ..without_body(request) }));
+                if !take_body(shared, asking.endpoint, body) {
+                    return failed(shared, asking.endpoint);
+                }
             }
             HookOutput::Request(RequestAction::SendResponse(text)) => {
-                shared.conclude(Decision::Refuse, None);
+                shared.outcome.infer(Decision::Rewrite);
                 let request = shared.request();
                 return Step::Decided(RequestProgress::Answer(match request.dialect {
                     Some(dialect) => local_answer(shared, dialect, &text, Ending::Stop, request.stream),
@@ -43,21 +49,39 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
                     None => reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &text),
                 }));
             }
-            HookOutput::Request(RequestAction::Refuse { status, message }) => {
-                shared.conclude(Decision::Refuse, None);
-                let reply = error(shared, asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
-                return Step::Decided(RequestProgress::Answer(reply));
+            HookOutput::Request(RequestAction::Refuse(refusal)) => {
+                shared.outcome.infer(Decision::Refuse);
+                let Refusal { status, code, message, headers } = refusal;
+                let reply = error(shared, asking.endpoint.error_dialect(), status, &code, &message);
+                return Step::Decided(RequestProgress::Answer(Reply { headers, ..reply }));
             }
-            _ => {
-                let message = "The request could not be checked by policy.";
-                return refuse(shared, asking.endpoint, 500, "policy_failed", message, Map::new());
-            }
+            _ => return failed(shared, asking.endpoint),
         }
     }
     if asking.endpoint == MCP && shared.asked().is_known() {
         return Step::Calls { is_rewritten: asking.changed };
     }
     Step::Decided(leave(shared, asking.changed))
+}
+
+/// Takes the body that a policy wrote: what it asks for is read again. Whether it can be read.
+fn take_body(shared: &Shared, endpoint: Endpoint, body: Vec<u8>) -> bool {
+    if endpoint == MCP {
+        // Its messages are read once all hooks have let it pass.
+        shared.request.with(|request| *request = Rc::new(Request { body, ..without_body(request) }));
+        return true;
+    }
+    let Ok(facts) = request::read(endpoint, &body) else { return false };
+    let model = shortened(&facts.model, MAX_MODEL_CHARS).to_owned();
+    shared.request.with(|request| {
+        *request = Rc::new(Request { body, model, stream: facts.stream, ..without_body(request) });
+    });
+    true
+}
+
+fn failed(shared: &Shared, endpoint: Endpoint) -> Step {
+    let message = "The request could not be checked by policy.";
+    refuse(shared, endpoint, 500, "policy_failed", message, Map::new())
 }
 
 /// Whether the body may leave changed: a policy rewrites requests, or the calls in them.

@@ -75,7 +75,7 @@ impl Governed {
             out.extend_from_slice(rest);
             return None;
         }
-        shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+        shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
         shared.output_finished.set(true);
         self.broken = true;
@@ -100,7 +100,7 @@ impl Governed {
             }
             return;
         }
-        shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
+        shared.outcome.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
         shared.fail(word, Severity::Error, summary, Map::new());
         shared.output_finished.set(true);
         self.broken = true;

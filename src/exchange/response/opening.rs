@@ -41,14 +41,14 @@ impl Governed {
             match output {
                 HookOutput::Stream(StreamAction::SendStreamingResponse) | HookOutput::Response(ResponseAction::SendResponse) => {}
                 HookOutput::Stream(StreamAction::BlockStream(text)) => {
-                    shared.conclude(Decision::Refuse, None);
+                    shared.outcome.infer(Decision::Rewrite);
                     shared.output_finished.set(true);
                     self.opening = Gate::Open;
                     self.release_queue.answer(&build_text_chunk(0, text), out);
                     return Opened::Yes;
                 }
                 HookOutput::Response(ResponseAction::SendText(text)) => {
-                    shared.conclude(Decision::Refuse, None);
+                    shared.outcome.infer(Decision::Rewrite);
                     shared.output_finished.set(true);
                     if self.speaks_stream {
                         self.opening = Gate::Open;
@@ -65,7 +65,7 @@ impl Governed {
                     return Opened::Yes;
                 }
                 _ => {
-                    shared.conclude(Decision::Refuse, Some("POLICY_FAILED"));
+                    shared.outcome.conclude(Decision::Refuse, Some("POLICY_FAILED"));
                     shared.output_finished.set(true);
                     return Opened::Answer(error(
                         shared,
@@ -87,7 +87,7 @@ pub(super) fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static 
         shared.fail_open(word, summary);
         return Opening::Pass;
     }
-    shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+    shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     shared.output_finished.set(true);
     Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))

@@ -1,6 +1,7 @@
 //! What Weir's tests share. Nothing here is compiled into weir.wasm, and nothing that judges the engine's output uses
 //! the engine's own parsers.
 
+pub mod acting;
 pub mod allocations;
 pub mod answer;
 pub mod chunking;

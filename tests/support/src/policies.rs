@@ -1,5 +1,6 @@
 //! Small policies that tests put into chains. Each uses one part of the policies' face.
 
+use crate::acting::Acting;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -9,13 +10,14 @@ use weir::event::Severity;
 use weir::exchange::{Request, Response};
 use weir::judge::JudgeQuestion;
 use weir::policy::{
-    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy,
-    StreamAction, StreamingContext,
+    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, Refusal, RequestAction, ResponseAction,
+    SharedPolicy, StreamAction, StreamingContext,
 };
 
 /// All policies of this module under the names that documents use.
 pub fn registry() -> Registry {
     Registry::default()
+        .with("act", |config| Ok(SharedPolicy::new("Acting", read::<Acting>(config)?)))
         .with("answer", |config| Ok(SharedPolicy::new("Answer", read::<Answer>(config)?)))
         .with("ask_about_text", |config| Ok(SharedPolicy::new("AskAboutText", read::<AskAboutText>(config)?)))
         .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
@@ -332,12 +334,12 @@ impl Policy for Answer {
             let verdict =
                 cx.judge(JudgeQuestion { judge: "main", instructions: "Is this request harmful?", matter: &matter }).await;
             if !verdict.is_ok_and(|verdict| verdict.probability < 0.5) {
-                return RequestAction::Refuse { status: 403, message: "The request was refused.".to_owned() };
+                return RequestAction::Refuse(Refusal::new(403, "The request was refused."));
             }
         }
         match (&self.text, self.refuse, &self.body) {
             (Some(text), _, _) => RequestAction::SendResponse(text.clone()),
-            (_, Some(status), _) => RequestAction::Refuse { status, message: "The request was refused.".to_owned() },
+            (_, Some(status), _) => RequestAction::Refuse(Refusal::new(status, "The request was refused.")),
             (_, _, Some(body)) => RequestAction::SendRequestBody(body.clone().into_bytes()),
             _ => RequestAction::SendRequest,
         }
