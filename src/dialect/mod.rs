@@ -10,6 +10,7 @@ mod decoding;
 pub(crate) mod framing;
 pub(crate) mod mcp;
 mod messages;
+pub(crate) mod plain;
 pub mod reply;
 pub mod request;
 mod responses;
@@ -299,7 +300,29 @@ impl Decoder {
         }
     }
 
-    /// Reads one event of a stream: fills `frame` and reports the parts in order. Nothing is reported on an error.
+    /// Reads an event that is like an earlier one but for a string, and so is plain; false if it is not, and then nothing
+    /// was read.
+    ///
+    /// # Errors
+    /// When the event cannot be read.
+    pub(crate) fn event_again(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(data) = event.data.filter(|_| event.is_plain && event.name.is_empty()) else { return Ok(false) };
+        match self {
+            Self::Chat(decoder) => {
+                frame.clear();
+                decoder.event_again(data, frame, each)
+            }
+            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => Ok(false),
+        }
+    }
+
+    /// Reads one event of a stream, one that is plain: fills `frame` and reports the parts in order. Nothing is reported
+    /// on an error.
     ///
     /// # Errors
     /// When the event cannot be read as the client would read it.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::plain::{Normalizer, Wants};
 use super::*;
 
 /// What came of a stream: the parts in short notation, and what left.
@@ -57,21 +58,50 @@ pub(super) fn run<'c>(
     let mut parser = sse::Parser::new(1 << 24);
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut frame, mut transcript) = (Frame::default(), Transcript::default());
+    let mut normalizer = Normalizer::new(dialect, Wants { text: true, calls: true });
     let mut pass = |event: sse::Event<'_>, transcript: &mut Transcript| {
         let mut actions = Vec::new();
-        let result = decoder.event(&event, &mut frame, &mut |part| {
-            if let DecodedEvent::Delta(delta) = &part {
-                actions.push(action(delta));
+        let mut read = |decoder: &mut Decoder, event: &sse::Event<'_>, again: bool, transcript: &mut Transcript| -> bool {
+            actions.clear();
+            let each = &mut |part: DecodedEvent<'_>| {
+                if let DecodedEvent::Delta(delta) = &part {
+                    actions.push(action(delta));
+                }
+                transcript.parts.push(notation(&part));
+            };
+            let result = if again {
+                decoder.event_again(event, &mut frame, each)
+            } else {
+                decoder.event(event, &mut frame, each).map(|()| true)
+            };
+            match result {
+                Ok(true) => {
+                    assert_eq!(frame.slots.len(), actions.len(), "each delta has a slot");
+                    encoder.event(event.raw, &frame, &actions, &mut transcript.output);
+                    true
+                }
+                Ok(false) => false,
+                Err(error) => {
+                    assert!(actions.is_empty(), "nothing is reported on an error");
+                    transcript.error.get_or_insert(error);
+                    true
+                }
             }
-            transcript.parts.push(notation(&part));
-        });
-        match result {
-            Ok(()) => {
-                assert_eq!(frame.slots.len(), actions.len(), "each delta has a slot");
-                encoder.event(event.raw, &frame, &actions, &mut transcript.output);
+        };
+        if read(&mut decoder, &event, true, transcript) {
+            return;
+        }
+        match normalizer.event(&event) {
+            Ok(None) => {
+                read(&mut decoder, &event, false, transcript);
+            }
+            Ok(Some(mut written)) => {
+                let mut parser = sse::Parser::new(usize::MAX);
+                while let Some(event) = parser.next(&mut written).unwrap() {
+                    read(&mut decoder, &event, false, transcript);
+                }
             }
             Err(error) => {
-                assert!(actions.is_empty(), "nothing is reported on an error");
                 transcript.error.get_or_insert(error);
             }
         }

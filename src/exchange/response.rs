@@ -7,6 +7,7 @@ mod shape;
 
 use core::time::Duration;
 
+use self::frames::FrameReader;
 pub(super) use self::frames::take_part;
 use self::opening::unreadable_head;
 use self::shape::{Announced, BYTE_ORDER_MARK, Beginning};
@@ -14,8 +15,9 @@ use super::calls::Wire;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
+use crate::dialect::Dialect;
+use crate::dialect::plain::Wants;
 use crate::dialect::reply::Reply;
-use crate::dialect::{Decoder, Dialect, Frame};
 use crate::head::{Charset, ResponseHead, media_type};
 use crate::policy::{Hook, Shared};
 use crate::time::Timestamp;
@@ -37,9 +39,7 @@ pub(super) struct Governed {
     release_queue: ReleaseQueue,
     /// Where the body comes encoded.
     encoding: Option<encoding::Decoder>,
-    decoder: Decoder,
-    /// What the latest frame holds; its buffers are used again for the next.
-    frame: Frame,
+    reader: FrameReader,
     parser: sse::Parser,
     opening: Gate,
     announced: Announced,
@@ -128,8 +128,7 @@ impl Governed {
             max_held_bytes,
             encoding: decoder,
             release_queue: ReleaseQueue::new(dialect, shape, wire.encoder),
-            decoder: wire.decoder,
-            frame: Frame::default(),
+            reader: FrameReader::new(dialect, wire.decoder, Wants::of(&shared.chain)),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             announced,

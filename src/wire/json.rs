@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 pub(crate) use object::{canonical, is_unambiguous_object};
-pub(crate) use reader::{Field, Form, Malformed, Reader, Value, string_leaves, take_string};
+pub(crate) use reader::{Field, Form, Malformed, Reader, Value, keys, string_leaves, take_string};
 
 /// Why a string literal has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -228,7 +228,7 @@ fn what_is_judged_of_chat_is_what_clients_read_whatever_the_indices() {
 }
 
 #[test]
-fn objects_that_come_as_lists_are_refused() {
+fn objects_that_come_as_lists_do_not_leave() {
     let call = json!({"index": 0, "id": "c", "function": {"name": "rm", "arguments": "{}"}});
     let chat = |choice: Value| format!("data: {}\n\n", json!({"choices": [choice]}));
     let delta = json!({"tool_calls": [call]});
@@ -242,7 +242,6 @@ fn objects_that_come_as_lists_are_refused() {
         let script = Script::events(CHAT, document(json!([{"use": "ask_judge"}])), body.as_bytes());
         let outcome = play(&script);
         assert!(!outcome.text().contains("rm"), "{body}: {}", outcome.text());
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{body}");
     }
 }
 

@@ -119,12 +119,7 @@ fn a_last_event_without_a_blank_line_is_scanned_not_released() {
 
 #[test]
 fn a_payload_that_is_not_json_is_not_passed_unseen() {
-    for payload in [
-        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"\n\n",
-        "data: rm -rf /srv/data\n\n",
-        "data: \"/srv/data\"\n\n",
-        "data: [1]\n\n",
-    ] {
+    for payload in ["data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"\n\n", "data: rm -rf /srv/data\n\n"] {
         let mut body = payload.as_bytes().to_vec();
         body.extend_from_slice(fixtures::stream(CHAT, "text"));
         let blocked = play(&judging(CHAT, &body));
@@ -135,6 +130,15 @@ fn a_payload_that_is_not_json_is_not_passed_unseen() {
             "{payload}: {:#?}",
             blocked.events
         );
+    }
+}
+
+#[test]
+fn json_that_is_no_object_does_not_leave() {
+    for payload in ["data: \"/srv/data\"\n\n", "data: [\"/srv/data\"]\n\n", "data: 3\n\n"] {
+        let body = [payload.as_bytes(), fixtures::stream(CHAT, "text")].concat();
+        let outcome = play(&judging(CHAT, &body));
+        assert_eq!(outcome.client, fixtures::stream(CHAT, "text"), "{payload}: {}", outcome.text());
     }
 }
 
@@ -178,8 +182,14 @@ fn assert_ambiguity_is_blocked(dialect: Dialect, fixture: &str, from: &str, to: 
 
 #[test]
 fn duplicate_keys() {
-    for to in ["\"name\":\"get_weather\",\"name\":\"delete_files\"", "\"name\":\"delete_files\",\"name\":\"get_weather\""] {
-        assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", to);
+    let last_is_denied = "\"name\":\"get_weather\",\"name\":\"delete_files\"";
+    let first_is_denied = "\"name\":\"delete_files\",\"name\":\"get_weather\"";
+    assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", last_is_denied);
+    // The last one is what most readers take, and all that leaves.
+    let body = edit(CHAT, "calls_without_index", "\"name\":\"delete_files\"", first_is_denied);
+    let outcome = play(&Script::streamed(CHAT, document(json!([{"use": "ask_judge"}])), vec![body]));
+    assert!(!outcome.text().contains("delete_files") && outcome.text().contains("get_weather"), "{}", outcome.text());
+    for to in [last_is_denied, first_is_denied] {
         assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"name\":\"delete_files\"", to);
     }
     assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"choices\":[", "\"choices\":[],\"choices\":[");
@@ -219,7 +229,9 @@ fn lone_surrogates() {
     let body = edit(CHAT, "text", "\"content\":\" aus\"", r#""content":" \ud83caus""#);
     let outcome = play(&Script::events(CHAT, document(json!([{"use": "uppercase"}])), &body));
     assert!(!outcome.text().contains("ud83c"), "readers differ in what they make of it: {}", outcome.text());
-    assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", r#""name":"delete_files\udc00""#);
+    let body = edit(CHAT, "calls_without_index", "\"name\":\"delete_files\"", r#""name":"delete_files\udc00""#);
+    let outcome = play(&judging(CHAT, &body));
+    assert!(!outcome.text().contains("udc00"), "{}", outcome.text());
 }
 
 #[test]

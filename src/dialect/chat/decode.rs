@@ -12,6 +12,7 @@ use self::choice::ChoiceReader;
 use super::fields::{ChoiceFields, ToolFields};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::plain::is_clear;
 use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_BLOCKS, Slot};
 use crate::wire::json::{Field, Form, ObjectScanner, Reader, Value};
@@ -87,6 +88,7 @@ impl Decoder {
         }
         if data.starts_with(super::TERMINATOR) {
             frame.role = FrameRole::Terminator;
+            self.template.forget();
             self.stop_all(true, each);
             each(DecodedEvent::End);
             return Ok(());
@@ -116,6 +118,29 @@ impl Decoder {
         }
     }
 
+    /// Reads a chunk that is like an earlier one but for a string; false if it is not.
+    pub(crate) fn event_again(
+        &mut self,
+        data: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
+        if !is_clear(string.as_bytes()) {
+            return Ok(false);
+        }
+        self.strings.clear();
+        if let Meaning::Text { choice, kind } = meaning
+            && self.is_text_again(string, value, choice, kind, frame, each)
+        {
+            return Ok(true);
+        }
+        let (mut findings, blocks_before) = (Findings::new(), self.blocks);
+        let found = self.find_again(string, value, meaning, &mut findings);
+        self.report(string, found, &findings, blocks_before, frame, each)?;
+        Ok(true)
+    }
+
     fn frame(
         &mut self,
         bytes: &[u8],
@@ -124,28 +149,29 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         self.strings.clear();
-        let known = if whole { None } else { self.template.find(bytes) };
-        if let Some(Alike { string, value, meaning: Meaning::Text { choice, kind }, .. }) = known
-            && self.is_text_again(string, value, choice, kind, frame, each)
-        {
-            return Ok(());
-        }
-        let mut findings = Findings::new();
-        let blocks_before = self.blocks;
-        let (text, found) = match known {
-            Some(Alike { string, value, meaning, .. }) => (string, self.find_again(string, value, meaning, &mut findings)),
-            None => {
-                let text = decoding::utf8(bytes)?;
-                (text, self.find(text, whole, &mut findings))
-            }
-        };
+        let (mut findings, blocks_before) = (Findings::new(), self.blocks);
+        let text = decoding::utf8(bytes)?;
+        let found = self.find(text, whole, &mut findings);
+        self.report(text, found, &findings, blocks_before, frame, each)
+    }
+
+    /// Reports what was found in `text`; on an error nothing.
+    fn report(
+        &mut self,
+        text: &str,
+        found: Result<FrameRole, DecodeError>,
+        findings: &Findings,
+        blocks_before: BlockNumbers,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.role = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
             self.blocks = blocks_before;
             self.template.forget();
         })?;
-        for found in &findings {
+        for found in findings {
             match *found {
                 Found::Delta { slot, call_id, name, text: characters, free_form } => {
                     frame.slots.push(slot);

@@ -1,10 +1,10 @@
 //! Reads what comes of a response, and takes its parts through the pipeline.
 
 use super::{Gate, Governed, Opened};
-use crate::dialect::{DecodeError, DecodedEvent, Decoder, Frame};
+use crate::dialect::plain::{Normalizer, Wants};
+use crate::dialect::{DecodeError, DecodedEvent, Decoder, Dialect, Frame};
 use crate::exchange::ResponseProgress;
 use crate::exchange::pipeline::{Pipeline, Sink};
-use crate::exchange::release_queue::ReleaseQueue;
 use crate::policy::Shared;
 use crate::wire::sse;
 
@@ -68,22 +68,20 @@ impl Governed {
                 }
             };
             let raw = event.raw;
-            if let Err(error) =
-                read_event(&mut self.decoder, &mut self.frame, &mut self.release_queue, pipeline, &event, shared, out)
-            {
-                let mut rest = raw.to_vec();
+            let mut sink = Sink { release_queue: &mut self.release_queue, out };
+            if let Err(unread) = self.reader.read(&event, pipeline, &mut sink, shared) {
+                let mut rest = unread.rest.unwrap_or_else(|| raw.to_vec());
                 rest.extend_from_slice(input);
-                return self.malformed(shared, error, &rest, out);
+                return self.malformed(shared, unread.error, &rest, out);
             }
         }
         if end {
             if let Some(event) = self.parser.finish() {
                 let raw = event.raw;
-                if let Err(error) =
-                    read_event(&mut self.decoder, &mut self.frame, &mut self.release_queue, pipeline, &event, shared, out)
-                {
-                    let rest = raw.to_vec();
-                    return self.malformed(shared, error, &rest, out);
+                let mut sink = Sink { release_queue: &mut self.release_queue, out };
+                if let Err(unread) = self.reader.read(&event, pipeline, &mut sink, shared) {
+                    let rest = unread.rest.unwrap_or_else(|| raw.to_vec());
+                    return self.malformed(shared, unread.error, &rest, out);
                 }
             }
             self.end_blocks(pipeline, out);
@@ -95,7 +93,7 @@ impl Governed {
 
     fn end_blocks(&mut self, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
         let mut sink = Sink { release_queue: &mut self.release_queue, out };
-        self.decoder.finish(&mut |part| {
+        self.reader.decoder.finish(&mut |part| {
             if let DecodedEvent::Stop { block, complete } = part {
                 pipeline.stop(block, complete, &mut sink);
             }
@@ -133,35 +131,80 @@ impl Governed {
             Opened::Yes if self.broken => return None,
             Opened::Yes => {}
         }
-        let body = core::mem::take(&mut self.backlog);
+        let came = core::mem::take(&mut self.backlog);
+        let body = self.reader.normalizer.body(&came).unwrap_or(came);
         self.release_queue.begin();
         let mut sink = Sink { release_queue: &mut self.release_queue, out };
-        let decoded = self.decoder.body(&body, &mut self.frame, &mut |part| take_part(&part, pipeline, &mut sink));
+        let FrameReader { decoder, frame, .. } = &mut self.reader;
+        let decoded = decoder.body(&body, frame, &mut |part| take_part(&part, pipeline, &mut sink));
         if let Err(error) = decoded {
             return self.malformed(shared, error, &body, out);
         }
-        self.release_queue.finish_frame(&body, &mut self.frame, shared, out);
+        self.release_queue.finish_frame(&body, &mut self.reader.frame, shared, out);
         self.settle_end(pipeline, out);
         None
     }
 }
 
-/// Reads one event and takes its parts through the pipeline.
-fn read_event(
-    decoder: &mut Decoder,
-    frame: &mut Frame,
-    release_queue: &mut ReleaseQueue,
-    pipeline: &mut Pipeline,
-    event: &sse::Event<'_>,
-    shared: &Shared,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
-    release_queue.notice(event.raw);
-    release_queue.begin();
-    let mut sink = Sink { release_queue, out };
-    decoder.event(event, frame, &mut |part| take_part(&part, pipeline, &mut sink))?;
-    sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
-    Ok(())
+/// What reads the frames of one response.
+pub(super) struct FrameReader {
+    normalizer: Normalizer,
+    pub(super) decoder: Decoder,
+    /// What the latest frame holds; its buffers are used again for the next.
+    frame: Frame,
+}
+
+/// An event that could not be read.
+struct Unread {
+    error: DecodeError,
+    /// What has not been read, where it is not the event as it came.
+    rest: Option<Vec<u8>>,
+}
+
+impl FrameReader {
+    pub(super) fn new(dialect: Dialect, decoder: Decoder, wants: Wants) -> Self {
+        Self { normalizer: Normalizer::new(dialect, wants), decoder, frame: Frame::default() }
+    }
+
+    /// Reads one event, in plain form, and takes its parts through the pipeline.
+    fn read(
+        &mut self,
+        event: &sse::Event<'_>,
+        pipeline: &mut Pipeline,
+        sink: &mut Sink<'_>,
+        shared: &Shared,
+    ) -> Result<(), Unread> {
+        let Self { normalizer, decoder, frame } = self;
+        sink.release_queue.begin();
+        if decoder.event_again(event, frame, &mut |part| take_part(&part, pipeline, sink)).map_err(Unread::whole)? {
+            sink.release_queue.notice(event.raw);
+            sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
+            return Ok(());
+        }
+        let mut take = |event: &sse::Event<'_>| {
+            sink.release_queue.notice(event.raw);
+            sink.release_queue.begin();
+            decoder.event(event, frame, &mut |part| take_part(&part, pipeline, sink))?;
+            sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
+            Ok(())
+        };
+        let Some(mut written) = normalizer.event(event).map_err(Unread::whole)? else {
+            return take(event).map_err(Unread::whole);
+        };
+        let mut parser = sse::Parser::new(usize::MAX);
+        let mut unread = written;
+        while let Ok(Some(event)) = parser.next(&mut unread) {
+            take(&event).map_err(|error| Unread { error, rest: Some(written.to_vec()) })?;
+            written = unread;
+        }
+        Ok(())
+    }
+}
+
+impl Unread {
+    const fn whole(error: DecodeError) -> Self {
+        Self { error, rest: None }
+    }
 }
 
 pub(in crate::exchange) fn take_part(part: &DecodedEvent<'_>, pipeline: &mut Pipeline, sink: &mut Sink<'_>) {

@@ -69,7 +69,7 @@ impl<T: Copy> Field<T> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     source: &'a str,
     /// What is still unread of it.
@@ -447,6 +447,25 @@ pub(crate) fn string_leaves<E>(source: &str, part: Range<usize>, mut each: impl 
         }
     }
     Ok(())
+}
+
+/// Whether `each` says so of any key in `part`, JSON.
+pub(crate) fn keys(part: &str, mut each: impl FnMut(&str) -> bool) -> bool {
+    let mut unread = part.as_bytes();
+    while let Some((_, from)) = memchr(b'"', unread).and_then(|quote| unread.split_at_checked(quote)) {
+        let Some((string, value, rest)) = take_string(from) else { break };
+        unread = rest;
+        if !rest.trim_ascii_start().starts_with(b":") {
+            continue;
+        }
+        let inner = string.get(1..string.len().saturating_sub(1)).unwrap_or_default();
+        let mut unescaped = String::new();
+        let is_readable = value.form == Form::PlainString || super::unescape_into(inner, &mut unescaped).is_ok();
+        if is_readable && each(if value.form == Form::PlainString { inner } else { &unescaped }) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.
