@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use crate::dialect::Dialect;
 use crate::judge::Judge;
 use crate::limits::Limits;
-use crate::policy::SharedPolicy;
+use crate::policy::{Interests, SharedPolicy};
 use crate::route::Routes;
 
 /// A policy document, made ready. Immutable: an exchange keeps the chain that it began with, whatever is loaded later.
@@ -42,6 +42,11 @@ impl Chain {
             limits: Limits::default(),
             routes: Routes::default(),
         }
+    }
+
+    /// Joins what the policies want to see: what none of them wants is not read.
+    pub fn interests(&self) -> Interests {
+        self.policies.iter().fold(Interests::NONE, |joined, policy| joined.and(policy.interests()))
     }
 
     /// The judge of that name.

@@ -102,6 +102,12 @@ pub(crate) fn media_type(content_type: &[u8]) -> Option<String> {
     types.collect::<Result<Vec<_>, _>>().ok().map(|types| types.join(", "))
 }
 
+/// Whether a `content-type` says that an event stream follows.
+pub(crate) fn is_event_stream(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
 /// A request, as policies see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {

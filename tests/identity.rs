@@ -91,11 +91,6 @@ fn every_split(policies: Value) {
 }
 
 #[test]
-fn an_empty_chain_leaves_every_byte_alone_at_every_split() {
-    every_split(json!([]));
-}
-
-#[test]
 fn a_policy_that_overrides_nothing_leaves_every_byte_alone_at_every_split() {
     every_split(json!([{"use": "no_op"}]));
 }

@@ -26,6 +26,7 @@ use crate::decision::Decision;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
+use crate::head::is_event_stream;
 use crate::id::CallId;
 use crate::policy::Shared;
 use crate::time::{Now, Timestamp};
@@ -182,8 +183,8 @@ impl Exchange {
     }
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
-    pub const fn reads_response(&self) -> bool {
-        matches!(self.phase, Phase::Sent(_))
+    pub fn reads_response(&self) -> bool {
+        matches!(self.phase, Phase::Sent(_)) && self.shared.chain.interests().reads_response()
     }
 
     /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
@@ -220,7 +221,7 @@ impl Exchange {
             if let request::Step::Asking(asking) = step { request::ask(&self.shared, &self.pipeline, asking) } else { step };
         self.renew_deadlines();
         match step {
-            request::Step::Ungoverned => {
+            request::Step::Ungoverned | request::Step::Unread => {
                 self.phase = Phase::Passing;
                 RequestProgress::Send
             }
@@ -279,6 +280,7 @@ impl Exchange {
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         self.shared.set_now(now);
         self.status = head.status;
+        self.streamed = is_event_stream(head.content_type);
         let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
         match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
             Opening::Pass => {

@@ -440,6 +440,9 @@ impl Pipeline {
                 stage.waiting_finishes.push(finish);
                 return;
             }
+            if !stage.interests().response {
+                continue;
+            }
             let hook = stage.instance.on_finish_reason(finish.reason.clone(), finish.choice);
             let mut running = Running { stage: index, matter: Matter::Finish(finish.clone()), hook };
             if self.advance(&mut running.hook).is_none() {

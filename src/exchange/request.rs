@@ -38,6 +38,8 @@ const MCP: Endpoint = Endpoint::Dialect(Dialect::McpTool);
 pub(super) enum Step {
     /// It is no concern of the chain.
     Ungoverned,
+    /// No policy wants to see any of it, nor of its response.
+    Unread,
     /// More of it has to come.
     Reading(Reading),
     /// A hook waits.
@@ -101,6 +103,9 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         }
         RouteAction::Block => return block(shared, head, endpoint),
         RouteAction::Govern => {}
+    }
+    if !chain.interests().reads_request() && chain.routes.stored_input != RouteAction::Block {
+        return Step::Unread;
     }
     let limits = chain.limits;
     let Ok(encoding) = Encoding::parse(head.content_encoding) else {

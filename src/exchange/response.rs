@@ -83,6 +83,9 @@ impl Governed {
     ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
+        if !shared.chain.interests().reads_response() {
+            return Opening::Pass;
+        }
         if (300..400).contains(&head.status) {
             // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");

@@ -152,6 +152,10 @@ impl Stage {
         Self { instance, interests, blocks: Vec::new(), waiting_finishes: Vec::new(), max_text_bytes }
     }
 
+    pub(super) const fn interests(&self) -> Interests {
+        self.interests
+    }
+
     pub(super) const fn wants(&self, kind: BlockKind) -> bool {
         (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls)
     }

@@ -24,9 +24,14 @@ pub use outcome::Conclusion;
 use crate::block::{ContentBlock, ToolCallBlock};
 use crate::head::{Request, Response};
 
-/// What a policy wants aggregated for it. What it leaves out costs neither time nor memory.
+/// What a policy wants to see. What it leaves out costs neither time nor memory; what no policy of a chain wants is not read, and so
+/// can be neither refused nor changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interests {
+    /// Call [`Policy::on_request`].
+    pub request: bool,
+    /// Call [`Policy::on_response`], [`Policy::on_stream_start`] and [`Policy::on_finish_reason`].
+    pub response: bool,
     /// Call the content hooks.
     pub content: bool,
     /// Aggregate the text of content blocks ([`ContentBlock::text`]).
@@ -42,33 +47,51 @@ pub struct Interests {
 }
 
 impl Interests {
-    /// Everything about the response.
-    pub const ALL: Self = Self {
-        content: true,
-        content_text: true,
-        tool_calls: true,
-        request_body: false,
-        request_parts: false,
-        rewrites_request: false,
-    };
-    /// Tool calls alone.
-    pub const TOOL_CALLS: Self = Self {
+    /// Nothing: only [`Policy::on_stream_complete`] is called.
+    pub const NONE: Self = Self {
+        request: false,
+        response: false,
         content: false,
-        content_text: false,
-        tool_calls: true,
-        request_body: false,
-        request_parts: false,
-        rewrites_request: false,
-    };
-    /// Content deltas, without aggregation.
-    pub const CONTENT_DELTAS: Self = Self {
-        content: true,
         content_text: false,
         tool_calls: false,
         request_body: false,
         request_parts: false,
         rewrites_request: false,
     };
+    /// The request alone.
+    pub const REQUESTS: Self = Self { request: true, ..Self::NONE };
+    /// Everything about the response, and the request.
+    pub const ALL: Self =
+        Self { request: true, response: true, content: true, content_text: true, tool_calls: true, ..Self::NONE };
+    /// Tool calls, with the hooks of whole requests and responses.
+    pub const TOOL_CALLS: Self = Self { request: true, response: true, tool_calls: true, ..Self::NONE };
+    /// Content deltas without aggregation, with the hooks of whole requests and responses.
+    pub const CONTENT_DELTAS: Self = Self { request: true, response: true, content: true, ..Self::NONE };
+
+    /// Joins the interests of two policies.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            request: self.request || other.request,
+            response: self.response || other.response,
+            content: self.content || other.content,
+            content_text: self.content_text || other.content_text,
+            tool_calls: self.tool_calls || other.tool_calls,
+            request_body: self.request_body || other.request_body,
+            request_parts: self.request_parts || other.request_parts,
+            rewrites_request: self.rewrites_request || other.rewrites_request,
+        }
+    }
+
+    /// Whether responses have to be read for it.
+    pub const fn reads_response(self) -> bool {
+        self.response || self.content || self.tool_calls
+    }
+
+    /// Whether requests have to be read for it: a response cannot be told without what was asked for.
+    pub const fn reads_request(self) -> bool {
+        self.request || self.request_body || self.request_parts || self.rewrites_request || self.reads_response()
+    }
 }
 
 /// Behaviour that acts on exchanges. `Scratchpad` is the policy's own state of one exchange.

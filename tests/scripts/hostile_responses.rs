@@ -174,7 +174,7 @@ fn the_whole_text_of_a_response_is_what_its_output_says() {
         response["output_text"] = json!(output_text);
         response
     };
-    for chain in [json!([]), json!([{"use": "watch"}])] {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "watch"}])] {
         let outcome = whole(&chain, &saying("fine"));
         assert_eq!(outcome.client, saying("fine").to_string().into_bytes());
     }

@@ -151,7 +151,7 @@ fn a_tool_that_is_denied_by_name_is_not_listed() {
 #[test]
 fn a_tool_whose_name_can_be_read_in_two_ways_blocks_the_list() {
     let body = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","name":"delete_files"}]}}"#;
-    assert_eq!(whole(json!([]), body).status, 502);
+    assert_eq!(whole(json!([{"use": "no_op"}]), body).status, 502);
 }
 
 /// A stream on which the result is held for two steps, and messages come behind it.
@@ -188,7 +188,7 @@ fn a_text_that_a_judge_refuses_does_not_leave() {
 
 /// The exchange of a POST that asks with the id 1.
 fn answered(content_type: &str, body: &str) -> Outcome {
-    play(&Script::request(MCP, document(json!([])), true).respond(content_type, vec![body.as_bytes().to_vec()]))
+    play(&Script::request(MCP, document(json!([{"use": "no_op"}])), true).respond(content_type, vec![body.as_bytes().to_vec()]))
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn what_is_no_message_is_withheld() {
 #[test]
 fn an_empty_body_passes_where_nothing_was_asked() {
     let initialized = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    let script = Script::request_to("/mcp", document(json!([])), vec![initialized.to_vec()]).respond_with(
+    let script = Script::request_to("/mcp", document(json!([{"use": "no_op"}])), vec![initialized.to_vec()]).respond_with(
         202,
         &[("content-type", "application/json")],
         Vec::new(),
@@ -301,7 +301,7 @@ fn listen(chain: Value) -> Script {
 #[test]
 fn a_stream_that_the_client_listens_on_is_governed() {
     let stream = fixtures::stream(MCP, "call");
-    let untouched = play(&listen(json!([])).respond("text/event-stream", chunking::bytes(stream)));
+    let untouched = play(&listen(json!([{"use": "no_op"}])).respond("text/event-stream", chunking::bytes(stream)));
     assert_eq!((untouched.request, untouched.client.as_slice()), (RequestOutcome::Sent, stream));
     let changed = play(&listen(json!([{"use": "uppercase"}])).respond("text/event-stream", chunking::events(stream)));
     assert!(changed.text().contains("SUNNY IN PARIS"), "{}", changed.text());
@@ -309,7 +309,7 @@ fn a_stream_that_the_client_listens_on_is_governed() {
 
 #[test]
 fn a_stream_that_answers_nothing_says_in_the_clients_log_why_it_ends() {
-    let outcome = play(&listen(json!([])).respond("text/event-stream", vec![b"data: {}\n\n".to_vec()]));
+    let outcome = play(&listen(json!([{"use": "no_op"}])).respond("text/event-stream", vec![b"data: {}\n\n".to_vec()]));
     assert_eq!(messages(&outcome)[0]["method"], "notifications/message");
 }
 
@@ -329,7 +329,7 @@ fn a_long_list_is_governed_to_its_end() {
     assert_eq!(outcome.text(), body.replace("row ", "ROW "));
     let too_long: Value = vec!["a"; 70_000].into();
     let body = json!({"jsonrpc": "2.0", "id": 1, "result": {"structuredContent": {"rows": too_long}}}).to_string();
-    let outcome = whole(json!([]), body.as_bytes());
+    let outcome = whole(json!([{"use": "no_op"}]), body.as_bytes());
     assert_eq!((outcome.status, &json_of(&outcome)["error"]["code"]), (502, &json!(-32603)));
 }
 

@@ -6,6 +6,7 @@ mod conclusions;
 mod dialects;
 mod hostile_provider;
 mod hostile_responses;
+mod interests;
 mod judging;
 mod mcp_calls;
 mod mcp_results;

@@ -61,7 +61,7 @@ fn mixed_line_ends() {
             mixed
         });
         assert_scanned(MESSAGES, mixed.as_bytes());
-        let untouched = play(&Script::streamed(MESSAGES, document(json!([])), chunking::bytes(mixed.as_bytes())));
+        let untouched = play(&Script::streamed(MESSAGES, document(json!([{"use": "no_op"}])), chunking::bytes(mixed.as_bytes())));
         assert_eq!(untouched.text(), mixed);
     }
 }
@@ -348,7 +348,8 @@ fn a_response_in_an_unreadable_encoding_gets_the_configured_verdict() {
     }
     let headers = [("content-type", "text/event-stream"), ("content-encoding", "identity")];
     let body = fixtures::stream(CHAT, "text");
-    let identity = play(&Script::request(CHAT, document(json!([])), true).respond_with(200, &headers, vec![body.to_vec()]));
+    let identity =
+        play(&Script::request(CHAT, document(json!([{"use": "no_op"}])), true).respond_with(200, &headers, vec![body.to_vec()]));
     assert_eq!(identity.client, body);
 }
 

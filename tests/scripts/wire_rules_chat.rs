@@ -273,7 +273,7 @@ fn finish_reason_comes_once_and_done_comes_once() {
 fn done_comes_only_if_the_upstream_ended_properly() {
     let body = fixtures::stream(CHAT, "text");
     let cut = body.windows(6).rposition(|window| window == b"data: ").unwrap();
-    for chain in [json!([]), json!([{"use": "uppercase"}]), json!([{"use": "hold_text", "with": {}}])] {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "uppercase"}]), json!([{"use": "hold_text", "with": {}}])] {
         let outcome = play(&Script::events(CHAT, document(chain), &body[..cut]));
         assert!(!outcome.text().contains("[DONE]"), "{}", outcome.text());
     }

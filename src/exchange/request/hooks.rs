@@ -14,16 +14,20 @@ use crate::event::shortened;
 use crate::exchange::RequestProgress;
 use crate::exchange::pipeline::Pipeline;
 use crate::head::Request;
-use crate::policy::{HookOutput, Interests, Refusal, RequestAction, Shared};
+use crate::policy::{HookOutput, Refusal, RequestAction, Shared};
 use crate::route::Endpoint;
 
 /// Runs the request hooks as far as they go.
 pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> Step {
     loop {
-        let hook = asking
-            .hook
-            .take()
-            .or_else(|| pipeline.stages().get(asking.stage).map(|stage| stage.instance.on_request(shared.request())));
+        let hook = match (asking.hook.take(), pipeline.stages().get(asking.stage)) {
+            (Some(hook), _) => Some(hook),
+            (None, Some(stage)) if !stage.interests().request => {
+                asking.stage = asking.stage.saturating_add(1);
+                continue;
+            }
+            (None, stage) => stage.map(|stage| stage.instance.on_request(shared.request())),
+        };
         let Some(mut hook) = hook else { break };
         let Some(output) = pipeline.advance(&mut hook) else {
             asking.hook = Some(hook);
@@ -87,8 +91,8 @@ fn failed(shared: &Shared, endpoint: Endpoint) -> Step {
 /// Whether the body may leave changed: a policy rewrites requests, or the calls in them.
 pub(in crate::exchange) fn may_change(shared: &Shared) -> bool {
     let has_calls = shared.request().dialect == Some(Dialect::McpTool);
-    let changes = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
-    shared.chain.policies.iter().any(|policy| changes(policy.interests()))
+    let interests = shared.chain.interests();
+    interests.rewrites_request || (has_calls && interests.tool_calls)
 }
 
 /// The request leaves; what is kept of it is what policies ask for.
@@ -100,8 +104,7 @@ fn leave(shared: &Shared, is_changed: bool) -> RequestProgress {
 
 /// Drops the body unless a policy wants to see it later.
 pub(in crate::exchange) fn forget_body(shared: &Shared) {
-    let keeps_body = shared.chain.policies.iter().any(|policy| policy.interests().request_body);
-    if !keeps_body {
+    if !shared.chain.interests().request_body {
         shared.request.with(|request| *request = Rc::new(without_body(request)));
     }
 }

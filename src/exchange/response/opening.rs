@@ -29,6 +29,10 @@ impl Governed {
             },
         });
         while let Some(at) = pipeline.stages().get(*stage) {
+            if !at.interests().response {
+                *stage = stage.saturating_add(1);
+                continue;
+            }
             let mut running = hook.take().unwrap_or_else(|| match self.release_queue.shape() {
                 Shape::Stream => at.instance.on_stream_start(),
                 Shape::Whole => at.instance.on_response(Rc::clone(&response)),

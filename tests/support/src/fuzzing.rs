@@ -191,7 +191,7 @@ fn pass(dialect: Dialect, data: &[u8]) -> Vec<u8> {
 /// Decoder and encoder of MCP, of what comes back and of requests.
 pub fn decode_mcp(data: &[u8]) {
     decode(Dialect::McpTool, data);
-    for chain in [json!([]), json!([{"use": "ask_judge"}])] {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "ask_judge"}])] {
         let script = Script::request_to("/mcp", document(chain), vec![data.to_vec()])
             .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
             .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
@@ -218,11 +218,11 @@ pub fn exchange(data: &[u8]) {
     let chain = chain(&mut choices);
 
     if is_legal {
-        let untouched = native::stream_through(empty_chain(), dialect, chunks.iter().map(Vec::as_slice));
+        let untouched = native::stream_through(idle_chain(), dialect, chunks.iter().map(Vec::as_slice));
         let (left, came) = (String::from_utf8_lossy(&untouched), String::from_utf8_lossy(&body));
         // Damage can make something odd of a stream that breaks no rule.
         let is_refused = is_damaged && left.contains("it could not be checked by policy");
-        assert!(untouched == body || is_refused, "an empty chain leaves every byte alone: {left}\ncame: {came}");
+        assert!(untouched == body || is_refused, "a policy that overrides nothing leaves every byte alone: {left}\ncame: {came}");
     }
 
     let mut script = Script::streamed(dialect, chain, chunks.clone());
@@ -276,9 +276,11 @@ fn tells_secret(client: &[u8]) -> bool {
     events.iter().any(|event| event.data.contains(SECRET))
 }
 
-fn empty_chain() -> &'static Arc<Chain> {
+fn idle_chain() -> &'static Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    CHAIN.get_or_init(|| Arc::new(native::load(&document(json!([])), &policies::registry()).expect("the document is right")))
+    CHAIN.get_or_init(|| {
+        Arc::new(native::load(&document(json!([{"use": "no_op"}])), &policies::registry()).expect("the document is right"))
+    })
 }
 
 /// A fixture, with events repeated, left out, exchanged, or edited; whether a byte of an event was.

@@ -29,6 +29,8 @@ pub fn registry() -> Registry {
         .with("hold_text", |config| Ok(SharedPolicy::new("HoldText", read::<HoldText>(config)?)))
         .with("may_rewrite", |config| Ok(SharedPolicy::new("MayRewrite", read::<MayRewrite>(config)?)))
         .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
+        .with("see_nothing", |config| Ok(SharedPolicy::new("SeeNothing", read::<SeeNothing>(config)?)))
+        .with("see_requests", |config| Ok(SharedPolicy::new("SeeRequests", read::<SeeRequests>(config)?)))
         .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
         .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
 }
@@ -43,6 +45,33 @@ fn read<P: DeserializeOwned>(config: PolicyConfig<'_>) -> Result<P, DocumentErro
 pub struct NoOp {}
 
 impl Policy for NoOp {}
+
+/// Wants to see nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeeNothing {}
+
+impl Policy for SeeNothing {
+    fn interests(&self) -> Interests {
+        Interests::NONE
+    }
+
+    async fn on_request(&self, _: &Request, cx: &PolicyContext) -> RequestAction {
+        cx.emit("see_nothing.called", "a hook that nobody asked for", Severity::Error, json!({}));
+        RequestAction::SendRequest
+    }
+}
+
+/// Wants to see requests alone, and lets them pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeeRequests {}
+
+impl Policy for SeeRequests {
+    fn interests(&self) -> Interests {
+        Interests::REQUESTS
+    }
+}
 
 /// Says that it may rewrite requests, and does not.
 #[derive(Debug, Deserialize)]
