@@ -80,6 +80,7 @@ enum InRequest {
     User,
     Assistant,
     ToolDescription,
+    ToolArgument,
     ToolResult,
 }
 
@@ -91,6 +92,7 @@ impl InRequest {
                 | (Self::User, RequestScope::User)
                 | (Self::Assistant, RequestScope::Assistant)
                 | (Self::ToolDescription, RequestScope::ToolDescription)
+                | (Self::ToolArgument, RequestScope::ToolArgument)
                 | (Self::ToolResult, RequestScope::ToolResult)
         )
     }
