@@ -282,6 +282,7 @@ impl Policy<Texts> for ContentTransform {
         let transforms_requests = !self.request.is_empty();
         Interests {
             content: !self.scope.is_empty(),
+            reasoning: self.scope.contains(&Scope::Reasoning),
             request_parts: transforms_requests,
             rewrites_request: transforms_requests,
             ..Interests::CONTENT_DELTAS

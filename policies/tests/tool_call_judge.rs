@@ -17,6 +17,7 @@ use support::{Run, Shape, call_in_question, careful_judge, run, run_stream};
 use weir::decision::Decision;
 use weir::dialect::Dialect::{self, ChatCompletions, Messages};
 use weir::exchange::{CalloutReply, EndReason};
+use weir_test_support::answer::{Answer, Said};
 use weir_test_support::client::{check_request, next_request};
 use weir_test_support::fixtures::{self, stream, whole};
 use weir_test_support::{chunking, legality, sse};
@@ -273,4 +274,84 @@ proptest! {
             }
         }
     }
+}
+
+/// An answer that is one call of `name`, in two dialects.
+fn one_call(name: &str, arguments: &str, fields: &Value, judge: &dyn Fn(&Value) -> String) -> Vec<support::Outcome> {
+    let arguments = [arguments];
+    let said = vec![Said::Call { id: "call_1", name, arguments: &arguments }];
+    let answer = Answer { said, cut: false };
+    let play = |dialect| run(&chain(fields.clone()), dialect, Shape::Stream, &[answer.streamed(dialect)], judge);
+    [ChatCompletions, Messages].map(play).into()
+}
+
+#[test]
+fn harm_that_stands_anywhere_in_long_arguments_is_shown_to_a_judge() {
+    let judge = |call: &Value| {
+        let harmful = call["arguments"].as_str().unwrap().contains("rm -rf /");
+        json!({"probability": if harmful { 1.0 } else { 0.0 }, "explanation": "so it seems"}).to_string()
+    };
+    for before in (0..3_000).step_by(97) {
+        let (before, after) = ("x".repeat(before), "y".repeat(3_000 - before));
+        let arguments = json!({"cmd": format!("{before}rm -rf /{after}")}).to_string();
+        for outcome in one_call("bash", &arguments, &json!({"max_argument_bytes": 512}), &judge) {
+            assert_eq!(outcome.message.only().tools(), Vec::<&str>::new(), "{}", before.len());
+            assert_eq!(outcome.reason_code(), "TOOL_CALL_REFUSED");
+        }
+    }
+    let harmless = json!({"cmd": "x".repeat(3_000)}).to_string();
+    for outcome in one_call("bash", &harmless, &json!({"max_argument_bytes": 512}), &judge) {
+        assert_eq!(outcome.message.only().tools(), ["bash"]);
+        assert_eq!(outcome.event("judge.passed").metadata["questions"], 8);
+        assert_eq!(outcome.event("judge.summary").metadata["judged"], 1);
+    }
+}
+
+#[test]
+fn a_part_without_a_verdict_is_a_call_without_one() {
+    let judge = |call: &Value| if call["part"] == 2 { "no idea".to_owned() } else { careful_judge(call) };
+    let arguments = json!({"cmd": "x".repeat(1_000)}).to_string();
+    for outcome in one_call("bash", &arguments, &json!({"max_argument_bytes": 512}), &judge) {
+        assert_eq!(outcome.reason_code(), "TOOL_CALL_UNCHECKED");
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_whole_is_blocked_unasked() {
+    let arguments = json!({"cmd": "x".repeat(1_000)}).to_string();
+    let fields = json!({"max_argument_bytes": 512, "max_questions_per_call": 2});
+    for outcome in one_call("bash", &arguments, &fields, &|_| panic!("nobody is asked")) {
+        assert_eq!(outcome.reason_code(), "TOOL_CALL_TOO_LONG");
+        assert_eq!(outcome.message.only().tools(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_denied_tool_is_denied_inside_a_parallel_call_too() {
+    let fields = json!({"deny": ["deny_me"], "allow": ["get_*"]});
+    let using = |names: &[&str]| {
+        let uses: Vec<Value> = names.iter().map(|name| json!({"recipient_name": name, "parameters": {}})).collect();
+        json!({"tool_uses": uses}).to_string()
+    };
+    let name = "multi_tool_use.parallel";
+    for (arguments, reason) in [
+        (using(&["functions.get_weather", "functions.deny_me"]), "TOOL_CALL_DENIED"),
+        (using(&["deny_me"]), "TOOL_CALL_DENIED"),
+        (using(&["functions.get_weather", "get_time"]), "ALLOW"),
+        (using(&["functions.get_weather", "functions.delete_all"]), "ALLOW"),
+        ("{}".to_owned(), "TOOL_CALL_INVALID"),
+    ] {
+        for outcome in one_call(name, &arguments, &fields, &careful_judge) {
+            assert_eq!(outcome.reason_code(), reason, "{arguments}");
+        }
+    }
+    let asked = std::cell::Cell::new(0);
+    let judge = |call: &Value| {
+        asked.set(asked.get() + 1);
+        careful_judge(call)
+    };
+    one_call(name, &using(&["get_weather", "get_time"]), &fields, &judge);
+    assert_eq!(asked.get(), 0, "all of them are allowed");
+    one_call(name, &using(&["get_weather", "move_file"]), &fields, &judge);
+    assert_eq!(asked.get(), 2, "one of them is not");
 }

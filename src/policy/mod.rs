@@ -34,6 +34,8 @@ pub struct Interests {
     pub response: bool,
     /// Call the content hooks.
     pub content: bool,
+    /// Call the content hooks for reasoning, too. Where reasoning may be signed, it then waits until that is known.
+    pub reasoning: bool,
     /// Aggregate the text of content blocks ([`ContentBlock::text`]).
     pub content_text: bool,
     /// Call the tool call hooks.
@@ -52,6 +54,7 @@ impl Interests {
         request: false,
         response: false,
         content: false,
+        reasoning: false,
         content_text: false,
         tool_calls: false,
         request_body: false,
@@ -61,12 +64,19 @@ impl Interests {
     /// The request alone.
     pub const REQUESTS: Self = Self { request: true, ..Self::NONE };
     /// Everything about the response, and the request.
-    pub const ALL: Self =
-        Self { request: true, response: true, content: true, content_text: true, tool_calls: true, ..Self::NONE };
+    pub const ALL: Self = Self {
+        request: true,
+        response: true,
+        content: true,
+        reasoning: true,
+        content_text: true,
+        tool_calls: true,
+        ..Self::NONE
+    };
     /// Tool calls, with the hooks of whole requests and responses.
     pub const TOOL_CALLS: Self = Self { request: true, response: true, tool_calls: true, ..Self::NONE };
     /// Content deltas without aggregation, with the hooks of whole requests and responses.
-    pub const CONTENT_DELTAS: Self = Self { request: true, response: true, content: true, ..Self::NONE };
+    pub const CONTENT_DELTAS: Self = Self { request: true, response: true, content: true, reasoning: true, ..Self::NONE };
 
     /// Joins the interests of two policies.
     #[must_use]
@@ -75,6 +85,7 @@ impl Interests {
             request: self.request || other.request,
             response: self.response || other.response,
             content: self.content || other.content,
+            reasoning: self.reasoning || other.reasoning,
             content_text: self.content_text || other.content_text,
             tool_calls: self.tool_calls || other.tool_calls,
             request_body: self.request_body || other.request_body,
