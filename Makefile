@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test e2e check fresh-machine bench fuzz golden clean
+.PHONY: help rust run wasm test e2e check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -39,12 +39,15 @@ check: rust ## Formatting, lints and documentation, all warnings denied
 fresh-machine: ## Runs `make check test` in a fresh clone, with nothing of Rust but rustup (ARGS="make fuzz" runs that instead)
 	tests/fresh-machine --clone $(if $(ARGS),$(ARGS),make check test)
 
-bench: rust wasm ## Measures plain Envoy, a reading filter and Weir beside each other, then the engine alone (ARGS="--repeats 1")
+bench: rust bench-v8 ## Measures Weir beside a reading filter in V8 and in Envoy, then the engine alone (ARGS="--repeats 1")
 	@$(HARNESS) envoy
 	cargo build --release --package weir-bench-load
-	cargo build --profile wasm --package weir-bench-reader --target wasm32-wasip1
 	python3 benches/run.py $(ARGS)
 	cargo run --profile wasm --package weir-bench-engine
+
+bench-v8: rust wasm ## The part of `make bench` that a busy machine does not disturb: the module in Node, without Envoy
+	cargo build --profile wasm --package weir-bench-reader --target wasm32-wasip1
+	node benches/v8/run.mjs
 
 fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)
 	@fuzz/run $(ARGS)
