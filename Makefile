@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test e2e check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test e2e readers check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -19,15 +19,19 @@ run: ## Builds all, starts all, shows four exchanges, stays until Ctrl-C (ONCE=1
 wasm: ## Builds the filter: target/weir.wasm
 	@$(HARNESS) wasm
 
-test: rust wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, then all through a real Envoy
+test: rust wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, client libraries as readers, then all through a real Envoy
 	cargo build --profile wasm --package weir-test-plugin --target wasm32-wasip1
 	cargo test --workspace
 	tests/browser/run
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
+	@$(HARNESS) readers --strict
 	@$(MAKE) --no-print-directory e2e
 
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 	@$(HARNESS) e2e $(ARGS)
+
+readers: ## Feeds real client libraries with what Weir lets through (ARGS="--mutations 20000 --seed 7" searches longer)
+	@$(HARNESS) readers $(ARGS)
 
 check: rust ## Formatting, lints and documentation, all warnings denied
 	cargo fmt --all --check
@@ -56,4 +60,4 @@ golden: rust ## Writes the files anew that list the blocks of each stream (tests
 	WEIR_RENEW_GOLDEN=1 cargo test --package weir --test golden
 
 clean: ## Removes what was built and downloaded
-	rm -rf target .tools tests/e2e/*/node_modules
+	rm -rf target .tools tests/e2e/*/node_modules tests/readers/javascript/node_modules

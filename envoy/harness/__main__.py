@@ -74,6 +74,18 @@ def e2e() -> int:
     os.execve(command[0], [*command, str(tools.ROOT / "tests/e2e")], environment)
 
 
+def readers() -> int:
+    """Feeds client libraries with what Weir lets through; arguments go to tests/readers."""
+    if not tools.ensure_readers():
+        progress(f"skipped: Node {tools.OLDEST_NODE} or npm is missing, and with it half of the readers")
+        return 0
+    tools.build_filter()
+    tools.build_player()
+    python = tools.READERS_VENV / "bin" / "python"
+    command = [str(python), "-m", "oracle", *sys.argv[2:]]
+    return subprocess.run(command, cwd=tools.READERS, check=False).returncode
+
+
 def _continue_in_venv() -> None:
     """Starts over in the project's own Python where this one is not it."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
@@ -85,6 +97,7 @@ COMMANDS = {
     "e2e": e2e,
     "envoy": envoy,
     "lint": lint,
+    "readers": readers,
     "run": run,
     "rust": rust,
     "setup-check": setup_check,
