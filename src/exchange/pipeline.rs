@@ -101,7 +101,8 @@ impl Pipeline {
             }),
             _ => {}
         }
-        let only_stops = delta.stops && !delta.starts && delta.text.is_empty();
+        let says_nothing = delta.text.is_empty() && delta.name.is_empty() && delta.call_id.is_empty();
+        let only_stops = delta.stops && !delta.starts && says_nothing && delta.clarity == Clarity::Plain;
         if !only_stops {
             self.pass(0, StageDelta::of(delta, slot), sink);
         }

@@ -435,7 +435,7 @@ fn nothing_is_said_of_a_call_that_has_ended() {
         let end = events_of_call.pop().unwrap();
         events_of_call.extend([late, end]);
         let outcome = judged(RESPONSES, &events_of_call);
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{kind}");
+        assert_ne!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{kind}");
         assert!(!outcome.text().contains("/srv"), "{kind}: {}", outcome.text());
     }
 }
@@ -507,22 +507,24 @@ fn calls_that_only_the_end_of_a_response_names_are_judged() {
 }
 
 #[test]
-fn what_readers_of_responses_could_read_in_two_ways_is_refused() {
-    let call = function_call("delete", r#"{"path":"/srv"}"#);
+fn what_readers_of_responses_could_read_in_two_ways_is_judged_or_stays_behind() {
+    let call = function_call("delete", HARMFUL);
     let item = added(0, &function_call("list", ""));
     let begins_with_output = json!({"type": "response.created", "response": response("in_progress", json!([call]))});
     let begins_with_text = json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "/srv"}]});
-    let mut other_type = call.clone();
-    other_type["type"] = json!("custom_tool_call");
+    let other_type = json!({"id": "ct", "type": "custom_tool_call", "call_id": "c", "name": "delete", "input": "/srv"});
     for events in [
         vec![begins_with_output],
-        responses_stream(&[item.clone(), item.clone(), call_delta(0, "/srv")], json!([])),
-        responses_stream(&[call_delta(0, "/srv")], json!([])),
+        responses_stream(&[item.clone(), item.clone(), call_delta(0, HARMFUL)], json!([])),
+        responses_stream(&[call_delta(0, HARMFUL)], json!([])),
         responses_stream(&[item, item_done(0, &other_type)], json!([])),
         responses_stream(&[added(0, &begins_with_text)], json!([])),
     ] {
-        let outcome = judged(RESPONSES, &events);
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{}", outcome.text());
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert_ne!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{}", outcome.text());
         assert!(!outcome.text().contains("/srv"), "{}", outcome.text());
     }
 }

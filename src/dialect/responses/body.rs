@@ -1,11 +1,11 @@
 //! Writes whole bodies of responses.
 
 use super::client_view::{Item, text_at};
-use super::encode::Encoder;
+use super::encode::{Encoder, is_kept, of_slots};
 use super::output::{Call, DecodedEvent, inserted_id, message};
 use super::rewrite::{Element, apply, is_reasoning};
 use super::{PartKey, Place, Reading};
-use crate::block::{BlockKind, Chunk};
+use crate::block::Chunk;
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::{Frame, Insertion, SlotAction};
 use crate::wire::json::{self, Edits};
@@ -19,7 +19,7 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let untouched = insertions.is_empty() && !Reading::of(frame).claims_output && is_kept(frame, actions);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -81,7 +81,7 @@ fn said_in_place(frame: &Frame, actions: &[SlotAction], insertions: &[Insertion]
 fn edited(position: usize, element: &str, frame: &Frame, actions: &[SlotAction]) -> Option<String> {
     let mut item = Item::new(Some(0), element);
     let element = Element::new(element);
-    for ((slot, place), action) in frame.slots.iter().zip(&Reading::of(frame).places).zip(actions) {
+    for (place, action) in Reading::of(frame).places.iter().zip(of_slots(frame, actions)) {
         let Place { element: of, part, .. } = *place;
         if of != position {
             continue;
@@ -89,8 +89,8 @@ fn edited(position: usize, element: &str, frame: &Frame, actions: &[SlotAction])
         if part.is_none() && *action == SlotAction::Remove {
             return None;
         }
-        let came = text_at(&item, &element, *place, slot.kind);
-        item.come(*place, slot.kind, action, &came);
+        let received = text_at(&item, &element, *place);
+        item.receive(*place, action, &received);
     }
     item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
     let mut edits = Edits::default();
@@ -122,6 +122,6 @@ fn inserted_item(chunk: &Chunk, position: usize) -> Option<String> {
 }
 
 fn inserted_message(text: &str, position: usize) -> Option<String> {
-    let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
+    let parts = [DecodedEvent::new(PartKey::Text(0), text)];
     (!text.is_empty()).then(|| message(&inserted_id("msg", position), "completed", &parts))
 }

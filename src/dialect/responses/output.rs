@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::PartKey;
-use crate::block::BlockKind;
 use crate::dialect::Ending;
 use crate::wire::json;
 
@@ -71,14 +70,16 @@ pub(super) struct DecodedEvent<'a> {
 }
 
 impl<'a> DecodedEvent<'a> {
-    /// The part at `key`, of this kind.
-    pub(super) fn new(key: PartKey, kind: BlockKind, text: &'a str) -> Self {
+    /// The part at `key`.
+    pub(super) fn new(key: PartKey, text: &'a str) -> Self {
         let bare = Self { r#type: "output_text", text: Some(text), refusal: None, annotations: None, logprobs: None };
-        match (kind, key) {
-            (BlockKind::Refusal, _) => Self { r#type: "refusal", text: None, refusal: Some(text), ..bare },
-            (BlockKind::Reasoning, PartKey::Summary(_)) => Self { r#type: "summary_text", ..bare },
-            (BlockKind::Reasoning, _) => Self { r#type: "reasoning_text", ..bare },
-            _ => Self { annotations: Some([]), logprobs: Some([]), ..bare },
+        match key {
+            PartKey::Refusal(_) => Self { r#type: "refusal", text: None, refusal: Some(text), ..bare },
+            PartKey::Summary(_) => Self { r#type: "summary_text", ..bare },
+            PartKey::Reasoning(_) => Self { r#type: "reasoning_text", ..bare },
+            PartKey::Text(_) | PartKey::Transcript(_) | PartKey::Payload => {
+                Self { annotations: Some([]), logprobs: Some([]), ..bare }
+            }
         }
     }
 }
@@ -95,6 +96,20 @@ struct Message<'a> {
 /// A message with these parts.
 pub(super) fn message(id: &str, status: &'static str, content: &[DecodedEvent<'_>]) -> String {
     json::to_text(&Message { id, r#type: "message", status, role: "assistant", content })
+}
+
+/// The beginning of an item of this type that the upstream has not announced.
+pub(super) fn unannounced(id: &str, r#type: &str) -> String {
+    json::to_text(&Unannounced { id, r#type, status: "in_progress", summary: (r#type == "reasoning").then_some([]) })
+}
+
+#[derive(Serialize)]
+struct Unannounced<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<[(); 0]>,
 }
 
 /// A call for the client.
@@ -193,7 +208,7 @@ pub(super) const fn status(ending: Ending) -> (&'static str, Option<IncompleteDe
 
 /// Writes a whole response that says `text`.
 pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending: Ending, out: &mut Vec<u8>) {
-    let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
+    let parts = [DecodedEvent::new(PartKey::Text(0), text)];
     let item = message(&inserted_id("msg", 0), "completed", &parts);
     let (status, details) = status(ending);
     out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());
