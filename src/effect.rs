@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::decision::Decision;
 use crate::event::Event;
+use crate::state::StoreRequest;
 
 /// Identifies a callout within its exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,8 @@ pub enum Observation {
 pub enum Effect {
     /// Send a request. If it cannot be sent, say so at once with [`CalloutReply::NotSent`].
     Callout(Callout),
+    /// Ask the store, and bring its answer with [`Exchange::handle_store_reply`](crate::exchange::Exchange::handle_store_reply).
+    Store(StoreRequest),
     /// Record an event.
     Event(Event),
     /// Count a measurement.

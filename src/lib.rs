@@ -22,6 +22,7 @@ pub mod judge;
 pub mod limits;
 pub mod policy;
 pub mod route;
+pub mod state;
 pub mod time;
 pub mod wait;
 pub mod wire;

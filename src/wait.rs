@@ -13,6 +13,7 @@ use std::rc::Rc;
 use crate::callout::{self, CalloutError, CalloutResponse};
 use crate::effect::{CalloutId, CalloutReply, Observation};
 use crate::judge::{self, JudgeError, Verdict};
+use crate::state::{self, Counter, StateError, StoreRequestId, Stored};
 use crate::time::Timestamp;
 
 /// How many times its timeout a wait may take at the most, however often its deadline was renewed.
@@ -21,7 +22,7 @@ pub(crate) const HARD_MAXIMUM: u32 = 4;
 type Answer<T> = Rc<Cell<Option<T>>>;
 
 /// Resolves to what a hook asked for, once it is there. Hooks may await nothing else.
-#[must_use = "what is not awaited was asked for in vain"]
+#[must_use = "await it, or drop it on purpose where the answer does not matter"]
 pub struct Waiting<T>(Answer<T>);
 
 impl<T> Waiting<T> {
@@ -44,15 +45,33 @@ impl<T> Future for Waiting<T> {
 enum Promise {
     Verdict(Answer<Result<Verdict, JudgeError>>),
     Response(Answer<Result<CalloutResponse, CalloutError>>),
+    Counter(Answer<Result<Counter, StateError>>),
+    Value(Answer<Result<Option<Vec<u8>>, StateError>>),
 }
 
 impl Promise {
-    /// Settles it with the reply to a callout.
-    fn settle(&self, reply: CalloutReply<'_>) {
+    /// Settles it with the reply to a callout; whether it waits for one.
+    fn settle(&self, reply: CalloutReply<'_>) -> bool {
         match self {
             Self::Verdict(answer) => answer.set(Some(judge::read_reply(reply))),
             Self::Response(answer) => answer.set(Some(callout::read_reply(reply))),
+            Self::Counter(_) | Self::Value(_) => return false,
         }
+        true
+    }
+
+    /// Settles it with the answer of the store; whether it waits for one. An answer of another kind is none.
+    fn settle_stored(&self, stored: Result<Stored, StateError>) -> bool {
+        match (self, stored) {
+            (Self::Verdict(_) | Self::Response(_), _) => return false,
+            (Self::Counter(answer), Ok(Stored::Counter(counter))) => answer.set(Some(Ok(counter))),
+            (Self::Value(answer), Ok(Stored::Value(value))) => answer.set(Some(Ok(value))),
+            (Self::Counter(answer), Err(error)) => answer.set(Some(Err(error))),
+            (Self::Value(answer), Err(error)) => answer.set(Some(Err(error))),
+            (Self::Counter(answer), Ok(Stored::Value(_))) => answer.set(Some(Err(StateError::Unavailable))),
+            (Self::Value(answer), Ok(Stored::Counter(_))) => answer.set(Some(Err(StateError::Unavailable))),
+        }
+        true
     }
 
     /// Settles it with the news that nothing came in time.
@@ -60,6 +79,8 @@ impl Promise {
         match self {
             Self::Verdict(answer) => answer.set(Some(Err(JudgeError::TimedOut))),
             Self::Response(answer) => answer.set(Some(Err(CalloutError::TimedOut))),
+            Self::Counter(answer) => answer.set(Some(Err(StateError::TimedOut))),
+            Self::Value(answer) => answer.set(Some(Err(StateError::TimedOut))),
         }
     }
 
@@ -68,6 +89,8 @@ impl Promise {
         match self {
             Self::Verdict(answer) => Rc::strong_count(answer) > 1,
             Self::Response(answer) => Rc::strong_count(answer) > 1,
+            Self::Counter(answer) => Rc::strong_count(answer) > 1,
+            Self::Value(answer) => Rc::strong_count(answer) > 1,
         }
     }
 
@@ -77,7 +100,8 @@ impl Promise {
 }
 
 struct Wait {
-    id: CalloutId,
+    /// Of a callout or of a request to the store: they are numbered together.
+    number: u32,
     began: Timestamp,
     timeout: Duration,
     deadline: Timestamp,
@@ -91,6 +115,7 @@ pub(crate) struct Waits {
     begun: u32,
     questions: u32,
     callouts: u32,
+    store_requests: u32,
     /// Latencies of judges, summed for the enforcement event.
     judged: Duration,
 }
@@ -104,8 +129,8 @@ impl Waits {
     ) -> Option<(CalloutId, Waiting<Result<Verdict, JudgeError>>)> {
         self.questions = count(self.questions, judge::MAX_QUESTIONS)?;
         let answer = Answer::default();
-        let id = self.begin(Promise::Verdict(Rc::clone(&answer)), now, timeout);
-        Some((id, Waiting(answer)))
+        let number = self.begin(Promise::Verdict(Rc::clone(&answer)), now, timeout);
+        Some((CalloutId(number), Waiting(answer)))
     }
 
     /// Begins to wait for the response to a policy's own callout. `None` when the exchange has made as many as it may.
@@ -116,22 +141,38 @@ impl Waits {
     ) -> Option<(CalloutId, Waiting<Result<CalloutResponse, CalloutError>>)> {
         self.callouts = count(self.callouts, callout::MAX_CALLOUTS)?;
         let answer = Answer::default();
-        let id = self.begin(Promise::Response(Rc::clone(&answer)), now, timeout);
-        Some((id, Waiting(answer)))
+        let number = self.begin(Promise::Response(Rc::clone(&answer)), now, timeout);
+        Some((CalloutId(number), Waiting(answer)))
     }
 
-    fn begin(&mut self, promise: Promise, now: Timestamp, timeout: Duration) -> CalloutId {
-        let id = CalloutId(self.begun);
+    /// Begins to wait for a counter of the store. `None` when the exchange has made as many requests as it may.
+    pub(crate) fn counter(&mut self, now: Timestamp) -> Option<(StoreRequestId, Waiting<Result<Counter, StateError>>)> {
+        self.store_requests = count(self.store_requests, state::MAX_STORE_REQUESTS)?;
+        let answer = Answer::default();
+        let number = self.begin(Promise::Counter(Rc::clone(&answer)), now, state::STORE_TIMEOUT);
+        Some((StoreRequestId(number), Waiting(answer)))
+    }
+
+    /// Begins to wait for a value of the store. `None` when the exchange has made as many requests as it may.
+    #[allow(clippy::type_complexity, reason = "it is an id and what is awaited, as above")]
+    pub(crate) fn value(&mut self, now: Timestamp) -> Option<(StoreRequestId, Waiting<Result<Option<Vec<u8>>, StateError>>)> {
+        self.store_requests = count(self.store_requests, state::MAX_STORE_REQUESTS)?;
+        let answer = Answer::default();
+        let number = self.begin(Promise::Value(Rc::clone(&answer)), now, state::STORE_TIMEOUT);
+        Some((StoreRequestId(number), Waiting(answer)))
+    }
+
+    fn begin(&mut self, promise: Promise, now: Timestamp, timeout: Duration) -> u32 {
+        let number = self.begun;
         self.begun = self.begun.saturating_add(1);
-        self.open.push(Wait { id, began: now, timeout, deadline: now.after(timeout), promise });
-        id
+        self.open.push(Wait { number, began: now, timeout, deadline: now.after(timeout), promise });
+        number
     }
 
     /// Takes the reply to a callout in. Gives its latency as a measurement, or `None` when nobody waits for it (any more).
     pub(crate) fn settle(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp) -> Option<Observation> {
-        let position = self.open.iter().position(|wait| wait.id == id)?;
+        let position = self.open.iter().position(|wait| wait.number == id.0 && wait.promise.settle(reply))?;
         let wait = self.open.swap_remove(position);
-        wait.promise.settle(reply);
         let latency = now.since(wait.began);
         if wait.promise.is_verdict() {
             self.judged = self.judged.saturating_add(latency);
@@ -139,6 +180,17 @@ impl Waits {
         } else {
             Some(Observation::CalloutLatency(latency))
         }
+    }
+
+    /// Takes an answer of the store in; whether anybody waits for it (still).
+    pub(crate) fn settle_stored(&mut self, id: StoreRequestId, stored: Result<Stored, StateError>) -> bool {
+        let Some(position) = self.open.iter().position(|wait| wait.number == id.0) else { return false };
+        let is_awaited = self.open.get(position).is_some_and(|wait| wait.promise.is_awaited());
+        if !self.open.get(position).is_some_and(|wait| wait.promise.settle_stored(stored)) {
+            return false;
+        }
+        self.open.swap_remove(position);
+        is_awaited
     }
 
     /// Settles the waits whose deadline has passed; whether there were any.
@@ -240,6 +292,18 @@ mod tests {
         drop(response);
         assert!(!waits.are_open());
         assert_eq!(waits.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_answer_of_another_kind_is_none() {
+        let mut waits = Waits::default();
+        let (id, mut counter) = waits.counter(at(0)).unwrap();
+        assert!(waits.settle(CalloutId(id.0), CalloutReply::Broken, at(0)).is_none(), "a callout is no store");
+        assert!(waits.settle_stored(id, Ok(Stored::Value(None))));
+        assert_eq!(poll(&mut counter), Poll::Ready(Err(StateError::Unavailable)));
+        let (id, mut verdict) = waits.question(at(0), TIMEOUT).unwrap();
+        assert!(!waits.settle_stored(StoreRequestId(id.0), Ok(Stored::Value(None))), "a judge is no store");
+        assert!(poll(&mut verdict).is_pending());
     }
 
     #[test]

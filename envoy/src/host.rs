@@ -95,6 +95,16 @@ pub(crate) fn set_filter_state(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
+/// What the process shares under `name`, and its version; `None` twice where there is nothing. Any phase.
+pub(crate) fn shared_data(name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    hostcalls::get_shared_data(name).unwrap_or_default()
+}
+
+/// Shares `value` under `name`: only over `version` where one is given, else over whatever is there. Any phase.
+pub(crate) fn set_shared_data(name: &str, value: &[u8], version: Option<u32>) -> Result<(), Status> {
+    hostcalls::set_shared_data(name, Some(value), version)
+}
+
 /// What goes out in a callout.
 pub(crate) struct Post<'a> {
     pub(crate) cluster: &'a str,

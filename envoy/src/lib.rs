@@ -16,6 +16,7 @@ mod request;
 mod response;
 mod root;
 mod settings;
+mod shared_data;
 mod stream;
 
 use std::sync::OnceLock;

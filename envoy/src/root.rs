@@ -9,6 +9,7 @@ use proxy_wasm::types::ContextType;
 
 use crate::host;
 use crate::plugin::Plugin;
+use crate::shared_data;
 use crate::stream::{Stream, StreamContext};
 
 /// How often the root looks after waiting streams, unless events are to be sent more often.
@@ -93,6 +94,7 @@ impl RootContext for Root {
         host::adopt_log_level();
         match Plugin::configure(&host::configuration(size)) {
             Ok(plugin) => {
+                shared_data::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
                 host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));
                 let chain = &plugin.chain;

@@ -29,6 +29,7 @@ use crate::dialect::{Dialect, Ending};
 use crate::head::is_event_stream;
 use crate::id::CallId;
 use crate::policy::Shared;
+use crate::state::{StateError, StoreRequestId, Stored};
 use crate::time::{Now, Timestamp};
 
 /// What is to happen to the request.
@@ -366,6 +367,18 @@ impl Exchange {
         };
         self.shared.push_effect(Effect::Observe(observation));
         self.wake(out)
+    }
+
+    /// The store answered. What that sets going in the response is appended to `out`.
+    pub fn handle_store_reply(
+        &mut self,
+        id: StoreRequestId,
+        stored: Result<Stored, StateError>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Resumed {
+        self.shared.set_now(now);
+        if self.shared.waits.with(|waits| waits.settle_stored(id, stored)) { self.wake(out) } else { Resumed::Nothing }
     }
 
     /// Time passed: ends the waits whose deadline is over.

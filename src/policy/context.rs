@@ -23,6 +23,7 @@ use crate::event::{Event, EventKind, Severity};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
 use crate::judge::{self, JudgeQuestion, Judging};
+use crate::state::{Scope, State};
 use crate::time::{Now, Timestamp};
 use crate::wait::{Waiting, Waits};
 
@@ -262,6 +263,11 @@ impl<S: Default> PolicyContext<S> {
     /// Sends a request to a service of the policy's own. It is sent at once, also before the future is first awaited.
     pub fn callout(&self, request: &CalloutRequest<'_>) -> Waiting<Result<CalloutResponse, CalloutError>> {
         callout::send(&self.shared, request)
+    }
+
+    /// Reaches the state of `scope`, which outlives the exchange.
+    pub fn state(&self, scope: Scope) -> State<'_> {
+        State::new(&self.shared, scope, self.policy.name())
     }
 
     /// How long the judge called `name` in the policy document may take; `None` when there is none of that name.

@@ -13,6 +13,7 @@ mod mcp_results;
 mod parity;
 mod requests;
 mod response_heads;
+mod state;
 mod stream_rules;
 mod two_turn;
 mod wire_rules_bytes;

@@ -107,6 +107,7 @@ impl Run {
             match effect {
                 Effect::Callout(callout) => self.callouts.push(callout),
                 Effect::Event(event) => self.events.push(event),
+                Effect::Store(_) => panic!("no built-in policy keeps state"),
                 Effect::Observe(_) => {}
             }
         }

@@ -1,6 +1,7 @@
 //! Plays scripts against the engine alone, in the way in which a proxy would.
 
 use core::time::Duration;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,6 +15,7 @@ use weir::exchange::{
     ResponseMode, ResponseProgress, Resumed,
 };
 use weir::id::CallId;
+use weir::state::{Scope, Table};
 use weir::time::Timestamp;
 
 use crate::script::{self, JudgeReply, Script, Step};
@@ -142,6 +144,7 @@ fn play_chain(call_id: CallId, script: &Script, chain: Arc<Chain>) -> Outcome {
         now,
         step: 0,
         due: Vec::new(),
+        stores: HashMap::new(),
         phase: Phase::Request,
         waiting: false,
         response_ended: false,
@@ -189,6 +192,7 @@ struct Play<'s> {
     now: Timestamp,
     step: usize,
     due: Vec<Due>,
+    stores: HashMap<Scope, Table>,
     phase: Phase,
     waiting: bool,
     response_ended: bool,
@@ -328,6 +332,13 @@ impl Play<'_> {
         while let Some(effect) = self.exchange.poll_effect() {
             match effect {
                 Effect::Callout(callout) => self.asked(callout),
+                Effect::Store(request) => {
+                    let stored =
+                        self.stores.entry(request.scope).or_default().carry_out(&request.key, &request.operation, self.now);
+                    let mut out = Vec::new();
+                    let resumed = self.exchange.handle_store_reply(request.id, stored, self.now, &mut out);
+                    self.resumed(Cause::Step, resumed, out);
+                }
                 Effect::Event(event) => self.outcome.events.push(event),
                 Effect::Observe(observation) => self.outcome.observations.push(observation),
             }

@@ -1,5 +1,7 @@
 //! Small policies that tests put into chains. Each uses one part of the policies' face.
 
+use core::time::Duration;
+
 use crate::acting::Acting;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +15,7 @@ use weir::policy::{
     BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, Refusal, RequestAction, ResponseAction,
     SharedPolicy, StreamAction, StreamingContext,
 };
+use weir::state::Scope;
 
 /// All policies of this module under the names that documents use.
 pub fn registry() -> Registry {
@@ -22,6 +25,7 @@ pub fn registry() -> Registry {
         .with("ask_about_text", |config| Ok(SharedPolicy::new("AskAboutText", read::<AskAboutText>(config)?)))
         .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
         .with("block_stream", |config| Ok(SharedPolicy::new("BlockStream", read::<BlockStream>(config)?)))
+        .with("count_requests", |config| Ok(SharedPolicy::new("CountRequests", read::<CountRequests>(config)?)))
         .with("deny_tool", |config| Ok(SharedPolicy::new("DenyTool", read::<DenyTool>(config)?)))
         .with("drop_text", |config| Ok(SharedPolicy::new("DropText", read::<DropText>(config)?)))
         .with("finish_after", |config| Ok(SharedPolicy::new("FinishAfter", read::<FinishAfter>(config)?)))
@@ -372,6 +376,46 @@ impl Policy for Answer {
             (_, _, Some(body)) => RequestAction::SendRequestBody(body.clone().into_bytes()),
             _ => RequestAction::SendRequest,
         }
+    }
+}
+
+/// Lets each user make so many requests a minute, and remembers what was asked for last.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountRequests {
+    /// Who shares the count.
+    pub scope: Scope,
+    /// How many.
+    pub most: u64,
+}
+
+impl Policy for CountRequests {
+    async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
+        let user = request.policy_user.as_deref().unwrap_or("nobody");
+        let state = cx.state(self.scope);
+        // Both are asked at once, and the answers awaited in any order.
+        let last = state.put(&format!("last model of {user}"), request.model.as_bytes(), Duration::from_secs(90));
+        let counter = state.add_within(user, 1, self.most, Duration::from_secs(60)).await;
+        let last = last.await.ok().flatten().map(|model| String::from_utf8_lossy(&model).into_owned());
+        match counter {
+            Ok(counter) => {
+                let details = json!({"value": counter.value, "is_added": counter.is_added, "last_model": last});
+                cx.emit("count.counted", "", Severity::Debug, details);
+                if counter.is_added {
+                    return RequestAction::SendRequest;
+                }
+                RequestAction::Refuse(Refusal::new(429, "Too many requests."))
+            }
+            Err(error) => {
+                cx.emit("count.failed", error.to_string(), Severity::Error, json!({"error": error.name()}));
+                RequestAction::Refuse(Refusal::new(503, error.to_string()))
+            }
+        }
+    }
+
+    fn on_stream_complete(&self, cx: &PolicyContext) {
+        // Nobody waits for it any more, and it is counted all the same.
+        let _counted = cx.state(self.scope).add("exchanges that ended", 1, Duration::from_secs(3600));
     }
 }
 
