@@ -320,13 +320,17 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
-        let Some(data) = event.data.filter(|_| event.is_plain && event.name.is_empty()) else { return Ok(false) };
+        let Some(data) = event.data.filter(|_| event.is_plain) else { return Ok(false) };
         match self {
-            Self::Chat(decoder) => {
+            Self::Chat(decoder) if event.name.is_empty() => {
                 frame.clear();
                 decoder.event_again(data, frame, each)
             }
-            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => Ok(false),
+            Self::Responses(decoder) => {
+                frame.clear();
+                decoder.event_again(event.name, data, frame, each)
+            }
+            Self::Chat(_) | Self::Messages(_) | Self::Mcp(_) => Ok(false),
         }
     }
 
@@ -389,7 +393,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event.name, data, frame, each),
             Self::Messages(decoder) => decoder.event(event.name, data, frame, each),
-            Self::Responses(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Responses(decoder) => decoder.event(data, frame, each),
             Self::Mcp(decoder) => decoder.event(event.name, data, frame, each),
         }
     }
