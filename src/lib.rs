@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
+pub mod answer;
 pub mod block;
 pub mod callout;
 mod cell;
@@ -24,5 +25,6 @@ pub mod policy;
 pub mod route;
 pub mod state;
 pub mod time;
+pub mod usage;
 pub mod wait;
 pub mod wire;

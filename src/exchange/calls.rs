@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::RequestProgress;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
+use super::replay::Given;
 use super::response::take_part;
 use crate::dialect::mcp;
 use crate::dialect::reply::Reply;
@@ -19,6 +20,8 @@ pub(super) struct Calls {
     out: Vec<u8>,
     /// The body differs from what the client sent, because a policy rewrote it.
     is_rewritten: bool,
+    /// What a policy answers in the server's place.
+    pub(super) given: Option<Given>,
 }
 
 /// Reader and writer of the answer, which know what was asked.
@@ -33,18 +36,6 @@ impl Wire {
         Self { decoder: Decoder::new(dialect), encoder: Encoder::new(dialect) }
     }
 
-    /// Whether nothing that left is to be answered.
-    pub(super) fn expects_nothing(&self) -> bool {
-        self.decoder.expects_nothing()
-    }
-
-    /// Whatever left, this response need not answer it.
-    pub(super) const fn expect_nothing(&mut self) {
-        if let Decoder::Mcp(decoder) = &mut self.decoder {
-            decoder.expect_nothing();
-        }
-    }
-
     /// The answer to what did not leave, for a response that has no body to put it into.
     pub(super) fn refusals(&mut self, shared: &Shared) -> Option<Reply> {
         let Encoder::Mcp(encoder) = &mut self.encoder else { return None };
@@ -54,7 +45,12 @@ impl Wire {
 
 impl Calls {
     /// Takes the calls of the request's body through the stages.
-    pub(super) fn begin(shared: &Shared, pipeline: &mut Pipeline, is_rewritten: bool) -> Result<Self, DecodeError> {
+    pub(super) fn begin(
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        is_rewritten: bool,
+        given: Option<Given>,
+    ) -> Result<Self, DecodeError> {
         let asked = shared.asked();
         let encoder = Encoder::Mcp(mcp::Encoder::new(Rc::clone(&asked)));
         let mut calls = Self {
@@ -62,6 +58,7 @@ impl Calls {
             release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder),
             out: Vec::new(),
             is_rewritten,
+            given,
         };
         let request = shared.request();
         let mut frame = Frame::default();

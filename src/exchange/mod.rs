@@ -4,6 +4,7 @@ mod calls;
 mod enforcement;
 mod pipeline;
 mod release_queue;
+mod replay;
 mod request;
 mod response;
 mod stage;
@@ -19,8 +20,10 @@ use std::sync::Arc;
 
 use self::calls::{Calls, Wire};
 use self::pipeline::Pipeline;
+use self::replay::{Given, Replay};
 use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
+use crate::answer::{Answer, AnswerBlock, AnswerChoice};
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::framing::RESPONSE_WITHHELD;
@@ -29,6 +32,7 @@ use crate::dialect::{Dialect, Ending};
 use crate::head::is_event_stream;
 use crate::id::CallId;
 use crate::policy::Shared;
+use crate::route::Endpoint;
 use crate::state::{StateError, StoreRequestId, Stored};
 use crate::time::{Now, Timestamp};
 
@@ -97,8 +101,9 @@ pub enum EndReason {
 ///    │                │                     │         (MCP)   │                   │
 ///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
 ///    │                      too large              refused                        │
-///    └──► no concern of the frame ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
+///    └──► no concern of the chain ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
+/// An answer of a policy's that the policies behind it are to see is `Replaying` between the hooks and `Answered`.
 /// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
 /// from every state, once.
 pub struct Exchange {
@@ -122,6 +127,8 @@ enum Phase {
     Asking(Asking),
     /// The calls in the request are being decided.
     Calls(Box<Calls>),
+    /// A policy's answer is on its way through the policies behind it.
+    Replaying(Box<Replay>),
     /// The request is on its way to the provider. Of MCP, what the answer is read and written with.
     Sent(Option<Box<Wire>>),
     /// The client has got an answer that was made here.
@@ -139,6 +146,7 @@ impl fmt::Debug for Exchange {
             Phase::Reading(_) => "Reading",
             Phase::Asking(_) => "Asking",
             Phase::Calls(_) => "Calls",
+            Phase::Replaying(_) => "Replaying",
             Phase::Sent(_) => "Sent",
             Phase::Answered => "Answered",
             Phase::Refused(_) => "Refused",
@@ -210,7 +218,7 @@ impl Exchange {
                 self.take_step(step)
             }
             phase => {
-                let holds = matches!(phase, Phase::Asking(_) | Phase::Calls(_));
+                let holds = matches!(phase, Phase::Asking(_) | Phase::Calls(_) | Phase::Replaying(_));
                 self.phase = phase;
                 if holds { RequestProgress::Hold } else { RequestProgress::Send }
             }
@@ -234,7 +242,8 @@ impl Exchange {
                 self.phase = Phase::Asking(asking);
                 RequestProgress::Hold
             }
-            request::Step::Calls { is_rewritten } => self.begin_calls(is_rewritten),
+            request::Step::Calls { is_rewritten, given } => self.begin_calls(is_rewritten, given),
+            request::Step::Given(given) => self.begin_replay(given, None),
             request::Step::Decided(progress) => {
                 if let RequestProgress::Answer(reply) = &progress {
                     self.status = reply.status;
@@ -249,11 +258,11 @@ impl Exchange {
     }
 
     /// The hooks let the request pass: its calls are next.
-    fn begin_calls(&mut self, is_rewritten: bool) -> RequestProgress {
+    fn begin_calls(&mut self, is_rewritten: bool, given: Option<Given>) -> RequestProgress {
         if is_rewritten && let Some(refused) = request::read_again(&self.shared) {
             return self.take_step(refused);
         }
-        match Calls::begin(&self.shared, &mut self.pipeline, is_rewritten) {
+        match Calls::begin(&self.shared, &mut self.pipeline, is_rewritten, given) {
             Ok(calls) => self.settle_calls(Box::new(calls)),
             Err(error) => {
                 let refused = request::unreadable_calls(&self.shared, error);
@@ -262,19 +271,61 @@ impl Exchange {
         }
     }
 
-    fn settle_calls(&mut self, calls: Box<Calls>) -> RequestProgress {
+    fn settle_calls(&mut self, mut calls: Box<Calls>) -> RequestProgress {
         self.renew_deadlines();
         if self.pipeline.is_waiting() {
             self.phase = Phase::Calls(calls);
             return RequestProgress::Hold;
         }
+        let given = calls.given.take();
         let (progress, wire) = calls.settle(&self.shared, &self.pipeline);
         request::forget_body(&self.shared);
+        if let (RequestProgress::Send, Some(given)) = (&progress, given) {
+            return self.begin_replay(given, wire);
+        }
         let progress = self.take_step(request::Step::Decided(progress));
         if let Phase::Sent(known) = &mut self.phase {
             *known = wire;
         }
         progress
+    }
+
+    /// A policy answers in the provider's place, and the policies behind it are to see what.
+    fn begin_replay(&mut self, given: Given, wire: Option<Box<Wire>>) -> RequestProgress {
+        self.pipeline.skip_to(given.stage.saturating_add(1));
+        let request = self.shared.request();
+        let endpoint = request.endpoint.unwrap_or(Endpoint::Unknown);
+        let said = request.dialect.map(|dialect| {
+            let streamed = if dialect == Dialect::McpTool { self.shared.asked().streams_only() } else { request.stream };
+            request::local_answer(&self.shared, dialect, &given.answer, streamed)
+        });
+        let Some(Ok(reply)) = said else {
+            let refused = request::unsayable(&self.shared, endpoint);
+            return self.take_step(refused);
+        };
+        let head = ResponseHead { status: reply.status, content_type: reply.content_type.as_bytes(), content_encoding: b"" };
+        match Governed::begin(&self.shared, &head, false, self.max_held_bytes, wire) {
+            Opening::Governed(governed) => {
+                self.streamed = governed.is_streamed();
+                let mut replay = Replay::new(governed, reply.content_type);
+                let progress = replay.feed(&self.shared, &mut self.pipeline, &reply.body);
+                self.settle_replay(replay, progress)
+            }
+            Opening::Refused(reply) => self.take_step(request::Step::Decided(RequestProgress::Answer(reply))),
+            // No policy behind it looks at answers.
+            Opening::Pass => self.take_step(request::Step::Decided(RequestProgress::Answer(reply))),
+        }
+    }
+
+    fn settle_replay(&mut self, replay: Replay, progress: ResponseProgress) -> RequestProgress {
+        self.renew_deadlines();
+        match replay.settle(progress) {
+            Ok(progress) => self.take_step(request::Step::Decided(progress)),
+            Err(waiting) => {
+                self.phase = Phase::Replaying(Box::new(waiting));
+                RequestProgress::Hold
+            }
+        }
     }
 
     /// The response head came; `end` if no body follows.
@@ -356,7 +407,9 @@ impl Exchange {
             // JSON-RPC has errors of its own, whatever the status.
             return request::error(&self.shared, Some(dialect), 502, "response_withheld", RESPONSE_WITHHELD).body;
         }
-        request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
+        let choice = AnswerChoice { blocks: vec![AnswerBlock::Text(RESPONSE_WITHHELD.to_owned())], ending: Ending::Refusal };
+        let answer = Answer { choices: vec![choice], ..Answer::default() };
+        request::local_answer(&self.shared, dialect, &answer, false).map_or_else(|_| Vec::new(), |reply| reply.body)
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
@@ -397,6 +450,10 @@ impl Exchange {
             Phase::Calls(mut calls) => {
                 calls.wake(&mut self.pipeline);
                 Resumed::Request(self.settle_calls(calls))
+            }
+            Phase::Replaying(mut replay) => {
+                let progress = replay.wake(&self.shared, &mut self.pipeline);
+                Resumed::Request(self.settle_replay(*replay, progress))
             }
             phase => {
                 self.phase = phase;
@@ -469,6 +526,7 @@ impl Exchange {
             Phase::Reading(reading) => reading.kept_bytes(),
             Phase::Asking(_) => self.shared.request().body.len(),
             Phase::Calls(calls) => self.shared.request().body.len().saturating_add(calls.kept_bytes()),
+            Phase::Replaying(replay) => replay.kept_bytes(),
             Phase::Governed(governed) => governed.kept_bytes(),
             _ => 0,
         }

@@ -61,6 +61,8 @@ struct ServerCall {
 
 pub(super) struct Pipeline {
     shared: Rc<Shared>,
+    /// Those that have nothing to say about the answer any more: a policy before its end gave it.
+    front: Vec<Stage>,
     stages: Vec<Stage>,
     running: Vec<Running>,
     server_calls: Vec<ServerCall>,
@@ -75,11 +77,17 @@ impl Pipeline {
             .iter()
             .map(|policy| Stage::new(policy.start(Rc::clone(shared)), policy.interests(), limits.max_response_bytes))
             .collect();
-        Self { shared: Rc::clone(shared), stages, running: Vec::new(), server_calls: Vec::new() }
+        Self { shared: Rc::clone(shared), front: Vec::new(), stages, running: Vec::new(), server_calls: Vec::new() }
     }
 
     pub(super) fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Leaves the stages before the `first` out of all that follows but the exchange's end.
+    pub(super) fn skip_to(&mut self, first: usize) {
+        let behind = self.stages.split_off(first.min(self.stages.len()));
+        self.front.append(&mut core::mem::replace(&mut self.stages, behind));
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -497,7 +505,7 @@ impl Pipeline {
 
     /// Tells every policy that the exchange is over.
     pub(super) fn complete(&self) {
-        for stage in &self.stages {
+        for stage in self.front.iter().chain(&self.stages) {
             stage.instance.on_stream_complete();
         }
     }

@@ -556,17 +556,8 @@ impl ReleaseQueue {
         self.open_calls.retain(|call| *call != block);
     }
 
-    /// Gives this chunk as the whole output.
-    pub(super) fn answer(&mut self, chunk: &Chunk, out: &mut Vec<u8>) {
-        self.cut_with(chunk, Ending::Stop, out);
-    }
-
     /// Cuts the output off here, with this chunk as its last: what is decided leaves before it, what is not is dropped.
     pub(super) fn cut(&mut self, chunk: &Chunk, out: &mut Vec<u8>) {
-        self.cut_with(chunk, Ending::Refusal, out);
-    }
-
-    fn cut_with(&mut self, chunk: &Chunk, ending: Ending, out: &mut Vec<u8>) {
         if self.finished {
             return;
         }
@@ -577,7 +568,7 @@ impl ReleaseQueue {
         if let Err(TooLate) = self.encoder.chunk(chunk, out) {
             self.late = self.late.saturating_add(1);
         }
-        self.encoder.end(ending, out);
+        self.encoder.end(Ending::Refusal, out);
         self.finish();
     }
 
@@ -632,7 +623,8 @@ impl ReleaseQueue {
         }
     }
 
-    fn finish(&mut self) {
+    /// What left is all that leaves.
+    pub(super) fn finish(&mut self) {
         self.finished = true;
         self.queue.clear();
         self.blocked.clear();

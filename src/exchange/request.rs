@@ -14,6 +14,7 @@ use crate::dialect::{Dialect, mcp};
 use crate::effect::{Effect, Observation};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
+use crate::exchange::replay::Given;
 use crate::head::{Request, RequestHead, is_utf8};
 use crate::id::TraceContext;
 use crate::policy::{Hook, Shared};
@@ -22,7 +23,7 @@ use crate::wire::encoding::{Decoder, Encoding, READABLE};
 
 pub(super) use self::answer::{error, local_answer};
 pub(super) use self::body::{read, read_again, unreadable_calls};
-pub(super) use self::hooks::{ask, forget_body, may_change};
+pub(super) use self::hooks::{ask, forget_body, may_change, unsayable};
 
 /// Longest `x-policy-user` that is kept, in bytes.
 const MAX_USER_BYTES: usize = 256;
@@ -44,8 +45,10 @@ pub(super) enum Step {
     Reading(Reading),
     /// A hook waits.
     Asking(Asking),
-    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it.
-    Calls { is_rewritten: bool },
+    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it, and what one answers.
+    Calls { is_rewritten: bool, given: Option<Given> },
+    /// The hooks have let it pass, and a policy answers it.
+    Given(Given),
     /// Nothing more is to be done about it.
     Decided(RequestProgress),
 }
@@ -76,6 +79,8 @@ pub(super) struct Asking {
     endpoint: Endpoint,
     stage: usize,
     hook: Option<Hook>,
+    /// What a policy answers, once the others have let the request pass.
+    given: Option<Given>,
     changed: bool,
 }
 

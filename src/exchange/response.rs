@@ -54,6 +54,8 @@ pub(super) struct Governed {
     upstream_ended: bool,
     /// The output was broken off, and nothing that comes is looked at.
     broken: bool,
+    /// A policy's answer stands in its place, and what the provider says is not looked at.
+    is_replaced: bool,
     /// What comes passes as it is: it could not be checked, and the frame says to let it.
     let_through: bool,
     held_since: Option<Timestamp>,
@@ -91,25 +93,18 @@ impl Governed {
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
         }
         let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
-        let announced = Announced::read(head.content_type);
-        // Some clients take for an error what is from 400 to 599 alone.
-        let is_error = (400..600).contains(&head.status);
-        // Clients do not look for a message behind these.
-        let says_nothing = matches!(head.status, 202 | 204 | 205);
-        let is_empty = end || says_nothing || (announced != Announced::Stream && wire.expects_nothing());
-        if !is_error
-            && is_empty
+        if (200..300).contains(&head.status)
+            && end
             && let Some(reply) = wire.refusals(shared)
         {
             return Opening::Refused(reply);
         }
-        // An error of the upstream's keeps its status, headers and body: clients act on all three.
-        if is_error || end {
+        // An error of the upstream's keeps its status, headers and body: clients act on all three. What is no status of
+        // HTTP is a success to some of them.
+        if (400..600).contains(&head.status) || end {
             return Opening::Pass;
         }
-        if says_nothing {
-            wire.expect_nothing();
-        }
+        let announced = Announced::read(head.content_type);
         let shape = announced.shape(request.stream || dialect == Dialect::McpTool, request.stream);
         let content_type = match Charset::read(head.content_type) {
             Charset::Utf8 => None,
@@ -148,6 +143,7 @@ impl Governed {
             backlog: Vec::new(),
             upstream_ended: false,
             broken: false,
+            is_replaced: false,
             let_through: false,
             held_since: None,
             held: Duration::ZERO,
@@ -203,6 +199,10 @@ impl Governed {
         if self.broken {
             return ResponseProgress::Finished;
         }
+        if self.is_replaced {
+            let waits = matches!(self.opening, Gate::Closed { .. });
+            return self.after(shared, pipeline, waits.then_some(ResponseProgress::Waiting), out);
+        }
         let mut decoded = Vec::new();
         let mut chunk = chunk;
         if let Some(encoding) = &mut self.encoding {
@@ -238,7 +238,7 @@ impl Governed {
         came.extend_from_slice(chunk);
         let beginning = Beginning::of(&came);
         // Where nothing was asked, nothing but an answer is expected.
-        let may_be_neither = self.announced != Announced::Other || self.reader.decoder.expects_nothing();
+        let may_be_neither = self.announced != Announced::Other || shared.asked().expects_nothing();
         match beginning {
             Beginning::Open if !self.upstream_ended => {
                 self.backlog = came;

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::borrow::Cow;
 
+use crate::answer::Answer;
 use crate::block::Chunk;
 
 /// What becomes of a request.
@@ -13,8 +14,8 @@ pub enum RequestAction {
     SendRequest,
     /// It goes to the provider (and to the next policy) with this body.
     SendRequestBody(Vec<u8>),
-    /// It does not leave; the client gets this text as a normal answer of its dialect.
-    SendResponse(String),
+    /// It does not leave; the client gets this answer. One that passes the policies behind meets their request hooks first.
+    SendResponse(Answer),
     /// It does not leave; the client gets an error of its dialect.
     Refuse(Refusal),
 }
@@ -68,8 +69,8 @@ impl Refusal {
 pub enum ResponseAction {
     /// It goes on to the block hooks, and then to the client.
     SendResponse,
-    /// The client gets this text as a normal answer in its place.
-    SendText(String),
+    /// The client gets this answer in its place.
+    SendAnswer(Answer),
 }
 
 /// What becomes of a streamed response.
@@ -78,8 +79,9 @@ pub enum ResponseAction {
 pub enum StreamAction {
     /// It flows.
     SendStreamingResponse,
-    /// The client gets this text as a normal, finished stream; the provider's stream is read for observation only.
-    BlockStream(String),
+    /// The client gets this answer in its place. The provider's stream is read for observation only, or not at all where
+    /// the answer passes the policies behind.
+    BlockStream(Answer),
 }
 
 /// What becomes of a delta, together with what the policy holds of the same block.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::SharedPolicy;
 use super::outcome::{Conclusion, Outcome};
+use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
 use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::cell::TakeCell;
@@ -25,6 +26,7 @@ use crate::id::{CallId, TraceContext};
 use crate::judge::{self, JudgeQuestion, Judging};
 use crate::state::{Scope, State};
 use crate::time::{Now, Timestamp};
+use crate::usage::UsageReader;
 use crate::wait::{Waiting, Waits};
 
 /// Output was finished before: nothing more can be sent.
@@ -64,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) renews_deadlines: Cell<bool>,
     /// A hook has asked for that before: questions must be able to take longer than their timeout.
     pub(crate) keeps_alive: Cell<bool>,
+    /// What the answer cost, as far as it was read.
+    pub(crate) usage: Cell<UsageReader>,
     events: Cell<u32>,
 }
 
@@ -82,6 +86,7 @@ impl Shared {
             outcome: Outcome::default(),
             renews_deadlines: Cell::new(false),
             keeps_alive: Cell::new(false),
+            usage: Cell::default(),
             events: Cell::new(0),
         }
     }
@@ -173,18 +178,24 @@ fn into_map(value: Value) -> Map<String, Value> {
 pub struct PolicyContext<Scratchpad = ()> {
     shared: Rc<Shared>,
     scratchpad: Rc<TakeCell<Scratchpad>>,
+    recorder: Rc<TakeCell<Recorder>>,
     policy: SharedPolicy,
 }
 
 impl<S> Clone for PolicyContext<S> {
     fn clone(&self) -> Self {
-        Self { shared: Rc::clone(&self.shared), scratchpad: Rc::clone(&self.scratchpad), policy: self.policy.clone() }
+        Self {
+            shared: Rc::clone(&self.shared),
+            scratchpad: Rc::clone(&self.scratchpad),
+            recorder: Rc::clone(&self.recorder),
+            policy: self.policy.clone(),
+        }
     }
 }
 
 impl<S: Default> PolicyContext<S> {
     pub(crate) fn new(shared: Rc<Shared>, policy: SharedPolicy) -> Self {
-        Self { shared, scratchpad: Rc::default(), policy }
+        Self { shared, scratchpad: Rc::default(), recorder: Rc::default(), policy }
     }
 
     /// Id of the exchange.
@@ -268,6 +279,31 @@ impl<S: Default> PolicyContext<S> {
     /// Reaches the state of `scope`, which outlives the exchange.
     pub fn state(&self, scope: Scope) -> State<'_> {
         State::new(&self.shared, scope, self.policy.name())
+    }
+
+    /// Records what is answered from here on, as the policy sees it: the policies before it have acted on it, this one has
+    /// not. It takes [`Interests`](super::Interests) in all of the answer.
+    pub fn record_answer(&self) {
+        let interests = self.policy.interests();
+        let sees_content = interests.content && interests.content_text && interests.reasoning;
+        let sees_all = sees_content && interests.tool_calls && interests.response;
+        self.recorder.with(|recorder| recorder.begin(sees_all));
+    }
+
+    /// Gives what was recorded, once it has ended: in [`Policy::on_stream_complete`](super::Policy::on_stream_complete).
+    /// `None` where there is nothing that could be given again as it was: it broke off, had parts that no answer has
+    /// (calls that the provider carries out, content of unknown type, MCP), or was longer than `limits.max_response_bytes`.
+    pub fn recorded_answer(&self) -> Option<Answer> {
+        self.recorder.with(|recorder| recorder.answer(self.shared.usage.get().usage()))
+    }
+
+    pub(super) fn note_answered(&self, note: impl FnOnce(&mut Recorder, usize)) {
+        let max_bytes = self.shared.chain.limits.max_response_bytes;
+        self.recorder.with(|recorder| {
+            if recorder.is_on() {
+                note(recorder, max_bytes);
+            }
+        });
     }
 
     /// How long the judge called `name` in the policy document may take; `None` when there is none of that name.

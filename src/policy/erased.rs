@@ -153,6 +153,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
     }
 
     fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook {
+        self.context.note_answered(|recorder, max_bytes| recorder.content(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_content_complete(&block, &cx).await) })
     }
 
@@ -161,6 +162,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
     }
 
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook {
+        self.context.note_answered(|recorder, max_bytes| recorder.tool_call(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
     }
 
@@ -169,6 +171,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
     }
 
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook {
+        self.context.note_answered(|recorder, _| recorder.finish(choice, &reason));
         self.hook(|policy, cx| async move {
             policy.0.on_finish_reason(&reason, choice, &cx).await;
             HookOutput::Finish

@@ -403,23 +403,28 @@ impl Encoder {
         }
         let unfinished: Vec<u32> = self.choices.iter().filter(|(_, choice)| !choice.finished).map(|(index, _)| *index).collect();
         for index in unfinished {
-            let choice = self.choices.entry(index).or_default();
-            choice.finished = true;
-            let reason = match ending {
-                Ending::Stop if choice.calls_sent > 0 => "tool_calls",
-                Ending::Stop => "stop",
-                Ending::Cut => "length",
-                Ending::Refusal => "content_filter",
-            };
-            if choice.is_empty() {
-                self.write_text(index, WITHHELD, out);
-            }
-            self.write(index, &Delta::default(), Some(reason), out);
+            self.finish_choice(index, ending, out);
         }
         self.boundary.close(out);
         output::terminator(out);
         self.terminated = true;
         self.ended = true;
+    }
+
+    /// Ends one choice.
+    pub(in crate::dialect) fn finish_choice(&mut self, index: u32, ending: Ending, out: &mut Vec<u8>) {
+        let choice = self.choices.entry(index).or_default();
+        choice.finished = true;
+        let reason = match ending {
+            Ending::Stop if choice.calls_sent > 0 => "tool_calls",
+            Ending::Stop => "stop",
+            Ending::Cut => "length",
+            Ending::Refusal => "content_filter",
+        };
+        if choice.is_empty() {
+            self.write_text(index, WITHHELD, out);
+        }
+        self.write(index, &Delta::default(), Some(reason), out);
     }
 
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {

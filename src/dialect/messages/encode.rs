@@ -108,7 +108,7 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder whose own message bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
-        Self { identity, ..Self::default() }
+        Self { output_tokens: identity.usage.output_tokens, identity, ..Self::default() }
     }
 
     pub(crate) const fn number_by_place(&mut self) {
@@ -278,6 +278,7 @@ impl Encoder {
             self.identity = Identity {
                 id: message.id.unwrap_or_default().into_owned(),
                 model: message.model.unwrap_or_default().into_owned(),
+                ..Identity::default()
             };
             self.output_tokens = message.usage.and_then(|usage| usage.output_tokens).unwrap_or(0);
         });

@@ -3,6 +3,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::answer::{AnswerBlock, AnswerChoice};
+use crate::dialect::Ending;
+use crate::dialect::framing::WITHHELD;
+use crate::usage::Usage;
 use crate::wire::json;
 
 /// An event of a stream.
@@ -65,14 +69,24 @@ impl<'a> Message<'a> {
             content: Vec::new(),
             stop_reason: None,
             stop_sequence: None,
-            usage: Usage { input_tokens: 0, output_tokens: 0 },
+            usage: identity.usage,
         }
     }
 }
 
-/// Writes a whole message that says `text`.
-pub(in crate::dialect) fn message(identity: &Identity, text: &str, stop_reason: &str, out: &mut Vec<u8>) {
-    let content = vec![ContentBlock::Text { text }];
+/// Writes a whole message that says this.
+pub(in crate::dialect) fn message(identity: &Identity, choice: &AnswerChoice, out: &mut Vec<u8>) {
+    let mut content: Vec<_> = choice.blocks.iter().filter_map(ContentBlock::of).collect();
+    if content.is_empty() {
+        content.push(ContentBlock::Text { text: WITHHELD });
+    }
+    let calls = content.iter().any(|block| matches!(block, ContentBlock::ToolUse { .. }));
+    let stop_reason = match choice.ending {
+        Ending::Stop if calls => "tool_use",
+        Ending::Stop => "end_turn",
+        Ending::Cut => "max_tokens",
+        Ending::Refusal => "refusal",
+    };
     json::write(&Message { content, stop_reason: Some(stop_reason), ..Message::begin(identity) }, out);
 }
 
@@ -81,11 +95,12 @@ pub(in crate::dialect) fn message(identity: &Identity, text: &str, stop_reason: 
 pub(in crate::dialect) struct Identity {
     pub(in crate::dialect) id: String,
     pub(in crate::dialect) model: String,
+    pub(in crate::dialect) usage: Usage,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { id: "msg_weir".to_owned(), model: "unknown".to_owned() }
+        Self { id: "msg_weir".to_owned(), model: "unknown".to_owned(), usage: Usage::default() }
     }
 }
 
@@ -94,6 +109,19 @@ impl Default for Identity {
 pub(super) enum ContentBlock<'a> {
     Text { text: &'a str },
     ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
+}
+
+impl<'a> ContentBlock<'a> {
+    /// The block that says this; `None` where messages cannot.
+    fn of(block: &'a AnswerBlock) -> Option<Self> {
+        match block {
+            AnswerBlock::Text(text) | AnswerBlock::Refusal(text) => Some(Self::Text { text }),
+            AnswerBlock::ToolCall { call_id, name, arguments, .. } => {
+                Some(Self::ToolUse { id: call_id, name, input: serde_json::from_str(arguments).ok()? })
+            }
+            AnswerBlock::Reasoning(_) => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,12 +135,6 @@ pub(super) enum Delta<'a> {
 pub(super) struct MessageDelta<'a> {
     pub(super) stop_reason: &'a str,
     pub(super) stop_sequence: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Usage {
-    input_tokens: u64,
-    output_tokens: u64,
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use super::client_view::{Item, text_at};
 use super::encode::{Encoder, is_kept, of_slots};
-use super::output::{Call, DecodedEvent, inserted_id, message};
+use super::output::{DecodedEvent, call, inserted_id, message};
 use super::rewrite::{Element, apply, is_reasoning};
 use super::{PartKey, Place, Reading};
 use crate::block::Chunk;
@@ -102,21 +102,7 @@ fn inserted_item(chunk: &Chunk, position: usize) -> Option<String> {
     match chunk {
         Chunk::Text { text, .. } => inserted_message(text, position),
         Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
-            let id = inserted_id("fc", position);
-            let call = Call {
-                id: &id,
-                r#type: "function_call",
-                status: "completed",
-                call_id,
-                name,
-                arguments: Some(arguments),
-                input: None,
-            };
-            Some(json::to_text(&if *free_form {
-                Call { r#type: "custom_tool_call", arguments: None, input: Some(arguments), ..call }
-            } else {
-                call
-            }))
+            Some(call(&inserted_id("fc", position), "completed", call_id, name, arguments, *free_form))
         }
     }
 }

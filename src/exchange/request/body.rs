@@ -47,7 +47,7 @@ pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
     }
     let endpoint = reading.endpoint;
     // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
-    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change(shared) };
+    let asking = Asking { endpoint, stage: 0, hook: None, given: None, changed: is_encoded && may_change(shared) };
     if endpoint == MCP {
         return finish_messages(shared, reading, asking);
     }

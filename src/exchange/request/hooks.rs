@@ -7,12 +7,14 @@ use serde_json::Map;
 use super::answer::{error, local_answer, refuse};
 use super::body::MAX_MODEL_CHARS;
 use super::{Asking, MCP, Step};
+use crate::answer::Answer;
 use crate::decision::Decision;
 use crate::dialect::reply::Reply;
-use crate::dialect::{Dialect, Ending, reply, request};
+use crate::dialect::{Dialect, reply, request};
 use crate::event::shortened;
 use crate::exchange::RequestProgress;
 use crate::exchange::pipeline::Pipeline;
+use crate::exchange::replay::Given;
 use crate::head::Request;
 use crate::policy::{HookOutput, Refusal, RequestAction, Shared};
 use crate::route::Endpoint;
@@ -44,14 +46,20 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
                     return failed(shared, asking.endpoint);
                 }
             }
-            HookOutput::Request(RequestAction::SendResponse(text)) => {
+            HookOutput::Request(RequestAction::SendResponse(answer)) if may_pass_policies(shared, &answer) => {
+                // The policies behind may still refuse the request that it answers.
+                asking.given = Some(Given { answer, stage });
+            }
+            HookOutput::Request(RequestAction::SendResponse(answer)) => {
                 shared.outcome.infer(Decision::Rewrite);
                 let request = shared.request();
-                return Step::Decided(RequestProgress::Answer(match request.dialect {
-                    Some(dialect) => local_answer(shared, dialect, &text, Ending::Stop, request.stream),
+                let reply = match request.dialect {
+                    Some(dialect) => local_answer(shared, dialect, &answer, request.stream),
                     // What it asks for is no text: the answer can only be an error that says it.
-                    None => reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &text),
-                }));
+                    None => Ok(reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &answer.to_text())),
+                };
+                let Ok(reply) = reply else { return unsayable(shared, asking.endpoint) };
+                return Step::Decided(RequestProgress::Answer(reply));
             }
             HookOutput::Request(RequestAction::Refuse(refusal)) => {
                 shared.outcome.infer(Decision::Refuse);
@@ -63,9 +71,29 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
         }
     }
     if asking.endpoint == MCP && shared.asked().is_known() {
-        return Step::Calls { is_rewritten: asking.changed };
+        return Step::Calls { is_rewritten: asking.changed, given: asking.given };
+    }
+    if let Some(given) = asking.given {
+        forget_body(shared);
+        return Step::Given(given);
     }
     Step::Decided(leave(shared, asking.changed))
+}
+
+/// Whether an answer is to go through the policies behind the one that gave it, and can: they are to know what is answered.
+fn may_pass_policies(shared: &Shared, answer: &Answer) -> bool {
+    let is_known = match shared.request().dialect {
+        Some(Dialect::McpTool) => shared.asked().is_known(),
+        Some(_) => true,
+        None => false,
+    };
+    answer.passes_policies && is_known
+}
+
+/// A policy gave an answer that the dialect cannot say.
+pub(in crate::exchange) fn unsayable(shared: &Shared, endpoint: Endpoint) -> Step {
+    let message = "The policy's answer cannot be said in this API.";
+    refuse(shared, endpoint, 500, "policy_failed", message, Map::new())
 }
 
 /// Takes the body that a policy wrote: what it asks for is read again. Whether it can be read.

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use serde_json::Map;
 
 use super::{Gate, Governed, Opened, Opening};
-use crate::block::build_text_chunk;
+use crate::answer::Answer;
 use crate::decision::Decision;
+use crate::dialect::Dialect;
 use crate::dialect::framing::RESPONSE_WITHHELD;
-use crate::dialect::{Dialect, Ending};
 use crate::event::Severity;
 use crate::exchange::pipeline::Pipeline;
 use crate::exchange::release_queue::Shape;
@@ -19,70 +19,94 @@ use crate::policy::{HookOutput, ResponseAction, Shared, StreamAction};
 
 impl Governed {
     /// Runs the hooks that come before everything else: `on_stream_start` or `on_response`.
-    pub(super) fn open(&mut self, shared: &Shared, pipeline: &Pipeline, out: &mut Vec<u8>) -> Opened {
-        let Gate::Closed { stage, hook } = &mut self.opening else { return Opened::Yes };
-        let response = Rc::new(Response {
-            status: self.status,
-            body: match self.release_queue.shape() {
-                Shape::Whole if hook.is_none() && !pipeline.stages().is_empty() => self.backlog.clone(),
-                _ => Vec::new(),
-            },
-        });
-        while let Some(at) = pipeline.stages().get(*stage) {
+    pub(super) fn open(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) -> Opened {
+        let mut response = None;
+        while let Gate::Closed { stage, hook } = &mut self.opening {
+            let Some(at) = pipeline.stages().get(*stage) else {
+                self.opening = Gate::Open;
+                break;
+            };
             if !at.interests().response {
                 *stage = stage.saturating_add(1);
                 continue;
             }
             let mut running = hook.take().unwrap_or_else(|| match self.release_queue.shape() {
                 Shape::Stream => at.instance.on_stream_start(),
-                Shape::Whole => at.instance.on_response(Rc::clone(&response)),
+                Shape::Whole => {
+                    let body = || Rc::new(Response { status: self.status, body: self.backlog.clone() });
+                    at.instance.on_response(Rc::clone(response.get_or_insert_with(body)))
+                }
             });
             let Some(output) = pipeline.advance(&mut running) else {
                 *hook = Some(running);
                 return Opened::Waiting;
             };
             *stage = stage.saturating_add(1);
-            match output {
-                HookOutput::Stream(StreamAction::SendStreamingResponse) | HookOutput::Response(ResponseAction::SendResponse) => {}
-                HookOutput::Stream(StreamAction::BlockStream(text)) => {
-                    shared.outcome.infer(Decision::Rewrite);
-                    shared.output_finished.set(true);
-                    self.opening = Gate::Open;
-                    self.release_queue.answer(&build_text_chunk(0, text), out);
-                    return Opened::Yes;
+            let behind = *stage;
+            let opened = match output {
+                HookOutput::Stream(StreamAction::SendStreamingResponse) | HookOutput::Response(ResponseAction::SendResponse) => {
+                    None
                 }
-                HookOutput::Response(ResponseAction::SendText(text)) => {
-                    shared.outcome.infer(Decision::Rewrite);
-                    shared.output_finished.set(true);
-                    if self.speaks_stream {
-                        self.opening = Gate::Open;
-                        self.broken = true;
-                        self.release_queue.answer(&build_text_chunk(0, text), out);
-                        return Opened::Yes;
-                    }
-                    return Opened::Answer(local_answer(shared, self.dialect, &text, Ending::Stop, false));
+                HookOutput::Stream(StreamAction::BlockStream(answer))
+                | HookOutput::Response(ResponseAction::SendAnswer(answer)) => {
+                    response = None;
+                    self.take_over(shared, pipeline, &answer, behind, out)
                 }
-                _ if self.release_queue.shape() == Shape::Stream || self.speaks_stream => {
-                    self.opening = Gate::Open;
-                    let summary = "a policy failed as the stream began";
-                    let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
-                    return Opened::Yes;
-                }
-                _ => {
-                    shared.outcome.conclude(Decision::Refuse, Some("POLICY_FAILED"));
-                    shared.output_finished.set(true);
-                    return Opened::Answer(error(
-                        shared,
-                        Some(self.dialect),
-                        500,
-                        "policy_failed",
-                        "The response could not be checked by policy.",
-                    ));
-                }
+                _ => Some(self.fail_opening(shared, out)),
+            };
+            if let Some(opened) = opened {
+                return opened;
             }
         }
-        self.opening = Gate::Open;
         Opened::Yes
+    }
+
+    /// A policy answers in the provider's place. `None` where the hooks of those behind it are next.
+    fn take_over(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        answer: &Answer,
+        behind: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Opened> {
+        let streamed = self.speaks_stream || self.release_queue.shape() == Shape::Stream;
+        let Ok(reply) = local_answer(shared, self.dialect, answer, streamed) else {
+            return Some(self.fail_opening(shared, out));
+        };
+        if answer.passes_policies {
+            pipeline.skip_to(behind);
+            self.opening = Gate::Closed { stage: 0, hook: None };
+            self.release_queue.take_shape(if streamed { Shape::Stream } else { Shape::Whole });
+            self.backlog = reply.body;
+            self.is_replaced = true;
+            self.upstream_ended = true;
+            return None;
+        }
+        shared.outcome.infer(Decision::Rewrite);
+        shared.output_finished.set(true);
+        self.opening = Gate::Open;
+        if !streamed {
+            return Some(Opened::Answer(reply));
+        }
+        // A stream goes on being read, for observation.
+        self.broken = self.release_queue.shape() == Shape::Whole;
+        out.extend_from_slice(&reply.body);
+        self.release_queue.finish();
+        Some(Opened::Yes)
+    }
+
+    fn fail_opening(&mut self, shared: &Shared, out: &mut Vec<u8>) -> Opened {
+        self.opening = Gate::Open;
+        if self.release_queue.shape() == Shape::Stream || self.speaks_stream {
+            let summary = "a policy failed as the stream began";
+            let _ = self.beyond(shared, FailureMode::Block, "policy_failed", summary, &[], out);
+            return Opened::Yes;
+        }
+        shared.outcome.conclude(Decision::Refuse, Some("POLICY_FAILED"));
+        shared.output_finished.set(true);
+        let message = "The response could not be checked by policy.";
+        Opened::Answer(error(shared, Some(self.dialect), 500, "policy_failed", message))
     }
 }
 

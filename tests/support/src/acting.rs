@@ -119,7 +119,7 @@ impl Policy for Acting {
         }
         self.conclude(cx);
         match &self.act {
-            Act::Text(text) => RequestAction::SendResponse(text.clone()),
+            Act::Text(text) => RequestAction::SendResponse(text.as_str().into()),
             Act::Body(body) => RequestAction::SendRequestBody(body.clone().into_bytes()),
             Act::Refuse { status, code, retry_after } => {
                 let mut refusal = Refusal::new(*status, "Not now.").with_header("x-weir-test", "one").with_header("bad name", "");
@@ -139,7 +139,7 @@ impl Policy for Acting {
         match &self.act {
             Act::Text(text) if self.at == At::Response => {
                 self.conclude(cx);
-                ResponseAction::SendText(text.clone())
+                ResponseAction::SendAnswer(text.as_str().into())
             }
             _ => ResponseAction::SendResponse,
         }
@@ -149,7 +149,7 @@ impl Policy for Acting {
         match &self.act {
             Act::Text(text) if self.at == At::Response => {
                 self.conclude(cx);
-                StreamAction::BlockStream(text.clone())
+                StreamAction::BlockStream(text.as_str().into())
             }
             _ => StreamAction::SendStreamingResponse,
         }

@@ -287,11 +287,11 @@ pub struct BlockStream {
 
 impl Policy for BlockStream {
     async fn on_response(&self, _: &Response, _: &PolicyContext) -> ResponseAction {
-        ResponseAction::SendText(self.text.clone())
+        ResponseAction::SendAnswer(self.text.as_str().into())
     }
 
     async fn on_stream_start(&self, _: &StreamingContext) -> StreamAction {
-        StreamAction::BlockStream(self.text.clone())
+        StreamAction::BlockStream(self.text.as_str().into())
     }
 }
 
@@ -371,7 +371,7 @@ impl Policy for Answer {
             }
         }
         match (&self.text, self.refuse, &self.body) {
-            (Some(text), _, _) => RequestAction::SendResponse(text.clone()),
+            (Some(text), _, _) => RequestAction::SendResponse(text.as_str().into()),
             (_, Some(status), _) => RequestAction::Refuse(Refusal::new(status, "The request was refused.")),
             (_, _, Some(body)) => RequestAction::SendRequestBody(body.clone().into_bytes()),
             _ => RequestAction::SendRequest,

@@ -25,7 +25,8 @@ impl Encoder {
             let members = json::members(response);
             let string = |key| json::member(&members, key).map(json::string).unwrap_or_default().into_owned();
             let created = json::member(&members, "created_at").and_then(|created| created.parse().ok());
-            self.identity = Identity { id: string("id"), created: created.unwrap_or(0), model: string("model") };
+            self.identity =
+                Identity { id: string("id"), created: created.unwrap_or(0), model: string("model"), ..Identity::default() };
         });
         if core::mem::take(&mut self.terminated) {
             self.begin_another();

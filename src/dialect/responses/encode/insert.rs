@@ -4,9 +4,8 @@ use super::{Encoder, InsertedItem};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::TooLate;
 use crate::dialect::responses::client_view::Item;
-use crate::dialect::responses::output::{Call, DecodedEvent, Event, inserted_id, message};
+use crate::dialect::responses::output::{DecodedEvent, Event, call, inserted_id, message};
 use crate::dialect::responses::{List, PartKey};
-use crate::wire::json;
 
 impl Encoder {
     /// Writes a delta of our own into a part of an item of the upstream.
@@ -94,13 +93,7 @@ impl Encoder {
     fn write_call(&mut self, call_id: &str, name: &str, arguments: &str, free_form: bool, out: &mut Vec<u8>) {
         let index = self.begin_inserted_item();
         let id = inserted_id("fc", index);
-        let item = |status, text| {
-            let bare = Call { id: &id, r#type: "function_call", status, call_id, name, arguments: Some(text), input: None };
-            if !free_form {
-                return json::to_text(&bare);
-            }
-            json::to_text(&Call { r#type: "custom_tool_call", arguments: None, input: Some(text), ..bare })
-        };
+        let item = |status, text| call(&id, status, call_id, name, text, free_form);
         let of_call = |r#type| Event { r#type, item_id: Some(&id), output_index: Some(index), ..Event::default() };
         self.write_item("response.output_item.added", index, &item("in_progress", ""), out);
         if free_form {
