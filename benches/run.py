@@ -168,7 +168,7 @@ def measure_speed(
     """What the rows cost, and what the dialects cost each proxy."""
     results: dict[str, dict[str, list[Figures]]] = {row.name: {"costs": [], "delays": []} for row in rows}
     dialects: dict[str, dict[str, list[Figures]]] = {
-        dialect: {READER: [], NOOP: []} for dialect in DIALECTS if NOOP in filters
+        dialect: {READER: [], TRANSFORM: []} for dialect in DIALECTS if TRANSFORM in filters
     }
     with contextlib.ExitStack() as stack:
         proxies = {}
@@ -264,7 +264,7 @@ def report(
     print()
     print("Added: to plain Envoy with the same traffic, whose own figures stand in parentheses.")
     print()
-    print(table.render_dialects(dialects, READER, NOOP))
+    print(table.render_dialects(dialects, READER, TRANSFORM))
     print()
     print(table.render_memory(summaries))
     print()

@@ -22,7 +22,7 @@ DIALECT_HEADINGS = (
     "dialect",
     "bytes/event",
     "reader µs/event",
-    "weir no_op µs/event",
+    "weir content_transform µs/event",
     "× reader",
     "× cheapest dialect",
 )
@@ -101,7 +101,7 @@ def render(summaries: list[Figures]) -> str:
     return _render([HEADINGS, *(_cells(summary) for summary in summaries)])
 
 
-def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
+def render_dialects(dialects: Figures, reader: str, weir: str) -> str:
     """What the dialects cost: those of one run were measured in turns."""
 
     def typical(figure: str, dialect: str, proxy: str) -> float:
@@ -110,15 +110,15 @@ def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
     def cost(dialect: str, proxy: str) -> float:
         return typical("worker_us_per_event", dialect, proxy)
 
-    cheapest = min((cost(dialect, noop) for dialect in dialects), default=None)
+    cheapest = min((cost(dialect, weir) for dialect in dialects), default=None)
     rows = [
         (
             dialect,
-            f"{typical('bytes_per_event', dialect, noop):.0f}",
+            f"{typical('bytes_per_event', dialect, weir):.0f}",
             f"{cost(dialect, reader):.2f}",
-            f"{cost(dialect, noop):.2f}",
-            f"{cost(dialect, noop) / cost(dialect, reader):.2f}",
-            f"{cost(dialect, noop) / cheapest:.2f}",
+            f"{cost(dialect, weir):.2f}",
+            f"{cost(dialect, weir) / cost(dialect, reader):.2f}",
+            f"{cost(dialect, weir) / cheapest:.2f}",
         )
         for dialect in dialects
     ]

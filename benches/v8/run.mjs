@@ -28,8 +28,8 @@ const LOOKS_AT_EVERYTHING = { above: 700 };
 
 const judge = [{ use: 'tool_call_judge', with: { judge: 'main', threshold: 0.6 } }];
 const transform = (terms) => [{ use: 'content_transform', with: { replace: Array.from({ length: terms }, (_, number) => term(number)) } }];
-/** None of them begins in the answers, which so leave as they came. */
-const term = (number) => ({ find: `project nightingale ${number}`, with: '[internal]' });
+/** No event of the answers ends as one of them begins: all leave as they came. */
+const term = (number) => ({ find: `${['project', 'vault', 'quartz', 'jupiter', 'zone'][number % 5]} nightingale ${number}`, with: '[internal]' });
 
 const weir = readModule(options.module);
 const reader = readModule(options.reader);

@@ -3,7 +3,13 @@
 const encoder = new TextEncoder();
 /** Bytes of an event of text. */
 const EVENT_BYTES = 300;
-const WORDS = ['The', ' third', ' build', ' machine', ' is', ' "almost"', ' full', ':\n', ' 94', '%', ' – clean', ' it.'];
+const PROSE =
+  'The third build machine is almost full: 94 % of its disk are taken, most of it by layers of images that no job has used for a' +
+  ' month. Deleting those frees about 120 GB – enough until the new disk is there. The cache of the compiler is smaller than it' +
+  ' looks, since half of it is hard links. I would begin with the layers:\nlist those older than 30 days, check that none is' +
+  ' "pinned", then remove them one by one while watching the load. Shall I go on like this, or do you want to see the list' +
+  ' first? Nothing else on that machine needs attention now.\n\n';
+const WORDS = PROSE.match(/\s*\S+/g);
 const ARGUMENTS = ['{"mach', 'ine":', '"build', '-3",', '"comm', 'and":"du', ' --max', '-depth 1', ' /var/cache', '"}'];
 
 export const PATH = '/v1/chat/completions';
@@ -25,7 +31,8 @@ export const calls = { name: 'calls', exchanges: 50, judged: 50, events: answer(
 
 function answer(deltas, endsInCall) {
   const events = [];
-  for (let number = 0; number < deltas; number++) events.push(textEvent(number));
+  const words = wordsWithoutEnd();
+  for (let number = 0; number < deltas; number++) events.push(textEvent(words));
   if (endsInCall) {
     const call = (fields) => event({ tool_calls: [{ index: 0, ...fields }] });
     events.push(call({ id: 'call_Qk2mVh0sTn4b', type: 'function', function: { name: 'run_command', arguments: '' } }));
@@ -36,15 +43,15 @@ function answer(deltas, endsInCall) {
   return events.map((one) => encoder.encode(one));
 }
 
-/** Each differs a little from the one before, as in a real answer. */
-function textEvent(number) {
-  let content = '';
-  let written = event({ content });
-  while (encoder.encode(written).length < EVENT_BYTES) {
-    content += WORDS[number++ % WORDS.length];
-    written = event({ content });
-  }
+/** The next words of the answer, as many as an event has room for. */
+function textEvent(words) {
+  let written = event({ content: '' });
+  for (let content = ''; encoder.encode(written).length < EVENT_BYTES; written = event({ content })) content += words.next().value;
   return written;
+}
+
+function* wordsWithoutEnd() {
+  for (;;) yield* WORDS;
 }
 
 function event(delta, finish_reason = null) {
