@@ -5,6 +5,9 @@
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
 
+# Small inputs after public reports, and attacks: no part of the project either.
+export WEIR_CASES ?= $(CURDIR)/../shared/cases
+
 HARNESS := PYTHONPATH=$(CURDIR)/envoy python3 -m harness
 
 help: ## Lists the targets

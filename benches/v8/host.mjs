@@ -144,6 +144,8 @@ export class Host {
       proxy_get_property: (at, length, valueAt, lengthAt) =>
         this.#text(at, length) === 'response\0code_details' ? this.#give(encoder.encode('via_upstream'), valueAt, lengthAt) : NOT_FOUND,
       proxy_set_property: () => OK,
+      proxy_get_shared_data: () => NOT_FOUND,
+      proxy_set_shared_data: () => OK,
       proxy_get_header_map_value: (map, at, length, valueAt, lengthAt) => {
         const value = this.#maps[map][this.#text(at, length)];
         return value === undefined ? NOT_FOUND : this.#give(encoder.encode(value), valueAt, lengthAt);

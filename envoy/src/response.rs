@@ -83,6 +83,11 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 impl ResponseState {
+    /// Whether what comes passes unread.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Passing)
+    }
+
     /// Whether the upstream's end came.
     pub(crate) const fn has_ended(&self) -> bool {
         matches!(self, Self::Open(Open { ended: true, .. }))

@@ -197,11 +197,13 @@ pub(crate) struct StreamContext {
     context_id: u32,
     plugin: Option<Rc<Plugin>>,
     stream: Option<Rc<RefCell<Stream>>>,
+    /// Nothing of the response is read: its body must cost no more than it does a filter that does nothing.
+    response_passes: bool,
 }
 
 impl StreamContext {
     pub(crate) const fn new(context_id: u32, plugin: Option<Rc<Plugin>>) -> Self {
-        Self { context_id, plugin, stream: None }
+        Self { context_id, plugin, stream: None, response_passes: false }
     }
 
     /// Runs a hook, and has the root's tick look after the stream if the hook left it waiting.
@@ -249,10 +251,18 @@ impl HttpContext for StreamContext {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        self.run(Action::Continue, |stream| stream.handle_response_headers(end))
+        let (action, passes) = self.run((Action::Continue, true), |stream| {
+            let action = stream.handle_response_headers(end);
+            (action, stream.response.passes())
+        });
+        self.response_passes = passes;
+        action
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        if self.response_passes {
+            return Action::Continue;
+        }
         self.run(Action::Continue, |stream| stream.handle_response_body(size, end))
     }
 

@@ -214,6 +214,15 @@ pub struct Insertion {
     pub chunk: Chunk,
 }
 
+/// What becomes of the bytes of an event before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arranged {
+    /// They may leave as they came.
+    AsItCame,
+    /// Other events take its place, or none.
+    Anew,
+}
+
 /// Why a frame cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -312,13 +321,57 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
-        let Some(data) = event.data.filter(|_| event.is_plain && event.name.is_empty()) else { return Ok(false) };
+        let Some(data) = event.data.filter(|_| event.is_plain) else { return Ok(false) };
         match self {
-            Self::Chat(decoder) => {
+            Self::Chat(decoder) if event.name.is_empty() => {
                 frame.clear();
                 decoder.event_again(data, frame, each)
             }
-            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => Ok(false),
+            Self::Responses(decoder) => {
+                frame.clear();
+                decoder.event_again(event.name, data, frame, each)
+            }
+            Self::Chat(_) | Self::Messages(_) | Self::Mcp(_) => Ok(false),
+        }
+    }
+
+    /// Arranges an event of a stream before it is read: what leaves in its place are the events in `out`, each of which is
+    /// to be read then, unless it may leave as it came.
+    ///
+    /// # Errors
+    /// When the event cannot be read as the client would read it.
+    pub fn arrange(&mut self, event: &sse::Event<'_>, out: &mut Vec<u8>) -> Result<Arranged, DecodeError> {
+        match self {
+            Self::Mcp(decoder) => decoder.arrange(event, out),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => Ok(Arranged::AsItCame),
+        }
+    }
+
+    /// Arranges a whole body before it is read: what leaves in its place, unless it may leave as it came.
+    ///
+    /// # Errors
+    /// As those of [`Self::arrange`].
+    pub fn arrange_body(&mut self, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+        match self {
+            Self::Mcp(decoder) => decoder.arrange_body(body),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => Ok(None),
+        }
+    }
+
+    /// Whether what is read may say nothing at all.
+    pub(crate) fn expects_nothing(&self) -> bool {
+        match self {
+            Self::Mcp(decoder) => decoder.expects_nothing(),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => false,
+        }
+    }
+
+    /// How many messages were left out by [`Self::arrange`] and [`Self::arrange_body`] since the last call, because some
+    /// clients would have taken them for an answer to what they asked.
+    pub(crate) fn take_withheld(&mut self) -> u32 {
+        match self {
+            Self::Mcp(decoder) => decoder.take_withheld(),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => 0,
         }
     }
 
@@ -341,7 +394,7 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.event(event.name, data, frame, each),
             Self::Messages(decoder) => decoder.event(event.name, data, frame, each),
-            Self::Responses(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Responses(decoder) => decoder.event(data, frame, each),
             Self::Mcp(decoder) => decoder.event(event.name, data, frame, each),
         }
     }

@@ -36,6 +36,18 @@ impl Wire {
         Self { decoder: Decoder::new(dialect), encoder: Encoder::new(dialect) }
     }
 
+    /// Whether nothing that left is to be answered.
+    pub(super) fn expects_nothing(&self) -> bool {
+        self.decoder.expects_nothing()
+    }
+
+    /// Whatever left, this response need not answer it.
+    pub(super) const fn expect_nothing(&mut self) {
+        if let Decoder::Mcp(decoder) = &mut self.decoder {
+            decoder.expect_nothing();
+        }
+    }
+
     /// The answer to what did not leave, for a response that has no body to put it into.
     pub(super) fn refusals(&mut self, shared: &Shared) -> Option<Reply> {
         let Encoder::Mcp(encoder) = &mut self.encoder else { return None };

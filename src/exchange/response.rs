@@ -93,18 +93,25 @@ impl Governed {
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
         }
         let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
-        if (200..300).contains(&head.status)
-            && end
+        let announced = Announced::read(head.content_type);
+        // Some clients take for an error what is from 400 to 599 alone.
+        let is_error = (400..600).contains(&head.status);
+        // Clients do not look for a message behind these.
+        let says_nothing = matches!(head.status, 202 | 204 | 205);
+        let is_empty = end || says_nothing || (announced != Announced::Stream && wire.expects_nothing());
+        if !is_error
+            && is_empty
             && let Some(reply) = wire.refusals(shared)
         {
             return Opening::Refused(reply);
         }
-        // An error of the upstream's keeps its status, headers and body: clients act on all three. What is no status of
-        // HTTP is a success to some of them.
-        if (400..600).contains(&head.status) || end {
+        // An error of the upstream's keeps its status, headers and body: clients act on all three.
+        if is_error || end {
             return Opening::Pass;
         }
-        let announced = Announced::read(head.content_type);
+        if says_nothing {
+            wire.expect_nothing();
+        }
         let shape = announced.shape(request.stream || dialect == Dialect::McpTool, request.stream);
         let content_type = match Charset::read(head.content_type) {
             Charset::Utf8 => None,
@@ -238,7 +245,7 @@ impl Governed {
         came.extend_from_slice(chunk);
         let beginning = Beginning::of(&came);
         // Where nothing was asked, nothing but an answer is expected.
-        let may_be_neither = self.announced != Announced::Other || shared.asked().expects_nothing();
+        let may_be_neither = self.announced != Announced::Other || self.reader.decoder.expects_nothing();
         match beginning {
             Beginning::Open if !self.upstream_ended => {
                 self.backlog = came;

@@ -9,6 +9,7 @@ mod hostile_responses;
 mod interests;
 mod judging;
 mod mcp_calls;
+mod mcp_peculiarities;
 mod mcp_results;
 mod parity;
 mod requests;

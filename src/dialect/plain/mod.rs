@@ -21,7 +21,7 @@ pub(crate) use self::schema::Wants;
 pub(in crate::dialect) use self::text::is_clear;
 use self::text::{has_lone_surrogate, push_clear};
 use self::walk::{Entries, Stop, Walker};
-use super::{DecodeError, Dialect, chat, decoding};
+use super::{DecodeError, Dialect, chat, decoding, responses};
 use crate::wire::json::{Malformed, Reader};
 use crate::wire::sse;
 
@@ -51,7 +51,8 @@ impl Normalizer {
     pub(crate) const fn new(dialect: Dialect, wants: Wants) -> Self {
         let schema = match dialect {
             Dialect::ChatCompletions => Some(&chat::SCHEMA),
-            Dialect::Messages | Dialect::Responses | Dialect::McpTool => None,
+            Dialect::Responses => Some(&responses::SCHEMA),
+            Dialect::Messages | Dialect::McpTool => None,
         };
         Self { schema, wants, ended: false, events: Vec::new(), json: String::new() }
     }
@@ -118,9 +119,15 @@ impl Normalizer {
         }
         let mut reader = Reader::new(source);
         let mut walker = Walker::new(source, schema, self.wants, false, None);
-        walker.frame(&mut reader) == Ok(true) && reader.end().is_ok() && {
-            name.is_empty() || name == DEFAULT_NAME || schema.event_name == EventName::Free || !walker.has_anchor
+        if walker.frame(&mut reader) != Ok(true) || reader.end().is_err() {
+            return false;
         }
+        let is_free = schema.event_name == EventName::Free || name.is_empty();
+        is_free
+            || match schema.event_name {
+                EventName::LikeType => name == walker.name_by_type().as_bytes(),
+                EventName::Missing | EventName::Free => name == DEFAULT_NAME || !walker.has_anchor,
+            }
     }
 
     /// Writes all that `data` says as plain events.
@@ -167,11 +174,15 @@ impl Normalizer {
             let Some(again) = Written::of(&value, schema, self.wants, &mut self.json)? else { return Ok(()) };
             written.entries = again.entries;
         }
-        let Written { has_anchor, was_changed, entries, .. } = written;
+        let Written { has_anchor, was_changed, entries, name_by_type, .. } = written;
         if was_changed && !has_anchor {
             return Ok(());
         }
-        let name = if has_anchor && schema.event_name == EventName::Missing { b"" } else { name };
+        let name = match schema.event_name {
+            EventName::Missing if has_anchor => b"",
+            EventName::LikeType if !name.is_empty() => name_by_type.as_bytes(),
+            EventName::Missing | EventName::LikeType | EventName::Free => name,
+        };
         entries.frames(&self.json, |data, at| fields.write(name, data.as_bytes(), is_first && at == 0, &mut self.events));
         Ok(())
     }
@@ -183,6 +194,7 @@ struct Written {
     has_anchor: bool,
     was_changed: bool,
     has_moved: bool,
+    name_by_type: String,
 }
 
 impl Written {
@@ -194,7 +206,8 @@ impl Written {
             Err(Stop::Malformed(malformed)) => return Err(malformed.into()),
             Ok(false) | Err(Stop::NotPlain) => return Ok(None),
         }
+        let name_by_type = walker.name_by_type().to_owned();
         let Walker { entries, has_anchor, was_changed, has_moved, .. } = walker;
-        Ok(Some(Self { entries, has_anchor, was_changed, has_moved }))
+        Ok(Some(Self { entries, has_anchor, was_changed, has_moved, name_by_type }))
     }
 }

@@ -28,6 +28,8 @@ pub(in crate::dialect) enum EventName {
     Missing,
     /// As it came: the decoder looks at it.
     Free,
+    /// None, or the `type` of the data: readers differ in which of the two they go by.
+    LikeType,
 }
 
 /// Whose concern it is what a member carries. What no policy of the chain looks at stays.
@@ -82,6 +84,9 @@ pub(in crate::dialect) struct Object {
     /// listed has the former alone, and what it has more stays by the rule of unknown members.
     pub(in crate::dialect) variants: &'static [Variant],
 }
+
+/// The name of a member that stands for all that are not listed: they stay, whatever they are.
+pub(in crate::dialect) const ANY_MEMBER: &str = "*";
 
 /// The members of an object of one `type`, or of several.
 #[derive(Debug)]
@@ -179,8 +184,13 @@ impl Members {
         (0..).zip(self.variant.iter().chain(self.own.iter().filter(move |member| !is_overridden(member))))
     }
 
+    /// Whether members that are not known stay, whatever they are.
+    pub(super) fn is_open(&self) -> bool {
+        self.iter().any(|(_, member)| member.name == ANY_MEMBER)
+    }
+
     pub(super) fn find(&self, key: &str) -> Option<(u32, &'static Member)> {
-        self.iter().find(|(_, member)| member.name == key)
+        self.iter().find(|(_, member)| member.name == key && key != ANY_MEMBER)
     }
 
     /// Whether `key` is a known member but for the case of its letters.

@@ -70,6 +70,8 @@ pub(super) struct Walker<'a> {
     /// Something was not plain, and was put right.
     pub(super) was_changed: bool,
     depth: u32,
+    /// The `type` of the frame.
+    r#type: Option<String>,
 }
 
 impl<'a> Walker<'a> {
@@ -85,7 +87,13 @@ impl<'a> Walker<'a> {
             has_moved: false,
             was_changed: false,
             depth: 0,
+            r#type: None,
         }
+    }
+
+    /// The name that an event has by the type of its data; none where the type cannot be a name.
+    pub(super) fn name_by_type(&self) -> &str {
+        self.r#type.as_deref().filter(|name| !name.contains(char::is_control)).unwrap_or_default()
     }
 
     /// Walks the frame, an object; false if it is something else.
@@ -130,8 +138,12 @@ impl<'a> Walker<'a> {
     }
 
     fn object(&mut self, reader: &mut Reader<'a>, object: &'static Object) -> Result<bool, Stop> {
-        let members = object.members_of(self.type_of(reader, object)?.as_deref());
+        let kind = self.type_of(reader, object)?;
+        let members = object.members_of(kind.as_deref());
         let is_top = self.depth == 0;
+        if is_top {
+            self.r#type = kind;
+        }
         self.depth = self.depth.saturating_add(1);
         self.push("{");
         let mut written = Written::new(self.position());
@@ -187,7 +199,8 @@ impl<'a> Walker<'a> {
         let start = reader.position();
         reader.skip()?;
         let value = self.source.get(start..reader.position()).unwrap_or_default();
-        if self.schema.is_carrier(key, self.wants) || members.has_variant(key) || self.bears_carrier(value) {
+        let is_carrier = || self.schema.is_carrier(key, self.wants) || self.bears_carrier(value);
+        if !members.is_open() && (members.has_variant(key) || is_carrier()) {
             return self.fault();
         }
         self.push_key(key);

@@ -14,10 +14,12 @@ mod fields;
 mod item;
 pub(super) mod output;
 mod payload;
+mod plain;
 mod rewrite;
 
 pub(super) use decode::Decoder;
 pub(super) use encode::Encoder;
+pub(super) use plain::SCHEMA;
 
 use super::Frame;
 use crate::block::BlockKind;

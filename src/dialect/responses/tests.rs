@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::block::{BlockKind, Clarity};
+use crate::dialect::plain::{Normalizer, Wants};
 use crate::dialect::testing::{data_of, run};
 use crate::dialect::{Delta, Dialect, SlotAction};
 
@@ -359,7 +360,7 @@ fn a_text_may_go_on_behind_its_end() {
 #[test]
 fn nothing_follows_the_end() {
     let end = completed(&json!([]));
-    let events = [created(), end.clone(), text(0, "a"), end, json!("[DONE]")];
+    let events = [created(), end.clone(), text(0, "a"), end, json!("[DONE]"), text(0, "b")];
     let read = read(&events);
     assert!(read.blocks.is_empty(), "{:?}", read.blocks);
     assert_eq!(read.output, [stream(&events[..2]), "data: [DONE]\n\n".to_owned()].concat());
@@ -456,4 +457,93 @@ fn every_recorded_stream_is_plain() {
         });
         assert!(unclear.is_empty(), "{name}: {unclear:?}");
     }
+}
+
+/// The data of the only event that leaves of this one.
+fn leaves_as(event: &str) -> Vec<String> {
+    let kept = run(Dialect::Responses, [format!("{event}\n\n").as_bytes()], |_| SlotAction::Keep);
+    assert_eq!(kept.error, None, "{event}");
+    kept.output().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+fn data_leaves_as(data: &str) -> String {
+    let lines = leaves_as(&format!("data: {data}"));
+    lines.last().and_then(|line| line.strip_prefix("data: ")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_is_not_plain_is_written_anew() {
+    for (came, left) in [
+        // A wrong type, another case, a member twice.
+        (
+            r#"{"type":"response.in_progress","sequence_number":"1","response":{"id":5,"status":"in_progress"}}"#,
+            r#"{"type":"response.in_progress","response":{"status":"in_progress"}}"#,
+        ),
+        (
+            r#"{"type":"response.output_text.delta","Delta":"b","delta":"a","output_index":0,"delta":"c"}"#,
+            r#"{"type":"response.output_text.delta","output_index":0,"delta":"c"}"#,
+        ),
+        // What other events tell, and what no event does.
+        (
+            r#"{"type":"response.refusal.delta","output_index":0,"delta":"a","logprobs":[{"token":"b"}],"text":"b","x":{"content":"b"},"y":{"z":"b"}}"#,
+            r#"{"type":"response.refusal.delta","output_index":0,"delta":"a","y":{"z":"b"}}"#,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"output":[{"type":"message","content":[{"type":"output_text","text":"a","parsed":"b","refusal":"b"}],"text":"b"},5],"output_parsed":"b"}}"#,
+            r#"{"type":"response.completed","response":{"output":[{"type":"message","content":[{"type":"output_text","text":"a"}]}]}}"#,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"output":[{"type":"function_call","name":"f","arguments":"{}","parsed_arguments":{}}]}}"#,
+            r#"{"type":"response.completed","response":{"output":[{"type":"function_call","name":"f","arguments":"{}"}]}}"#,
+        ),
+        (
+            r#"{"type":"response.output_text.annotation.added","annotation":{"type":"url_citation","url":"u","text":"b"}}"#,
+            r#"{"type":"response.output_text.annotation.added","annotation":{"type":"url_citation","url":"u"}}"#,
+        ),
+        // Half a surrogate pair.
+        (
+            r#"{"type":"response.in_progress","response":{"model":"\ud800"}}"#,
+            r#"{"type":"response.in_progress","response":{"model":"\ufffd"}}"#,
+        ),
+    ] {
+        assert_eq!(data_leaves_as(came), left);
+    }
+}
+
+#[test]
+fn a_delta_that_is_missing_is_empty() {
+    let item = r#"data: {"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"m"}}"#;
+    for came in ["", r#","delta":null"#, r#","delta":5"#] {
+        let event = format!(r#"data: {{"type":"response.output_text.delta","output_index":0{came}}}"#);
+        let lines = leaves_as(&format!("{item}\n\n{event}"));
+        assert_eq!(lines[1], r#"data: {"type":"response.output_text.delta","output_index":0,"delta":""}"#);
+    }
+}
+
+#[test]
+fn what_an_event_or_an_item_of_unknown_type_tells_is_a_text() {
+    let item = json!({"id": "i", "type": "x", "content": [{"text": "a"}]});
+    let event = json!({"type": "response.new", "delta": {"content": "b"}, "choices": ["c"]});
+    let events = [added(0, &item), event];
+    let read = read(&events);
+    assert_eq!(read.blocks, ["Unknown a\ni", "Unknown c\nb"]);
+    assert_eq!(read.output, stream(&events));
+}
+
+#[test]
+fn an_event_has_the_name_of_its_type_or_none() {
+    let data = r#"data: {"type":"response.in_progress","response":{}}"#;
+    assert_eq!(leaves_as(data), [data]);
+    for name in ["response.in_progress", "response.completed", "message"] {
+        assert_eq!(leaves_as(&format!("event: {name}\n{data}")), ["event: response.in_progress", data]);
+    }
+}
+
+#[test]
+fn whole_bodies_are_brought_into_plain_form() {
+    let body = r#"{"id":"r","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"a","parsed":"b"}]}],"Output":[]}"#;
+    let mut normalizer = Normalizer::new(Dialect::Responses, Wants { text: true, calls: true });
+    let left = String::from_utf8(normalizer.body(body.as_bytes()).unwrap()).unwrap();
+    assert_eq!(left, body.replace(r#","parsed":"b""#, "").replace(r#","Output":[]"#, ""));
+    assert_eq!(normalizer.body(left.as_bytes()), None, "what was written is plain");
 }

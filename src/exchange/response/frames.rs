@@ -1,8 +1,11 @@
 //! Reads what comes of a response, and takes its parts through the pipeline.
 
+use serde_json::Map;
+
 use super::{Gate, Governed, Opened};
 use crate::dialect::plain::{Normalizer, Wants};
-use crate::dialect::{DecodeError, DecodedEvent, Decoder, Dialect, Frame};
+use crate::dialect::{Arranged, DecodeError, DecodedEvent, Decoder, Dialect, Frame};
+use crate::event::Severity;
 use crate::exchange::ResponseProgress;
 use crate::exchange::pipeline::{Pipeline, Sink};
 use crate::exchange::release_queue::Shape;
@@ -141,7 +144,14 @@ impl Governed {
             // A policy answers with a stream, as the client expects.
             return self.feed_events(shared, pipeline, &came, true, out);
         }
-        let body = self.reader.normalizer.body(&came).unwrap_or(came);
+        let mut body = self.reader.normalizer.body(&came).unwrap_or(came);
+        let arranged = self.reader.decoder.arrange_body(&body);
+        report_withheld(&mut self.reader.decoder, shared);
+        match arranged {
+            Ok(None) => {}
+            Ok(Some(arranged)) => body = arranged,
+            Err(error) => return self.malformed(shared, error, &body, out),
+        }
         self.release_queue.begin();
         let mut sink = Sink { release_queue: &mut self.release_queue, out };
         let FrameReader { decoder, frame, .. } = &mut self.reader;
@@ -191,14 +201,7 @@ impl FrameReader {
             sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
             return Ok(());
         }
-        let mut take = |event: &sse::Event<'_>| {
-            sink.release_queue.notice(event.raw);
-            sink.release_queue.begin();
-            decoder.event(event, frame, &mut |part| take_part(&part, pipeline, sink))?;
-            note_usage(shared, event.data.unwrap_or_default(), frame, false);
-            sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
-            Ok(())
-        };
+        let mut take = |event: &sse::Event<'_>| read_event(decoder, frame, event, pipeline, sink, shared);
         let Some(mut written) = normalizer.event(event).map_err(Unread::whole)? else {
             return take(event).map_err(Unread::whole);
         };
@@ -215,6 +218,53 @@ impl FrameReader {
 impl Unread {
     const fn whole(error: DecodeError) -> Self {
         Self { error, rest: None }
+    }
+}
+
+/// Reads one event that is plain, or what it is arranged as.
+fn read_event(
+    decoder: &mut Decoder,
+    frame: &mut Frame,
+    event: &sse::Event<'_>,
+    pipeline: &mut Pipeline,
+    sink: &mut Sink<'_>,
+    shared: &Shared,
+) -> Result<(), DecodeError> {
+    let mut arranged = Vec::new();
+    if decoder.arrange(event, &mut arranged)? == Arranged::AsItCame {
+        return read_arranged(decoder, frame, event, pipeline, sink, shared);
+    }
+    report_withheld(decoder, shared);
+    let mut parser = sse::Parser::new(usize::MAX);
+    let mut unread = arranged.as_slice();
+    while let Ok(Some(event)) = parser.next(&mut unread) {
+        read_arranged(decoder, frame, &event, pipeline, sink, shared)?;
+    }
+    Ok(())
+}
+
+fn read_arranged(
+    decoder: &mut Decoder,
+    frame: &mut Frame,
+    event: &sse::Event<'_>,
+    pipeline: &mut Pipeline,
+    sink: &mut Sink<'_>,
+    shared: &Shared,
+) -> Result<(), DecodeError> {
+    sink.release_queue.notice(event.raw);
+    sink.release_queue.begin();
+    decoder.event(event, frame, &mut |part| take_part(&part, pipeline, sink))?;
+    note_usage(shared, event.data.unwrap_or_default(), frame, false);
+    sink.release_queue.finish_frame(event.raw, frame, shared, sink.out);
+    Ok(())
+}
+
+fn report_withheld(decoder: &mut Decoder, shared: &Shared) {
+    let messages = decoder.take_withheld();
+    if messages > 0 {
+        let summary =
+            format!("{messages} messages of the server do not leave: they answer nothing, or clients differ about them");
+        shared.fail("message_withheld", Severity::Warning, summary, Map::new());
     }
 }
 

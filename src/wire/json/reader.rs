@@ -208,8 +208,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips a value and tells where it stands.
-    fn value(&mut self) -> Result<Value, Malformed> {
+    /// Skips a value and tells where it stands; null is one.
+    pub(crate) fn value(&mut self) -> Result<Value, Malformed> {
         let first = self.peek();
         let start = self.position();
         let form = match first {

@@ -67,7 +67,6 @@ struct Meaning {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        name: &[u8],
         data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
@@ -76,17 +75,11 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
-        if self.is_like_template(name, data, frame, each)? {
-            return Ok(());
-        }
         // What else comes may end the block.
         self.template.forget();
         let source = decoding::utf8(data)?;
         let fields = EventFields::read(source)?;
         let kind = self.strings.read(source, fields.r#type.get())?;
-        if !name.is_empty() && name != self.strings.get(source, kind).as_bytes() {
-            return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
-        }
         Reading::of_mut(frame).sequence = fields.sequence_number.get().map(|sequence| sequence.number);
         if self.has_ended && self.strings.get(source, kind) != "response.created" {
             // Clients differ in whether they read on.

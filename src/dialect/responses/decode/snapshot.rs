@@ -4,6 +4,7 @@
 use super::{Decoder, EventReader, Found, MAX_REPETITIONS, Meaning};
 use crate::block::Clarity;
 use crate::dialect::decoding::Text;
+use crate::dialect::plain::is_clear;
 use crate::dialect::responses::fields::ItemFields;
 use crate::dialect::responses::payload::Payload;
 use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
@@ -15,8 +16,8 @@ use crate::wire::json::{Form, Value};
 pub(super) const NO_PART: DecodeError = DecodeError::Unreachable("a part that had begun is gone");
 
 impl Decoder {
-    /// Reads a delta that is like an earlier one but for its string and its number; whether it is one.
-    pub(super) fn is_like_template(
+    /// Reads a delta that is like an earlier one but for its string and its number; false if it is not.
+    pub(crate) fn event_again(
         &mut self,
         name: &[u8],
         data: &[u8],
@@ -24,9 +25,10 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
         let Some(Alike { string, value, number, meaning }) = self.template.find(data) else { return Ok(false) };
-        if !name.is_empty() && name != self.template_type.as_bytes() {
+        if !(name.is_empty() || name == self.template_type.as_bytes()) || !is_clear(string.as_bytes()) {
             return Ok(false);
         }
+        self.strings.clear();
         let Meaning { item, part, output_index } = meaning;
         let text = self.strings.read(string, Some(value))?;
         let Self { items, strings, .. } = self;

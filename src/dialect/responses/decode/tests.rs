@@ -6,7 +6,7 @@ use super::Decoder;
 use crate::dialect::{DecodeError, Frame};
 
 fn feed(decoder: &mut Decoder, event: &Value) -> Result<(), DecodeError> {
-    decoder.event(b"", event.to_string().as_bytes(), &mut Frame::default(), &mut |_| {})
+    decoder.event(event.to_string().as_bytes(), &mut Frame::default(), &mut |_| {})
 }
 
 fn event(kind: &str, more: Value) -> Value {
@@ -26,7 +26,9 @@ fn decoder_of(item: &Value, events: &[Value]) -> Decoder {
 #[track_caller]
 fn assert_unreachable(decoder: &mut Decoder, event: &Value) {
     let mut parts = 0_u32;
-    let result = decoder.event(b"", event.to_string().as_bytes(), &mut Frame::default(), &mut |_| parts += 1);
+    let (data, mut frame) = (event.to_string(), Frame::default());
+    let again = decoder.event_again(b"", data.as_bytes(), &mut frame, &mut |_| parts += 1);
+    let result = again.and_then(|_| decoder.event(data.as_bytes(), &mut frame, &mut |_| parts += 1));
     assert!(matches!(result, Err(DecodeError::Unreachable(_))), "{event}: {result:?}");
     assert_eq!(parts, 0, "nothing is said of {event}");
 }
