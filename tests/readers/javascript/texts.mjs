@@ -3,6 +3,9 @@
 const SHOWN =
   /^(text|content|refusal|reasoning|reasoning_content|reasoning_text|reasoning_details|thinking|thinking_blocks|summary|transcript|explanation|token|parsed|message|output_text|cited_text|delta|arguments_text)$/;
 
+/** Where such keys stand. What stands elsewhere is told apart by a `?` in its place: no library here shows it. */
+const HOLDS = /^(choices|item|part|output|response|audio|logprobs|top_logprobs|annotations|citations?|stop_details|content_block)$/;
+
 /** Joins strings by their place: the same part of the same message, over all deltas. */
 export class Shown {
   #texts = new Map();
@@ -26,7 +29,8 @@ export class Shown {
       if (/(_tool_result|_output)$/.test(value.type)) return;
       for (const [key, each] of Object.entries(value)) {
         if (/^(tool_calls|function_call|input|arguments|partial_json|signature|encrypted_content)$/.test(key)) continue;
-        this.gather(each, `${place}.${key}`, SHOWN.test(key), depth + 1);
+        const mark = SHOWN.test(key) || HOLDS.test(key) ? "" : "?";
+        this.gather(each, `${place}.${mark}${key}`, SHOWN.test(key), depth + 1);
       }
     }
   }

@@ -25,6 +25,7 @@ from typing import Any
 
 from oracle import inputs
 from oracle.exchange import DIALECTS
+from oracle.judgement import UNCOUNTED
 from oracle.policies import POLICIES
 from oracle.work import play
 
@@ -112,7 +113,7 @@ def _command(row: dict[str, Any], arguments: argparse.Namespace) -> str:
 
 def _fails(row: dict[str, Any]) -> bool:
     """Whether something was found that may not be. What a reader loses of honest streams too, is only counted."""
-    return any(finding[0] != "emptied" for finding in row["findings"])
+    return any(finding[0] not in UNCOUNTED for finding in row["findings"])
 
 
 def _case_key(row: dict[str, Any]) -> str:

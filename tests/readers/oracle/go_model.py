@@ -28,8 +28,15 @@ _DELTA: dict[str, Any] = {
 }
 _CHOICE: dict[str, Any] = {"index": int, "delta": _DELTA, "finish_reason": str}
 _CHUNK: dict[str, Any] = {"id": str, "object": str, "created": int, "model": str, "choices": [_CHOICE]}
-_WHOLE: dict[str, Any] = {**_CHUNK, "choices": [{"index": int, "message": _DELTA, "finish_reason": str}]}
+# A message's content may be a list of parts.
+_MESSAGE: dict[str, Any] = {**_DELTA, "content": None}
+_WHOLE: dict[str, Any] = {**_CHUNK, "choices": [{"index": int, "message": _MESSAGE, "finish_reason": str}]}
 _FOLDS = {"ſ": "s", "\u212a": "k"}
+
+
+# What bytes.TrimSpace takes away.
+_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_DATA = re.compile(r"data:[\t\n\f\r ]*(.*)", re.DOTALL)
 
 
 class WrongType(ValueError):
@@ -51,13 +58,17 @@ def parse(text: str) -> Any:
 
 
 def _empty(shape: Any) -> Any:
-    return {} if isinstance(shape, dict) else [] if isinstance(shape, list) else shape()
+    return "" if shape is None else {} if isinstance(shape, dict) else [] if isinstance(shape, list) else shape()
 
 
 def _over(known: Any, value: Any, shape: Any) -> Any:
     """Reads a value over what is known, into a field of that shape."""
     if value is None:
         return known
+    if shape is None:
+        return (
+            "".join(_over({}, part, {"text": str}).get("text", "") for part in value) if type(value) is list else value
+        )
     if isinstance(shape, dict):
         if not isinstance(value, Members):
             raise WrongType(shape)
@@ -78,9 +89,10 @@ def _over(known: Any, value: Any, shape: Any) -> Any:
     return value
 
 
-def _lines(body: bytes) -> list[bytes]:
-    lines = body.split(b"\n")
-    return [line.strip(b" \t\r\n\x0b\x0c\x85\xa0") for line in lines]
+def _lines(body: bytes) -> list[str]:
+    # What stands behind the last line end is no line: the reader meets the end of the stream there.
+    lines = body.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    return [line.strip(_BLANKS) for line in lines]
 
 
 def read(stream: bool, response: Response) -> Reading:
@@ -97,19 +109,22 @@ def read(stream: bool, response: Response) -> Reading:
     return _read_stream(_lines(response.body), shown)
 
 
-def _read_stream(lines: list[bytes], shown: Shown) -> Reading:
+def _read_stream(lines: list[str], shown: Shown) -> Reading:
     choices: dict[int, dict[str, Any]] = {}
     error: str | None = None
     ended = False
     for line in lines:
-        data = re.match(rb"data:\s*(.*)", line, re.DOTALL)
+        data = _DATA.match(line)
         if data is None:
             continue
-        if data[1] == b"[DONE]":
+        if data[1].startswith('{"error":'):
+            error = "the stream tells of an error"
+            break
+        if data[1] == "[DONE]":
             ended = True
             break
         try:
-            chunk = _over({}, parse(data[1].decode("utf-8", "replace")), _CHUNK)
+            chunk = _over({}, parse(data[1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")), _CHUNK)
         except ValueError as wrong:
             error = repr(wrong)
             break
@@ -152,4 +167,4 @@ def _read_choices(choices: list[dict[str, Any]], key: str, shown: Shown) -> Read
         if legacy := message.get("function_call"):
             calls.append([legacy.get("name", ""), legacy.get("arguments", "")])
     text = choices[0].get(key, {}).get("content", "") if choices else ""
-    return Reading(calls, text, shown.texts())
+    return Reading(calls, text if isinstance(text, str) else "", shown.texts())

@@ -30,6 +30,7 @@ _BY_TYPE = {
 _NO_CONTENT = {"callId", "call_id", "containerId", "id", "type", "status", "providerMetadata"}
 
 
+UNCOUNTED = ("emptied", "carried")
 _BY_RULE = ("judge", "denylist", "on_error")
 _SEALED = re.compile(rb'"(?:encrypted_content|signature)"\s*:\s*"[^"]')
 _REASONING = re.compile("reasoning|summary|thinking")
@@ -43,15 +44,15 @@ class Finding:
 
     what: str
     """`call`, `denied`, `word`, `changed`, `trap`; `refused` and `blocked` for needless refusals; `lost`: what passed
-    is read otherwise than without Weir; `emptied`: a reader lost all arguments of a call that was judged, as some do
-    with honest streams."""
+    is read otherwise than without Weir. Uncounted are `emptied`: a reader lost all arguments of a call that was judged,
+    as some do with honest streams; and `carried`: a word under a key of texts, but where no library looks for it."""
     reader: str
     detail: str
 
     @property
     def is_bypass(self) -> bool:
         """Whether a policy was got round; else something was refused without need, or lost."""
-        return self.what not in ("refused", "blocked", "lost", "emptied")
+        return self.what not in ("refused", "blocked", "lost", *UNCOUNTED)
 
 
 def shows(text: str) -> bool:
@@ -162,14 +163,16 @@ def bypasses(exchange: Exchange, policy: Policy, outcome: Outcome, readings: dic
             if finding and not any(known.what == finding.what and known.reader == reader for known in findings):
                 findings.append(finding)
         if policy.transforms and (shown := _shown(exchange, reading)):
-            findings.append(Finding("word", reader, f"{shown[0]} {shown[1][-80:]!r}"))
-    return sorted(findings, key=lambda finding: finding.what == "emptied")
+            what = "carried" if "?" in shown[0] else "word"
+            findings.append(Finding(what, reader, f"{shown[0]} {shown[1][-80:]!r}"))
+    return sorted(findings, key=lambda finding: finding.what in UNCOUNTED)
 
 
 def _shown(exchange: Exchange, reading: Reading) -> tuple[str, str] | None:
     """A place and its text where a word is shown. Reasoning under a seal or a signature is never changed."""
     sealed = _SEALED.search(exchange.response.body) is not None
-    for place, text in [("text", reading.text), *reading.texts.items()]:
+    places = [("text", reading.text), *sorted(reading.texts.items(), key=lambda item: "?" in item[0])]
+    for place, text in places:
         if shows(_BLOCKED.sub("", text)) and not (sealed and _REASONING.search(place)):
             return place, text
     return None

@@ -9,6 +9,10 @@ SHOWN = re.compile(
     r"(text|content|refusal|reasoning|reasoning_content|reasoning_text|reasoning_details|thinking|thinking_blocks"
     r"|summary|transcript|explanation|token|parsed|message|output_text|cited_text|delta)"
 )
+# Where such keys stand. What stands elsewhere is told apart by a `?` in its place: no library here shows it.
+HOLDS = re.compile(
+    r"(choices|item|part|output|response|audio|logprobs|top_logprobs|annotations|citations?|stop_details|content_block)"
+)
 # Tool calls are no texts; seals are no language.
 APART = re.compile(r"(tool_calls|function_call|input|arguments|partial_json|signature|encrypted_content)")
 DEEPEST = 12
@@ -44,7 +48,9 @@ class Shown:
                 return
             for key, each in value.items():
                 if not APART.fullmatch(str(key)):
-                    self.gather(each, f"{place}.{key}", bool(SHOWN.fullmatch(str(key))), depth + 1)
+                    is_shown = SHOWN.fullmatch(str(key)) is not None
+                    mark = "" if is_shown or HOLDS.fullmatch(str(key)) else "?"
+                    self.gather(each, f"{place}.{mark}{key}", is_shown, depth + 1)
 
     def texts(self) -> dict[str, str]:
         """The texts by their places, each joined."""
