@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ["LANGSMITH_TRACING"] = "false"
@@ -410,6 +411,9 @@ def read(dialect: str, stream: bool, response: Response) -> dict[str, Reading]:
     _GIVEN = response
     readings = {}
     for name, reader in READERS[dialect].items():
+        # The slowest by far, and between two others: openai's SDK reads for it, the wrapper is that of the next.
+        if name == "litellm-openai" and crc32(response.body) % 3:
+            continue
         try:
             reading = reader(stream)
         except Exception as error:
