@@ -54,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=int, help="plays the mutation of that number alone, and shows all of it")
     parser.add_argument("--save", help="with --only: keeps it as a case of that name")
     parser.add_argument("--no-cases", action="store_true", help="mutations alone")
+    parser.add_argument("--only-cases", action="store_true", help="cases alone: no fixtures, no streams, no mutations")
     parser.add_argument("--renew", action="store_true", help="writes expected.json anew")
     parser.add_argument("--strict", action="store_true", help="as in `make test`: everything found must be expected")
     return parser.parse_args()

@@ -51,10 +51,14 @@ def _play_share(arguments: argparse.Namespace, share: int, queue: Any) -> None:
 
     suite = run.Suite()
     if not arguments.no_cases:
-        for exchange, policy in [*run.case_plan(), *run.honest_plan()][share :: arguments.jobs]:
+        plan = run.case_plan() if arguments.only_cases else [*run.case_plan(), *run.honest_plan()]
+        for exchange, policy in plan[share :: arguments.jobs]:
             queue.put(_row(suite.try_out(exchange, policy), "case"))
         if share == 0:
             _connect(queue)
+    if arguments.only_cases:
+        suite.close()
+        return
     policies = arguments.policy or list(POLICIES)
     dialects = arguments.dialect or list(DIALECTS)
     began = time.monotonic()

@@ -3,6 +3,7 @@
 //! Bodies are strings in which each character stands for one byte (ISO 8859-1). A host is kept for each policy document,
 //! and started anew after some hundred exchanges, or when the module trapped.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,24 +73,30 @@ struct Question {
 }
 
 fn main() {
-    std::panic::set_hook(Box::new(|_| {}));
     let mut hosts: HashMap<String, (Host, usize)> = HashMap::new();
     let mut output = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("standard input is text");
         let exchange: Exchange = serde_json::from_str(&line).expect("a line is an exchange");
         let (mut host, played) = hosts.remove(&exchange.document).unwrap_or_else(|| (start(&exchange.document), 0));
+        // What a trap says goes into the outcome.
+        let said = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
         let outcome = catch_unwind(AssertUnwindSafe(|| Player::new(&exchange, &mut host).play()));
-        let outcome = outcome.unwrap_or_else(|panic| {
-            let why = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&why| why.to_owned()));
-            Outcome { trap: Some(why.unwrap_or_default()), ..Outcome::default() }
-        });
+        std::panic::set_hook(said);
+        let outcome =
+            outcome.unwrap_or_else(|panic| Outcome { trap: Some(words(panic.as_ref()).to_owned()), ..Outcome::default() });
         if outcome.trap.is_none() && played < EXCHANGES_OF_A_HOST {
             hosts.insert(exchange.document, (host, played + 1));
         }
         serde_json::to_writer(&mut output, &outcome).expect("an outcome is JSON");
         output.write_all(b"\n").and_then(|()| output.flush()).expect("standard output is open");
     }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("trap")
 }
 
 fn start(document: &str) -> Host {
