@@ -33,7 +33,7 @@ enum Expectation {
 use Expectation::{Has, Same, Withheld};
 
 /// What no policy of a case lets pass.
-const DENIED: [&str; 2] = ["nightingale", "rm -rf /"];
+const DENIED: [&str; 3] = ["nightingale", "QJXZ", "rm -rf /"];
 
 /// Every case that is known by its name; the dialect of an attack is chat.completions unless it says another.
 const CASES: &[(&str, Expectation)] = &[
@@ -43,6 +43,12 @@ const CASES: &[(&str, Expectation)] = &[
     ("F02.sse", Same),
     ("F03.json", Has(r#""result":{}"#)),
     ("F08c.sse", Has("[x]")),
+    // Odd streams of responses.
+    ("F06a.sse", Same),
+    ("F06b.sse", Same),
+    ("F06c.sse", Same),
+    ("attack/B4_responses_mcp_delta_of_function_call.http", Withheld),
+    ("attack/N14_text_deltas_of_item_of_unknown_type.http", Has("[x]")),
     // Heads.
     ("F07b.sse", Same),
     ("attack/A5_no_content_type.http", Withheld),
@@ -100,8 +106,11 @@ fn read(name: &str) -> Option<Case> {
 
 /// An answer as it goes over the wire, which no policy may let pass that looks at what it carries.
 fn attack(name: &str, http: &[u8]) -> Case {
-    let end = http.windows(2).position(|two| two == b"\n\n").map(|at| (at, at + 2));
-    let end = end.or_else(|| http.windows(4).position(|four| four == b"\r\n\r\n").map(|at| (at, at + 4))).unwrap();
+    let find = |line_ends: &[u8]| {
+        let at = http.windows(line_ends.len()).position(|bytes| bytes == line_ends);
+        at.map(|at| (at, at + line_ends.len()))
+    };
+    let end = [find(b"\n\n"), find(b"\r\n\r\n")].into_iter().flatten().min().unwrap();
     let head = String::from_utf8(http[..end.0].to_vec()).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -114,13 +123,16 @@ fn attack(name: &str, http: &[u8]) -> Case {
     };
     let body = http[end.1..].to_vec();
     let bears = |word: &str| String::from_utf8_lossy(&body).contains(word);
-    let policies = if bears("nightingale") { vec!["content_transform"] } else { vec!["tool_call_judge", "content_only"] };
+    let policies =
+        if bears("nightingale") || bears("QJ") { vec!["content_transform"] } else { vec!["tool_call_judge", "content_only"] };
     Case { dialect, policies, request: script::request_body(dialect, true), status, headers: headers.collect(), body }
 }
 
 fn chain(policy: &str) -> Value {
     match policy {
-        "content_transform" => json!([{"use": policy, "with": {"replace": [{"find": "nightingale", "with": "[x]"}]}}]),
+        "content_transform" => {
+            json!([{"use": policy, "with": {"replace": [{"find": "nightingale", "with": "[x]"}, {"find": "QJXZ", "with": "[x]"}]}}])
+        }
         "tool_call_judge" => {
             json!([{"use": policy, "with": {"judge": "main", "allow": ["get_weather"], "deny": ["deny_me"]}}])
         }
