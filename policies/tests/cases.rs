@@ -145,7 +145,8 @@ fn play(case: &Case, policy: &str, chunks: Vec<Vec<u8>>) -> Outcome {
     let headers: Vec<_> = case.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let script = Script::request_to(script::path(case.dialect), document(chain(policy)), vec![request])
         .respond_with(case.status, &headers, chunks)
-        .judged(JudgeRule::new(r#""cmd":"rm -rf /""#, JudgeReply::Verdict(1.0)))
+        // The question has the arguments as a JSON string.
+        .judged(JudgeRule::new(r#"\"cmd\":\"rm -rf /\""#, JudgeReply::Verdict(1.0)))
         .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
     native::play(&script, &weir_policies::registry())
 }
