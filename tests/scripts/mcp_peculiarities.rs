@@ -317,6 +317,33 @@ fn what_cannot_be_read_is_withheld() {
 }
 
 #[test]
+fn lines_that_readers_take_differently_leave_in_plain_form() {
+    let plain = format!("data: {RESULT}\n\n");
+    let (half, rest) = RESULT.split_at(RESULT.find(",\"result\"").unwrap());
+    for odd in [
+        format!("data: {half}\ndata: {rest}\n\n"),
+        format!("data:  {RESULT} \n\n"),
+        format!(" data: {{}}\ndata: {RESULT}\n\n"),
+        format!("x: {RESULT}\ndata: {RESULT}\n\n"),
+        format!("data: {RESULT}\r\r"),
+        format!("data: {RESULT}"),
+        format!("\u{feff}data: {RESULT}\n\n"),
+    ] {
+        let outcome = posted(&request(1), "text/event-stream", &odd);
+        assert_eq!(outcome.text().replace("\": ", "\":").replace(" ,", ","), plain, "{odd:?}");
+    }
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"SUNNY"}}"#;
+    let two = posted(&request(1), "text/event-stream", &format!("id: 4\ndata: {note}\ndata: {RESULT}\n\n"));
+    assert_eq!(two.text(), format!("id: 4\ndata: {note}\n\nid: 4\ndata: {RESULT}\n\n"), "who reads line by line reads two");
+    let separated = RESULT.replace("SUNNY", "A\u{2028}B\\ud800C");
+    let expected = RESULT.replace("SUNNY", "A\\u2028B\u{fffd}C");
+    let outcome = posted(&request(1), "text/event-stream", &format!("data: {separated}\n\n"));
+    assert_eq!(outcome.text(), format!("data: {expected}\n\n"));
+    let lone = RESULT.replace("SUNNY", "A\\ud800C");
+    assert_eq!(posted(&request(1), "application/json", &lone).text(), lone.replace("\\ud800", "\u{fffd}"));
+}
+
+#[test]
 fn every_recorded_stream_leaves_as_it_came() {
     for fixture in fixtures::streams(MCP) {
         let outcome = play(&Script::events(MCP, document(json!([{"use": "watch"}])), fixture.body));

@@ -6,6 +6,7 @@
 //! policies and encoder only ever see those. What the rules are is said in [`schema`], where a dialect describes what
 //! its frames are made of, and at [`sse::Lines`]; only what the policies of the chain look at is put right.
 
+mod lines;
 mod names;
 pub(in crate::dialect) mod schema;
 mod text;
@@ -38,6 +39,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub(crate) struct Normalizer {
     schema: Option<&'static Schema>,
     wants: Wants,
+    /// The data of events is open: only lines and characters are looked at.
+    is_open: bool,
     /// The terminator has come.
     ended: bool,
     /// The events that the latest one was written anew as.
@@ -54,7 +57,8 @@ impl Normalizer {
             Dialect::Responses => Some(&responses::SCHEMA),
             Dialect::Messages | Dialect::McpTool => None,
         };
-        Self { schema, wants, ended: false, events: Vec::new(), json: String::new() }
+        let is_open = matches!(dialect, Dialect::McpTool) && wants.any();
+        Self { schema, wants, is_open, ended: false, events: Vec::new(), json: String::new() }
     }
 
     /// Whether events have to be shown to [`Self::event`] at all.
@@ -67,6 +71,9 @@ impl Normalizer {
     /// # Errors
     /// When the event cannot be read, and so not be written anew.
     pub(crate) fn event(&mut self, event: &sse::Event<'_>) -> Result<Option<&[u8]>, DecodeError> {
+        if self.is_open {
+            return self.open_event(event);
+        }
         let Some(schema) = self.schema() else { return Ok(None) };
         let data = event.data.filter(|data| !data.is_empty());
         if event.is_plain && !self.ended {
@@ -89,8 +96,21 @@ impl Normalizer {
         Ok(Some(&self.events))
     }
 
+    fn open_event(&mut self, event: &sse::Event<'_>) -> Result<Option<&[u8]>, DecodeError> {
+        if lines::is_plain(event) {
+            return Ok(None);
+        }
+        self.events.clear();
+        self.events.shrink_to(KEPT_CAPACITY);
+        lines::write(event, &mut self.events)?;
+        Ok(Some(&self.events))
+    }
+
     /// `None` if the body is plain, or nothing that could be written anew; else what it was written anew as.
     pub(crate) fn body(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        if self.is_open {
+            return lines::body(body);
+        }
         let schema = self.schema()?;
         let source = core::str::from_utf8(body).ok()?;
         let mut clear = String::new();
