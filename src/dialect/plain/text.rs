@@ -2,10 +2,13 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::wire::scan::skip_unescaped_ascii;
+
 /// Whether JSON of an event has nothing in it that readers take differently: no line separator as it is, and no escape of
 /// half a surrogate pair.
 pub(in crate::dialect) fn is_clear(json: &[u8]) -> bool {
-    !has_line_separator(json) && !has_lone_surrogate(json)
+    let rest = skip_unescaped_ascii(json);
+    rest.is_empty() || (!has_line_separator(rest) && !has_lone_surrogate(rest))
 }
 
 /// Whether U+0085, U+2028 or U+2029 stands in it, at which some readers split lines.
