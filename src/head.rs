@@ -1,5 +1,6 @@
 //! The heads of requests and responses, and what policies see of them.
 
+use crate::caller::Caller;
 use crate::dialect::request::{RequestPart, RequestRewrite, parts};
 use crate::dialect::{DecodeError, Dialect};
 use crate::id::TraceContext;
@@ -30,6 +31,8 @@ pub struct RequestHead<'a> {
     pub mcp_method: &'a [u8],
     /// `mcp-name`, empty if absent.
     pub mcp_name: &'a [u8],
+    /// What the host knows of the caller.
+    pub caller: Option<&'a Caller>,
 }
 
 /// The response head, as far as the engine needs it.

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod block;
+pub mod caller;
 pub mod callout;
 mod cell;
 pub mod chain;
@@ -14,6 +15,7 @@ pub mod decision;
 pub mod dialect;
 pub mod document;
 mod effect;
+mod end;
 pub mod event;
 pub mod exchange;
 pub mod fingerprint;

@@ -15,7 +15,7 @@ use weir::answer::{Answer, AnswerBlock, AnswerChoice};
 use weir::decision::Decision;
 use weir::dialect::{Dialect, Ending};
 use weir::document::{self, Registry};
-use weir::exchange::{Request, Response};
+use weir::exchange::{End, Request, Response};
 use weir::policy::{Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy, StreamAction, StreamingContext};
 use weir::state::Scope;
 use weir::usage::Usage;
@@ -59,7 +59,7 @@ impl Policy for Record {
         RequestAction::SendRequest
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext) {
         let answer = cx.recorded_answer();
         cx.emit("recorded", "", weir::event::Severity::Debug, json!({ "answer": answer }));
         let _kept = cx.state(Scope::Worker).put("last", b"seen", Duration::from_secs(1));
@@ -127,8 +127,11 @@ fn read(dialect: Dialect, streamed: bool, body: &[u8]) -> Message {
     }
 }
 
+/// Text, refusal, calls (id, name, arguments) and finish reason of a choice.
+type Spoken = (String, String, Vec<(String, String, Value)>, String);
+
 /// What counts of a message, whatever the ids of its parts.
-fn said(message: &Message) -> Vec<(String, String, Vec<(String, String, Value)>, String)> {
+fn said(message: &Message) -> Vec<Spoken> {
     let choices = message.choices.iter().map(|choice| {
         let calls = choice.calls.iter().map(|call| {
             let arguments = serde_json::from_str(&call.arguments).expect("arguments are JSON");

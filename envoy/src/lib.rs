@@ -6,6 +6,7 @@
 //! Therefore all calls go through the module `host`, and the states that allow them are types in `request` and `response`.
 #![forbid(unsafe_code)]
 
+mod caller;
 mod callouts;
 mod events;
 mod host;

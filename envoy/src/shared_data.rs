@@ -8,11 +8,13 @@
 //! To write without a version overwrites whatever is there. Therefore the buckets are made once, before any stream: the
 //! main thread configures the plugin before the workers do.
 
-use core::cell::RefCell;
+use core::cell::{OnceCell, RefCell};
 use core::hash::Hasher;
 use std::hash::DefaultHasher;
+use std::rc::Rc;
 
 use proxy_wasm::types::Status;
+use weir::id::CallId;
 use weir::state::{Scope, StateError, StoreRequest, Stored, Table, TableLimits};
 use weir::time::Timestamp;
 
@@ -27,15 +29,21 @@ const BUCKET: TableLimits = TableLimits { keys: 1024, bytes: 64 * 1024 };
 /// How often a bucket is read again because another worker wrote in between.
 const ATTEMPTS: usize = 32;
 
+/// What hashes of credentials are salted with: the same for all workers, another in every process.
+const SALT: &str = "weir.salt";
+
 /// Says that the buckets are there.
 const READY: &str = "weir.state.ready";
 
 thread_local! {
     /// A module has one thread in each worker: this is the worker's own table, whatever is configured.
     static WORKER: RefCell<Table> = RefCell::default();
+
+    /// It never changes.
+    static SALT_READ: OnceCell<Rc<[u8]>> = const { OnceCell::new() };
 }
 
-/// Makes the buckets, unless the process has them. In `on_configure`.
+/// Makes the buckets and the salt, unless the process has them. In `on_configure`.
 pub(crate) fn prepare() {
     if host::shared_data(READY).0.is_some() {
         return;
@@ -46,7 +54,22 @@ pub(crate) fn prepare() {
             let _ = host::set_shared_data(&name, &[], None);
         }
     }
+    if let (Ok(one), Ok(other)) = (CallId::random(), CallId::random()) {
+        let _ = host::set_shared_data(SALT, format!("{one}{other}").as_bytes(), None);
+    }
     let _ = host::set_shared_data(READY, b"1", None);
+}
+
+/// What hashes of credentials are salted with; `None` where the platform gave no random bytes. Any phase.
+pub(crate) fn salt() -> Option<Rc<[u8]>> {
+    SALT_READ.with(|known| {
+        if known.get().is_none()
+            && let Some(salt) = host::shared_data(SALT).0
+        {
+            let _ = known.set(salt.into());
+        }
+        known.get().cloned()
+    })
 }
 
 /// Carries out what the engine asks of the store. Any phase.

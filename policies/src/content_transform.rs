@@ -15,7 +15,7 @@ use weir::dialect::DecodeError;
 use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
-use weir::exchange::Request;
+use weir::exchange::{End, Request};
 use weir::policy::{
     BlockAction, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy, StreamingContext,
 };
@@ -344,7 +344,7 @@ impl Policy<Texts> for ContentTransform {
         action
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext<Texts>) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Texts>) {
         let (replaced, case_mapped) = cx.scratchpad(|texts| (mem::take(&mut texts.replaced), texts.case_mapped));
         if !replaced.is_empty() {
             let total = replaced.iter().fold(0_u64, |total, (_, count)| total.saturating_add(*count));

@@ -11,6 +11,7 @@ use weir::block::{ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
+use weir::exchange::End;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
 use weir::limits::FailureMode;
 use weir::policy::{BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, SharedPolicy, StreamingContext};
@@ -402,7 +403,7 @@ impl Policy<Tally> for ToolCallJudge {
         OfferAction::Remove
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext<Tally>) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Tally>) {
         let Tally { judged, passed, blocked, skipped, failed } = cx.scratchpad(|tally| *tally);
         if [judged, passed, blocked, skipped].iter().all(|count| *count == 0) {
             return;

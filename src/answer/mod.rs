@@ -6,7 +6,7 @@
 //! ```
 //! use core::time::Duration;
 //! use weir::answer::Answer;
-//! use weir::exchange::Request;
+//! use weir::exchange::{End, Request};
 //! use weir::policy::{Interests, Policy, PolicyContext, RequestAction};
 //! use weir::state::Scope;
 //!
@@ -35,7 +35,7 @@
 //!         RequestAction::SendRequest
 //!     }
 //!
-//!     fn on_stream_complete(&self, cx: &PolicyContext<String>) {
+//!     fn on_stream_complete(&self, _: &End, cx: &PolicyContext<String>) {
 //!         if let Some(answer) = cx.recorded_answer()
 //!             && let Ok(json) = serde_json::to_vec(&answer)
 //!         {

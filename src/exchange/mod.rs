@@ -10,6 +10,7 @@ mod response;
 mod stage;
 
 pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, Observation};
+pub use crate::end::{End, EndReason};
 pub use crate::head::{Request, RequestHead, Response, ResponseHead};
 
 use core::time::Duration;
@@ -78,19 +79,6 @@ pub enum ResponseMode {
     Whole,
     /// It cannot be read, and is blocked: answer, or treat as a [`Self::Stream`] that yields an error.
     Refuse,
-}
-
-/// Why an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Request and response went through, or were answered.
-    Completed,
-    /// The client went away.
-    ClientGone,
-    /// The upstream broke off.
-    UpstreamBroke,
-    /// The proxy's buffer was too small for what was held.
-    ProxyBufferExceeded,
 }
 
 /// One request and its response. Feed it through the `handle_*` methods in the order in which things happen, and
@@ -479,20 +467,19 @@ impl Exchange {
         }
         self.shared.output_finished.set(true);
         self.pipeline.abandon();
-        self.pipeline.complete();
+        let end = End {
+            reason,
+            status: self.status,
+            is_streamed: self.streamed,
+            decision: self.shared.outcome.decision(),
+            usage: self.shared.usage.get().usage(),
+            duration: now.since(self.began),
+        };
+        self.pipeline.complete(&end);
         let decision = self.shared.outcome.decision();
-        enforcement::record(
-            &self.shared,
-            &enforcement::Facts {
-                reason,
-                status: self.status,
-                streamed: self.streamed,
-                request_bytes: self.request_bytes,
-                response_bytes: self.response_bytes,
-                duration: now.since(self.began),
-                held: self.held_time(),
-            },
-        );
+        let held = self.held_time();
+        let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
+        enforcement::record(&self.shared, &facts);
         self.shared.push_effect(Effect::Observe(Observation::Decided(decision)));
     }
 

@@ -14,6 +14,7 @@ use super::stage::{Finish, Passage, Progress, Stage, StageDelta};
 use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::decision::Decision;
 use crate::dialect::{Delta, Ending, SlotAction};
+use crate::end::End;
 use crate::event::Severity;
 use crate::policy::{BlockAction, Hook, HookOutput, OfferAction, Outgoing, Shared};
 
@@ -504,9 +505,9 @@ impl Pipeline {
     }
 
     /// Tells every policy that the exchange is over.
-    pub(super) fn complete(&self) {
+    pub(super) fn complete(&self, end: &End) {
         for stage in self.front.iter().chain(&self.stages) {
-            stage.instance.on_stream_complete();
+            stage.instance.on_stream_complete(end);
         }
     }
 

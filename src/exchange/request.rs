@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use self::answer::{refuse, too_large, unreadable};
 use self::body::finish_reading;
+use crate::caller::Caller;
 use crate::dialect::{Dialect, mcp};
 use crate::effect::{Effect, Observation};
 use crate::event::{EventKind, Severity, shortened};
@@ -100,6 +101,9 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
             ..Request::default()
         });
     });
+    let known = head.caller.cloned().unwrap_or_default();
+    let caller = Caller { policy_user: read_user(head.policy_user), ..known };
+    shared.caller.with(|known| *known = Rc::new(caller));
     let endpoint = route.endpoint;
     match route.action {
         RouteAction::Allow => {

@@ -13,6 +13,7 @@ use super::SharedPolicy;
 use super::outcome::{Conclusion, Outcome};
 use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
+use crate::caller::Caller;
 use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::cell::TakeCell;
 use crate::chain::Chain;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) call_id: CallId,
     now: Cell<Now>,
     pub(crate) request: TakeCell<Rc<Request>>,
+    pub(crate) caller: TakeCell<Rc<Caller>>,
     /// What a request of MCP asks; empty for other dialects.
     pub(crate) asked: TakeCell<Rc<Asked>>,
     /// What hooks wait for.
@@ -78,6 +80,7 @@ impl Shared {
             call_id,
             now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
+            caller: TakeCell::default(),
             asked: TakeCell::default(),
             waits: TakeCell::default(),
             effects: TakeCell::default(),
@@ -212,6 +215,11 @@ impl<S: Default> PolicyContext<S> {
     /// [`Interests`](super::Interests) ask for it.
     pub fn request(&self) -> Rc<Request> {
         self.shared.request()
+    }
+
+    /// Gives what is known of the caller.
+    pub fn caller(&self) -> Rc<Caller> {
+        self.shared.caller.with(|caller| Rc::clone(caller))
     }
 
     /// The time at which the running hook was started or woken.

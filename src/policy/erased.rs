@@ -14,6 +14,7 @@ use super::{
     StreamingContext,
 };
 use crate::block::{ContentBlock, ToolCallBlock};
+use crate::end::End;
 use crate::head::{Request, Response};
 
 /// A hook that runs, boxed: one box a whole-thing hook, none a delta.
@@ -116,7 +117,7 @@ pub(crate) trait Instance {
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook;
     fn on_tool_offered(&self, name: &str) -> OfferAction;
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
-    fn on_stream_complete(&self);
+    fn on_stream_complete(&self, end: &End);
 }
 
 struct Running<P, S> {
@@ -178,7 +179,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
         })
     }
 
-    fn on_stream_complete(&self) {
-        self.policy.0.on_stream_complete(&self.context);
+    fn on_stream_complete(&self, end: &End) {
+        self.policy.0.on_stream_complete(end, &self.context);
     }
 }

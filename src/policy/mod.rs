@@ -22,6 +22,7 @@ pub(crate) use erased::{Hook, HookOutput, Instance};
 pub use outcome::Conclusion;
 
 use crate::block::{ContentBlock, ToolCallBlock};
+use crate::end::End;
 use crate::head::{Request, Response};
 
 /// What a policy wants to see. What it leaves out costs neither time nor memory; what no policy of a chain wants is not read, and so
@@ -184,7 +185,7 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
 
     /// The exchange is over. Runs exactly once for every governed exchange, also when a peer broke off or the request
     /// never left. Nothing can be sent any more.
-    fn on_stream_complete(&self, cx: &PolicyContext<Scratchpad>) {
-        let _ = cx;
+    fn on_stream_complete(&self, end: &End, cx: &PolicyContext<Scratchpad>) {
+        let _ = (end, cx);
     }
 }

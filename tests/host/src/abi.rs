@@ -139,7 +139,10 @@ fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
             let value = match path.as_str() {
                 "response\0code_details" => stream.details.clone().into_bytes(),
                 "request\0total_size" => stream.received.to_le_bytes().to_vec(),
-                _ => return status::NOT_FOUND,
+                _ => match caller.data().properties.get(&path) {
+                    Some(value) => value.clone(),
+                    None => return status::NOT_FOUND,
+                },
             };
             give(&mut caller, &value, value_at, value_length)
         },

@@ -23,9 +23,17 @@ pub struct HostBuilder {
     unreachable: BTreeSet<String>,
     refused: Refused,
     shared_data: SharedData,
+    properties: BTreeMap<String, Vec<u8>>,
 }
 
 impl HostBuilder {
+    /// A property that every stream has.
+    #[must_use]
+    pub fn property(mut self, path: &[&str], value: &[u8]) -> Self {
+        self.properties.insert(path.join("\0"), value.to_vec());
+        self
+    }
+
     /// What the worker shares with others of its process.
     #[must_use]
     pub fn shared_data(mut self, shared: &SharedData) -> Self {
@@ -99,6 +107,7 @@ impl HostBuilder {
             unreachable: self.unreachable,
             refused: self.refused,
             shared_data: self.shared_data,
+            properties: self.properties,
             tick_period: 0,
             effective: 0,
             streams: BTreeMap::new(),
@@ -156,6 +165,7 @@ impl Host {
             unreachable: BTreeSet::new(),
             refused: Refused(Box::new(|_| false)),
             shared_data: SharedData::default(),
+            properties: BTreeMap::new(),
         }
     }
 

@@ -236,6 +236,8 @@ pub(crate) struct Proxy {
     pub(crate) reply: Option<Reply>,
     pub(crate) deferred: Vec<Deferred>,
     pub(crate) shared_data: SharedData,
+    /// Of every stream, by their paths with zeros between.
+    pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) metrics: Vec<(String, u64)>,
     pub(crate) logs: Vec<(i32, String)>,
     pub(crate) done: BTreeSet<u32>,

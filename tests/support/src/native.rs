@@ -227,6 +227,7 @@ impl Play<'_> {
                     mcp_protocol_version: header(headers, "mcp-protocol-version"),
                     mcp_method: header(headers, "mcp-method"),
                     mcp_name: header(headers, "mcp-name"),
+                    caller: None,
                 };
                 let progress = self.exchange.handle_request_head(&head, *end, self.now);
                 self.request(progress);

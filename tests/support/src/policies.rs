@@ -9,7 +9,7 @@ use serde_json::json;
 use weir::block::{BlockKind, Chunk, ContentBlock, ToolCallBlock, build_text_chunk};
 use weir::document::{self, DocumentError, PolicyConfig, Registry};
 use weir::event::Severity;
-use weir::exchange::{Request, Response};
+use weir::exchange::{End, Request, Response};
 use weir::judge::JudgeQuestion;
 use weir::policy::{
     BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, Refusal, RequestAction, ResponseAction,
@@ -25,6 +25,7 @@ pub fn registry() -> Registry {
         .with("ask_about_text", |config| Ok(SharedPolicy::new("AskAboutText", read::<AskAboutText>(config)?)))
         .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
         .with("block_stream", |config| Ok(SharedPolicy::new("BlockStream", read::<BlockStream>(config)?)))
+        .with("caller", |config| Ok(SharedPolicy::new("Caller", read::<Caller>(config)?)))
         .with("count_requests", |config| Ok(SharedPolicy::new("CountRequests", read::<CountRequests>(config)?)))
         .with("deny_tool", |config| Ok(SharedPolicy::new("DenyTool", read::<DenyTool>(config)?)))
         .with("drop_text", |config| Ok(SharedPolicy::new("DropText", read::<DropText>(config)?)))
@@ -379,6 +380,27 @@ impl Policy for Answer {
     }
 }
 
+/// Says what is known of the caller, and how the exchange ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {}
+
+impl Policy for Caller {
+    async fn on_request(&self, _: &Request, cx: &PolicyContext) -> RequestAction {
+        let caller = cx.caller();
+        let details = json!({"user": caller.policy_user, "credential": caller.credential.map(|hash| hash.to_string()),
+            "peer": caller.peer, "address": caller.peer_address, "route": caller.route_name, "metadata": caller.route_metadata});
+        cx.emit("caller.seen", "", Severity::Debug, details);
+        RequestAction::SendRequest
+    }
+
+    fn on_stream_complete(&self, end: &End, cx: &PolicyContext) {
+        let details = json!({"reason": end.reason.name(), "status": end.status, "streamed": end.is_streamed,
+            "decision": end.decision.name(), "usage": end.usage, "ms": end.duration.as_millis()});
+        cx.emit("caller.ended", "", Severity::Debug, details);
+    }
+}
+
 /// Lets each user make so many requests a minute, and remembers what was asked for last.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -413,7 +435,7 @@ impl Policy for CountRequests {
         }
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext) {
         // Nobody waits for it any more, and it is counted all the same.
         let _counted = cx.state(self.scope).add("exchanges that ended", 1, Duration::from_secs(3600));
     }
@@ -464,7 +486,7 @@ impl Policy for Watch {
         cx.emit("watch.finish", "", Severity::Debug, json!({"reason": reason, "choice": choice}));
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext) {
         cx.emit("watch.complete", "", Severity::Debug, json!({}));
     }
 }
