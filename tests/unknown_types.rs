@@ -83,7 +83,7 @@ fn unknowns(dialect: Dialect) -> Vec<String> {
             "event: vendor\ndata: {\"type\":\"vendor\",\"notes\":[{\"n\":1.0,\"text\":\"a s\\u0065cret\"}]}\n\n".to_owned(),
             [
                 ("content_block_start", r#""index":1,"content_block":{"type":"new_block","secrets":["secret"]}"#),
-                ("content_block_delta", r#""index":1,"delta":{"type":"new_delta","text":"secret"}"#),
+                ("content_block_delta", r#""index":1,"delta":{"type":"new_delta","note":"secret"}"#),
                 ("content_block_stop", r#""index":1"#),
             ]
             .map(|(name, rest)| format!("event: {name}\ndata: {{\"type\":\"{name}\",{rest}}}\n\n"))

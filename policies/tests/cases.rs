@@ -28,9 +28,11 @@ enum Expectation {
     Has(&'static str),
     /// The client gets nothing that the policy is against.
     Withheld,
+    /// The pieces of input that leave in order are these arguments, which the judge was shown; or none leave.
+    Input(&'static str),
 }
 
-use Expectation::{Has, Same, Withheld};
+use Expectation::{Has, Input, Same, Withheld};
 
 /// What no policy of a case lets pass.
 const DENIED: [&str; 3] = ["nightingale", "QJXZ", "rm -rf /"];
@@ -49,6 +51,16 @@ const CASES: &[(&str, Expectation)] = &[
     ("F06c.sse", Same),
     ("attack/B4_responses_mcp_delta_of_function_call.http", Withheld),
     ("attack/N14_text_deltas_of_item_of_unknown_type.http", Has("[x]")),
+    // Streams of messages.
+    ("F05a.sse", Same),
+    ("F05c.sse", Same),
+    ("F05d.sse", Same),
+    ("F09e.sse", Has("[x]")),
+    ("attack/B6_messages_interleaved_blocks.http", Input(r#"{"cmd":"echo 'do not rm -rf /' >> README"}"#)),
+    ("attack/C2_messages_unknown_delta_with_partial_json.http", Withheld),
+    ("attack/C6_citations_delta_text.http", Withheld),
+    ("attack/D3_same_block_index_twice.http", Withheld),
+    ("attack/N07a_partial_json_missing.http", Input(r#"{"cmd":""}"#)),
     // Heads.
     ("F07b.sse", Same),
     ("attack/A5_no_content_type.http", Withheld),
@@ -131,7 +143,8 @@ fn attack(name: &str, http: &[u8]) -> Case {
 fn chain(policy: &str) -> Value {
     match policy {
         "content_transform" => {
-            json!([{"use": policy, "with": {"replace": [{"find": "nightingale", "with": "[x]"}, {"find": "QJXZ", "with": "[x]"}]}}])
+            let rules = json!([{"find": "nightingale", "with": "[x]"}, {"find": "QJXZ", "with": "[x]"}]);
+            json!([{"use": policy, "with": {"replace": rules, "scope": ["text", "refusal", "reasoning"]}}])
         }
         "tool_call_judge" => {
             json!([{"use": policy, "with": {"judge": "main", "allow": ["get_weather"], "deny": ["deny_me"]}}])
@@ -151,6 +164,13 @@ fn play(case: &Case, policy: &str, chunks: Vec<Vec<u8>>) -> Outcome {
     native::play(&script, &weir_policies::registry())
 }
 
+/// The pieces of input in a stream of messages, joined.
+fn input(stream: &str) -> String {
+    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events = data.map(|data| serde_json::from_str::<Value>(data).unwrap());
+    events.map(|event| event["delta"]["partial_json"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
 #[test]
 fn each_case_comes_to_what_it_has_to() {
     for (name, expectation) in CASES {
@@ -165,6 +185,7 @@ fn each_case_comes_to_what_it_has_to() {
                     Same => assert_eq!((outcome.status, &outcome.client), (case.status, &case.body), "{named}"),
                     Has(expected) => assert!(text.contains(expected) && !has_denied, "{named}"),
                     Withheld => assert!(!has_denied, "{named}"),
+                    Input(arguments) => assert!(["", *arguments].contains(&input(&text).as_str()), "{named}"),
                 }
             }
         }

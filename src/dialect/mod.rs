@@ -250,6 +250,8 @@ pub enum DecodeError {
     NamesTooLong,
     /// More than [`MAX_REPEATED_BYTES`] of text that the end of the response is to repeat.
     TextTooLong,
+    /// More than [`MAX_WAITING_BYTES`] of events that wait for what has to leave before them.
+    TooMuchWaiting,
     /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
     TooManyParts,
     /// A request whose text is given as numbers of tokens.
@@ -270,6 +272,7 @@ impl fmt::Display for DecodeError {
             Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
             Self::Unreachable(what) => write!(f, "unreachable: {what}"),
             Self::TextTooLong => write!(f, "more than {MAX_REPEATED_BYTES} bytes of text that have to be repeated"),
+            Self::TooMuchWaiting => write!(f, "more than {MAX_WAITING_BYTES} bytes of events that wait for one before them"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
@@ -285,6 +288,10 @@ pub const MAX_NAME_BYTES: usize = 1024 * 1024;
 
 /// Most bytes of text of one response of `responses`: they are kept until its end, which repeats them in one event.
 pub const MAX_REPEATED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most bytes of the events of one stream that wait until another block of it has ended, or until it is known whether
+/// they are signed.
+pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the frames of one response.
 #[derive(Debug)]
@@ -310,6 +317,26 @@ impl Decoder {
         }
     }
 
+    /// Reasoning that might be signed, and is not, is text that policies want to see.
+    pub(crate) const fn read_reasoning(&mut self) {
+        match self {
+            Self::Messages(decoder) => decoder.read_thinking(),
+            // Their reasoning says at its beginning whether it is sealed.
+            Self::Chat(_) | Self::Responses(_) | Self::Mcp(_) => {}
+        }
+    }
+
+    /// The upstream has ended: the events that were kept back are in `out`.
+    ///
+    /// # Errors
+    /// As those of [`Self::arrange`].
+    pub fn arrange_end(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        match self {
+            Self::Messages(decoder) => decoder.arrange_end(out),
+            Self::Chat(_) | Self::Responses(_) | Self::Mcp(_) => Ok(()),
+        }
+    }
+
     /// Reads an event that is like an earlier one but for a string, and so is plain; false if it is not, and then nothing
     /// was read.
     ///
@@ -331,7 +358,11 @@ impl Decoder {
                 frame.clear();
                 decoder.event_again(event.name, data, frame, each)
             }
-            Self::Chat(_) | Self::Messages(_) | Self::Mcp(_) => Ok(false),
+            Self::Messages(decoder) => {
+                frame.clear();
+                decoder.event_again(event.name, data, frame, each)
+            }
+            Self::Chat(_) | Self::Mcp(_) => Ok(false),
         }
     }
 
@@ -342,8 +373,9 @@ impl Decoder {
     /// When the event cannot be read as the client would read it.
     pub fn arrange(&mut self, event: &sse::Event<'_>, out: &mut Vec<u8>) -> Result<Arranged, DecodeError> {
         match self {
+            Self::Messages(decoder) => decoder.arrange(event, out),
             Self::Mcp(decoder) => decoder.arrange(event, out),
-            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => Ok(Arranged::AsItCame),
+            Self::Chat(_) | Self::Responses(_) => Ok(Arranged::AsItCame),
         }
     }
 

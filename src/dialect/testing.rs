@@ -58,8 +58,8 @@ pub(super) fn run<'c>(
     let mut parser = sse::Parser::new(1 << 24);
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut frame, mut transcript) = (Frame::default(), Transcript::default());
-    let mut normalizer = Normalizer::new(dialect, Wants { text: true, calls: true });
-    let mut pass = |event: sse::Event<'_>, transcript: &mut Transcript| {
+    let mut normalizer = Normalizer::new(dialect, Wants { text: true, calls: true, reasoning: false });
+    let mut pass = |event: Option<sse::Event<'_>>, transcript: &mut Transcript| {
         let mut actions = Vec::new();
         let mut read = |decoder: &mut Decoder, event: &sse::Event<'_>, again: bool, transcript: &mut Transcript| -> bool {
             actions.clear();
@@ -88,17 +88,41 @@ pub(super) fn run<'c>(
                 }
             }
         };
+        let mut arranged = Vec::new();
+        let Some(event) = event else {
+            decoder.arrange_end(&mut arranged).unwrap();
+            let (mut parser, mut unread) = (sse::Parser::new(usize::MAX), arranged.as_slice());
+            while let Some(event) = parser.next(&mut unread).unwrap() {
+                read(&mut decoder, &event, false, transcript);
+            }
+            return;
+        };
         if read(&mut decoder, &event, true, transcript) {
             return;
         }
-        match normalizer.event(&event) {
-            Ok(None) => {
-                read(&mut decoder, &event, false, transcript);
+        let mut arrange = |event: &sse::Event<'_>, transcript: &mut Transcript| {
+            arranged.clear();
+            match decoder.arrange(event, &mut arranged) {
+                Ok(Arranged::AsItCame) => {
+                    read(&mut decoder, event, false, transcript);
+                }
+                Ok(Arranged::Anew) => {
+                    let (mut parser, mut unread) = (sse::Parser::new(usize::MAX), arranged.as_slice());
+                    while let Some(event) = parser.next(&mut unread).unwrap() {
+                        read(&mut decoder, &event, false, transcript);
+                    }
+                }
+                Err(error) => {
+                    transcript.error.get_or_insert(error);
+                }
             }
+        };
+        match normalizer.event(&event) {
+            Ok(None) => arrange(&event, transcript),
             Ok(Some(mut written)) => {
                 let mut parser = sse::Parser::new(usize::MAX);
                 while let Some(event) = parser.next(&mut written).unwrap() {
-                    read(&mut decoder, &event, false, transcript);
+                    arrange(&event, transcript);
                 }
             }
             Err(error) => {
@@ -109,12 +133,13 @@ pub(super) fn run<'c>(
     for chunk in chunks {
         let mut input = chunk;
         while let Some(event) = parser.next(&mut input).unwrap() {
-            pass(event, &mut transcript);
+            pass(Some(event), &mut transcript);
         }
     }
     if let Some(event) = parser.finish() {
-        pass(event, &mut transcript);
+        pass(Some(event), &mut transcript);
     }
+    pass(None, &mut transcript);
     decoder.finish(&mut |part| transcript.parts.push(notation(&part)));
     transcript
 }

@@ -157,7 +157,10 @@ impl Stage {
     }
 
     pub(super) const fn wants(&self, kind: BlockKind) -> bool {
-        (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls)
+        match kind {
+            BlockKind::Reasoning => self.interests.content && self.interests.reasoning,
+            _ => (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls),
+        }
     }
 
     pub(super) fn block(&mut self, id: BlockId) -> Option<&mut StageBlock> {

@@ -13,6 +13,7 @@ mod mcp_calls;
 mod mcp_peculiarities;
 mod mcp_results;
 mod parity;
+mod peculiar_messages;
 mod requests;
 mod response_heads;
 mod state;

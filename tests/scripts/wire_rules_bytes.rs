@@ -62,7 +62,8 @@ fn mixed_line_ends() {
         });
         assert_scanned(MESSAGES, mixed.as_bytes());
         let untouched = play(&Script::streamed(MESSAGES, document(json!([{"use": "no_op"}])), chunking::bytes(mixed.as_bytes())));
-        assert_eq!(untouched.text(), mixed);
+        // A lone CR ends a line to some clients alone.
+        assert_eq!(untouched.text(), if ends == ["\r", "\r"] { mixed.replace('\r', "\n") } else { mixed });
     }
 }
 
@@ -185,12 +186,14 @@ fn duplicate_keys() {
     let last_is_denied = "\"name\":\"get_weather\",\"name\":\"delete_files\"";
     let first_is_denied = "\"name\":\"delete_files\",\"name\":\"get_weather\"";
     assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", last_is_denied);
+    assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"name\":\"delete_files\"", last_is_denied);
     // The last one is what most readers take, and all that leaves.
-    let body = edit(CHAT, "calls_without_index", "\"name\":\"delete_files\"", first_is_denied);
-    let outcome = play(&Script::streamed(CHAT, document(json!([{"use": "ask_judge"}])), vec![body]));
-    assert!(!outcome.text().contains("delete_files") && outcome.text().contains("get_weather"), "{}", outcome.text());
-    for to in [last_is_denied, first_is_denied] {
-        assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"name\":\"delete_files\"", to);
+    for (dialect, fixture) in [(CHAT, "calls_without_index"), (MESSAGES, "whole_input")] {
+        let body = edit(dialect, fixture, "\"name\":\"delete_files\"", first_is_denied);
+        let script = Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), vec![body])
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert!(!outcome.text().contains("delete_files") && outcome.text().contains("get_weather"), "{}", outcome.text());
     }
     assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"choices\":[", "\"choices\":[],\"choices\":[");
     assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"type\":\"tool_use\"", "\"type\":\"text\",\"type\":\"tool_use\"");

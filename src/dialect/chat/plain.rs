@@ -11,6 +11,8 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     carriers: &CARRIERS,
     anchors: &["choices", "usage", "error"],
     event_name: EventName::Missing,
+    idle: None,
+    unended: &[],
     terminator: Some("[DONE]"),
 };
 

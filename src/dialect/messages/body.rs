@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::encode::{Encoder, corrected_reason, start_value};
+use super::encode::{Encoder, action_of, corrected_reason, keeps_all, start_value, text_member};
 use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
@@ -18,7 +18,7 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let untouched = insertions.is_empty() && keeps_all(frame, actions);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -46,13 +46,17 @@ pub(super) fn edit_message(
     let elements = json::elements(content);
     for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
         writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
-        writer.element(element, slot, actions.get(position).unwrap_or(&SlotAction::Keep));
+        writer.element(element, slot, action_of(actions, position));
     }
     writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
     if writer.lost && !writer.has_content && frame.role != FrameRole::Opening {
         writer.text(WITHHELD);
     }
     edits.replace(json::span(source, content), format!("[{}]", writer.elements.join(",")));
+    let is_detail_kept = frame.slots.len() <= elements.len() || *action_of(actions, elements.len()) == SlotAction::Keep;
+    if let Some(details) = json::member(&fields, "stop_details").filter(|_| !is_detail_kept) {
+        edits.replace(json::span(source, details), "null");
+    }
     let emptied = writer.calls_removed && writer.first_call.is_none();
     if let Some(reason) = json::member(&fields, "stop_reason")
         && let Some(corrected) = corrected_reason(&json::string(reason), emptied, writer.calls_added)
@@ -75,7 +79,7 @@ struct ContentWriter {
 
 impl ContentWriter {
     fn element(&mut self, element: &str, slot: &Slot, action: &SlotAction) {
-        let (key, is_text) = if slot.kind == BlockKind::Text { ("text", true) } else { ("input", false) };
+        let (key, is_text) = (text_member(slot.kind), matches!(slot.kind, BlockKind::Text | BlockKind::Reasoning));
         let fields = json::members(element);
         let own = json::member(&fields, key);
         let replacement = match action {

@@ -35,11 +35,14 @@ impl Event<'_> {
         }
     }
 
-    /// Writes the event with its `event` line, which clients of this dialect expect.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: ");
-        out.extend_from_slice(self.name().as_bytes());
-        out.extend_from_slice(b"\ndata: ");
+    /// Writes the event; with its `event` line, which clients of this dialect expect, unless the upstream's have none.
+    pub(super) fn write(&self, is_named: bool, out: &mut Vec<u8>) {
+        if is_named {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(self.name().as_bytes());
+            out.push(b'\n');
+        }
+        out.extend_from_slice(b"data: ");
         json::write(self, out);
         out.extend_from_slice(b"\n\n");
     }
@@ -108,6 +111,7 @@ impl Default for Identity {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ContentBlock<'a> {
     Text { text: &'a str },
+    Thinking { thinking: &'a str, signature: &'a str },
     ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
 }
 
@@ -125,10 +129,14 @@ impl<'a> ContentBlock<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Delta<'a> {
-    TextDelta { text: &'a str },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
 }
 
 #[derive(Serialize)]

@@ -22,7 +22,7 @@ pub(crate) use self::schema::Wants;
 pub(in crate::dialect) use self::text::is_clear;
 use self::text::{has_lone_surrogate, push_clear};
 use self::walk::{Entries, Stop, Walker};
-use super::{DecodeError, Dialect, chat, decoding, responses};
+use super::{DecodeError, Dialect, chat, decoding, messages, responses};
 use crate::wire::json::{Malformed, Reader};
 use crate::wire::sse;
 
@@ -54,8 +54,9 @@ impl Normalizer {
     pub(crate) const fn new(dialect: Dialect, wants: Wants) -> Self {
         let schema = match dialect {
             Dialect::ChatCompletions => Some(&chat::SCHEMA),
+            Dialect::Messages => Some(&messages::SCHEMA),
             Dialect::Responses => Some(&responses::SCHEMA),
-            Dialect::Messages | Dialect::McpTool => None,
+            Dialect::McpTool => None,
         };
         let is_open = matches!(dialect, Dialect::McpTool) && wants.any();
         Self { schema, wants, is_open, ended: false, events: Vec::new(), json: String::new() }
@@ -76,7 +77,8 @@ impl Normalizer {
         }
         let Some(schema) = self.schema() else { return Ok(None) };
         let data = event.data.filter(|data| !data.is_empty());
-        if event.is_plain && !self.ended {
+        let is_unended = data.is_some_and(|data| schema.unended.iter().any(|unended| unended.as_bytes() == data));
+        if (event.is_plain || (is_unended && is_plain_but_for_its_end(event.raw))) && !self.ended {
             let Some(data) = data else { return Ok(None) };
             if schema.terminator.is_some_and(|terminator| data == terminator.as_bytes()) {
                 self.ended = true;
@@ -91,7 +93,12 @@ impl Normalizer {
         match data {
             _ if self.ended => {}
             None => write::without_data(event, &mut self.events),
-            Some(data) => self.write(schema, event, decoding::utf8(data)?)?,
+            Some(data) => match schema.idle.filter(|(name, _)| event.name == name.as_bytes() && !is_object(data)) {
+                Some((name, idle)) => {
+                    write::Fields::of(event.raw).write(name.as_bytes(), idle.as_bytes(), true, &mut self.events);
+                }
+                None => self.write(schema, event, decoding::utf8(data)?)?,
+            },
         }
         Ok(Some(&self.events))
     }
@@ -206,6 +213,19 @@ impl Normalizer {
         entries.frames(&self.json, |data, at| fields.write(name, data.as_bytes(), is_first && at == 0, &mut self.events));
         Ok(())
     }
+}
+
+/// Whether an event is plain once it has the blank line at its end.
+fn is_plain_but_for_its_end(raw: &[u8]) -> bool {
+    let ended = [raw, b"\n\n"].concat();
+    let mut parser = sse::Parser::new(usize::MAX);
+    parser.next(&mut ended.as_slice()).is_ok_and(|event| event.is_some_and(|event| event.is_plain))
+}
+
+/// Whether `data` is an object.
+fn is_object(data: &[u8]) -> bool {
+    let mut reader = Reader::new(core::str::from_utf8(data).unwrap_or_default());
+    reader.object::<Malformed>(|reader, _| reader.skip()).and_then(|()| reader.end()).is_ok()
 }
 
 /// What a value was written as.

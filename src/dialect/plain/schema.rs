@@ -17,6 +17,10 @@ pub(in crate::dialect) struct Schema {
     pub(in crate::dialect) anchors: &'static [&'static str],
     /// What the name of an event may be.
     pub(in crate::dialect) event_name: EventName,
+    /// The name of an event of which no client reads the data, and what stands for data that is no object.
+    pub(in crate::dialect) idle: Option<(&'static str, &'static str)>,
+    /// What may lack the blank line at its end: a last event that says nothing to clients that leave such events out.
+    pub(in crate::dialect) unended: &'static [&'static str],
     /// What the stream ends with instead of JSON; nothing leaves behind it.
     pub(in crate::dialect) terminator: Option<&'static str>,
 }
@@ -50,6 +54,8 @@ pub(crate) struct Wants {
     pub(crate) text: bool,
     /// Tool calls.
     pub(crate) calls: bool,
+    /// Reasoning, too, where it is not signed.
+    pub(crate) reasoning: bool,
 }
 
 impl Wants {
@@ -58,6 +64,7 @@ impl Wants {
         chain.policies.iter().map(|policy| policy.interests()).fold(Self::default(), |wants, interests| Self {
             text: wants.text || interests.content || interests.content_text,
             calls: wants.calls || interests.tool_calls,
+            reasoning: wants.reasoning || (interests.content && interests.reasoning),
         })
     }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dialect::Dialect;
 
-const ALL: Wants = Wants { text: true, calls: true };
+const ALL: Wants = Wants { text: true, calls: true, reasoning: false };
 
 /// What the stream `came` is written anew as.
 fn normalized(dialect: Dialect, wants: Wants, came: &[u8]) -> Result<Vec<u8>, DecodeError> {
@@ -166,7 +166,7 @@ fn a_whole_body_is_written_anew_by_the_same_rules() {
 
 #[test]
 fn what_no_policy_looks_at_stays() {
-    let calls = Wants { text: false, calls: true };
+    let calls = Wants { calls: true, ..Wants::default() };
     let came =
         b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\",\"reasoning_details\":[{\"summary\":\"b\"}]}}]}\n\n";
     assert_eq!(normalized(Dialect::ChatCompletions, calls, came).unwrap(), came);

@@ -200,7 +200,7 @@ impl<'a> Walker<'a> {
         reader.skip()?;
         let value = self.source.get(start..reader.position()).unwrap_or_default();
         let is_carrier = || self.schema.is_carrier(key, self.wants) || self.bears_carrier(value);
-        if !members.is_open() && (members.has_variant(key) || is_carrier()) {
+        if members.has_variant(key) || (!members.is_open() && is_carrier()) {
             return self.fault();
         }
         self.push_key(key);

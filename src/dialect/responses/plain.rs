@@ -12,6 +12,8 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     carriers: &CARRIERS,
     anchors: &["type"],
     event_name: EventName::LikeType,
+    idle: None,
+    unended: &[],
     terminator: Some("[DONE]"),
 };
 

@@ -542,7 +542,7 @@ fn an_event_has_the_name_of_its_type_or_none() {
 #[test]
 fn whole_bodies_are_brought_into_plain_form() {
     let body = r#"{"id":"r","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"a","parsed":"b"}]}],"Output":[]}"#;
-    let mut normalizer = Normalizer::new(Dialect::Responses, Wants { text: true, calls: true });
+    let mut normalizer = Normalizer::new(Dialect::Responses, Wants { text: true, calls: true, reasoning: false });
     let left = String::from_utf8(normalizer.body(body.as_bytes()).unwrap()).unwrap();
     assert_eq!(left, body.replace(r#","parsed":"b""#, "").replace(r#","Output":[]"#, ""));
     assert_eq!(normalizer.body(left.as_bytes()), None, "what was written is plain");

@@ -78,8 +78,8 @@ impl Governed {
             let raw = event.raw;
             let mut sink = Sink { release_queue: &mut self.release_queue, out };
             if let Err(unread) = self.reader.read(&event, pipeline, &mut sink, shared) {
-                let mut rest = unread.rest.unwrap_or_else(|| raw.to_vec());
-                rest.extend_from_slice(input);
+                let unread_event = unread.rest.unwrap_or_else(|| raw.to_vec());
+                let rest = [&self.reader.take_kept(), unread_event.as_slice(), input].concat();
                 return self.malformed(shared, unread.error, &rest, out);
             }
         }
@@ -88,9 +88,14 @@ impl Governed {
                 let raw = event.raw;
                 let mut sink = Sink { release_queue: &mut self.release_queue, out };
                 if let Err(unread) = self.reader.read(&event, pipeline, &mut sink, shared) {
-                    let rest = unread.rest.unwrap_or_else(|| raw.to_vec());
+                    let unread_event = unread.rest.unwrap_or_else(|| raw.to_vec());
+                    let rest = [self.reader.take_kept(), unread_event].concat();
                     return self.malformed(shared, unread.error, &rest, out);
                 }
+            }
+            let mut sink = Sink { release_queue: &mut self.release_queue, out };
+            if let Err(error) = self.reader.read_end(pipeline, &mut sink, shared) {
+                return self.malformed(shared, error, &[], out);
             }
             self.end_blocks(pipeline, out);
             self.release_queue.close(out);
@@ -182,7 +187,10 @@ struct Unread {
 }
 
 impl FrameReader {
-    pub(super) fn new(dialect: Dialect, decoder: Decoder, wants: Wants) -> Self {
+    pub(super) fn new(dialect: Dialect, mut decoder: Decoder, wants: Wants) -> Self {
+        if wants.reasoning {
+            decoder.read_reasoning();
+        }
         Self { normalizer: Normalizer::new(dialect, wants), decoder, frame: Frame::default() }
     }
 
@@ -213,6 +221,21 @@ impl FrameReader {
         }
         Ok(())
     }
+
+    /// The events that were kept back, to go with what cannot be read.
+    fn take_kept(&mut self) -> Vec<u8> {
+        let mut kept = Vec::new();
+        // What cannot be let go of is not there: nothing is lost of what was there to be read.
+        let _unreachable = self.decoder.arrange_end(&mut kept);
+        kept
+    }
+
+    /// Reads the events that were kept back until the upstream ended.
+    fn read_end(&mut self, pipeline: &mut Pipeline, sink: &mut Sink<'_>, shared: &Shared) -> Result<(), DecodeError> {
+        let mut arranged = Vec::new();
+        self.decoder.arrange_end(&mut arranged)?;
+        read_all_arranged(&mut self.decoder, &mut self.frame, &arranged, pipeline, sink, shared)
+    }
 }
 
 impl Unread {
@@ -235,8 +258,20 @@ fn read_event(
         return read_arranged(decoder, frame, event, pipeline, sink, shared);
     }
     report_withheld(decoder, shared);
+    read_all_arranged(decoder, frame, &arranged, pipeline, sink, shared)
+}
+
+/// Reads the events in `arranged`.
+fn read_all_arranged(
+    decoder: &mut Decoder,
+    frame: &mut Frame,
+    arranged: &[u8],
+    pipeline: &mut Pipeline,
+    sink: &mut Sink<'_>,
+    shared: &Shared,
+) -> Result<(), DecodeError> {
     let mut parser = sse::Parser::new(usize::MAX);
-    let mut unread = arranged.as_slice();
+    let mut unread = arranged;
     while let Ok(Some(event)) = parser.next(&mut unread) {
         read_arranged(decoder, frame, &event, pipeline, sink, shared)?;
     }

@@ -477,7 +477,7 @@ impl Policy for Watch {
     async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         let details = json!({"block": call.id().0, "choice": call.choice(), "id": call.call_id(), "name": call.name(),
             "arguments": call.arguments(), "server_side": call.is_server_side(), "free_form": call.is_free_form(),
-            "complete": call.is_complete(), "valid": call.has_valid_arguments()});
+            "complete": call.is_complete(), "valid": call.has_valid_arguments(), "ambiguity": call.ambiguity()});
         cx.emit("watch.tool_call", "", Severity::Debug, details);
         BlockAction::Forward
     }
