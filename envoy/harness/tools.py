@@ -138,7 +138,7 @@ def build_filter() -> None:
 
 def build_player() -> None:
     """Builds what plays exchanges through the filter for tests/readers."""
-    ensure_toolchain()
+    toolchain.ensure(ROOT)
     progress("building the player")
     _cargo("--package", "weir-readers-player")
 
