@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 use weir_test_support::native::{self, Outcome};
+use weir_test_support::readers::READERS;
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
 use weir_test_support::{chunking, script};
 
@@ -61,6 +62,21 @@ const CASES: &[(&str, Expectation)] = &[
     ("attack/C6_citations_delta_text.http", Withheld),
     ("attack/D3_same_block_index_twice.http", Withheld),
     ("attack/N07a_partial_json_missing.http", Input(r#"{"cmd":""}"#)),
+    // chat.completions: what no policy looks at passes, however odd.
+    ("F04a.sse", Same),
+    ("F04b.sse", Same),
+    ("F04d.sse", Same),
+    ("F04f.sse", Same),
+    ("F08a.sse", Withheld),
+    ("F09a.sse", Has("[x]")),
+    ("F09c.sse", Same),
+    ("attack/A1_json_line.http", Withheld),
+    ("attack/A2_leading_space_data.http", Withheld),
+    ("attack/B7_text_ghost.http", Withheld),
+    ("attack/C1_chunk_wrapper.http", Withheld),
+    ("attack/C3_other_case_choices.http", Withheld),
+    ("attack/N06a_unicode_fold_choices.http", Withheld),
+    ("attack/N18a_BOM_before_data_chat.http", Withheld),
     // Heads.
     ("F07b.sse", Same),
     ("attack/A5_no_content_type.http", Withheld),
@@ -188,6 +204,35 @@ fn each_case_comes_to_what_it_has_to() {
                     Input(arguments) => assert!(["", *arguments].contains(&input(&text).as_str()), "{named}"),
                 }
             }
+        }
+    }
+}
+
+/// Attacks with fragments that some clients count and others do not.
+const GHOSTS: [&str; 9] = [
+    "attack/A1_json_line.http",
+    "attack/A2_leading_space_data.http",
+    "attack/A6_lone_CR_ghost.http",
+    "attack/B1_two_entries_of_one_choice.http",
+    "attack/B3_field_of_wrong_type.http",
+    "attack/B7_text_ghost.http",
+    "attack/C1_chunk_wrapper.http",
+    "attack/N01a_choice_index_null.http",
+    "attack/N18a_BOM_before_data_chat.http",
+];
+
+#[test]
+fn all_clients_of_chat_completions_read_the_same_calls_and_text_in_what_leaves() {
+    for name in GHOSTS {
+        let Some(case) = read(name) else { continue };
+        for policy in ["tool_call_judge", "content_transform"] {
+            let outcome = play(&case, policy, vec![case.body.clone()]);
+            let read = READERS.map(|reader| (reader.name, reader.read(&outcome.client)));
+            for (reader, reading) in &read {
+                assert_eq!(reading, &read[0].1, "{name}, {policy}: {reader} reads {}", outcome.text());
+            }
+            let mut calls = read[0].1.calls.values();
+            assert!(!calls.any(|(_, arguments)| arguments.contains(r#""cmd":"rm"#)), "{name}, {policy}: {}", outcome.text());
         }
     }
 }

@@ -424,7 +424,7 @@ impl Decoder {
             return Ok(());
         };
         match self {
-            Self::Chat(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Chat(decoder) => decoder.event(data, frame, each),
             Self::Messages(decoder) => decoder.event(event.name, data, frame, each),
             Self::Responses(decoder) => decoder.event(data, frame, each),
             Self::Mcp(decoder) => decoder.event(event.name, data, frame, each),

@@ -20,7 +20,7 @@ impl Transcript {
 }
 
 /// A part in short notation: `0:Text^"Hi"` is a delta of block 0, `^` where the block begins and `$` where it ends,
-/// `[id,name]` where it says either, `@1` in choice 1; `0:stop` and `0:cut` are complete and broken-off ends.
+/// `[id,name]` where it says either, `@1` in choice 1, `~` where it is to be written anew, `?` where it is ambiguous; `0:stop` and `0:cut` are complete and broken-off ends.
 pub(super) fn notation(part: &DecodedEvent<'_>) -> String {
     let mut text = String::new();
     match part {
@@ -38,6 +38,11 @@ pub(super) fn notation(part: &DecodedEvent<'_>) -> String {
                 write!(text, "{:?}", delta.text).unwrap();
             }
             text.push_str(if delta.free_form { " free" } else { "" });
+            match delta.clarity {
+                Clarity::Plain => {}
+                Clarity::Canonical => text.push('~'),
+                Clarity::Ambiguous(why) => write!(text, "?({why})").unwrap(),
+            }
         }
         DecodedEvent::Tool { name } => write!(text, "tool {name}").unwrap(),
         DecodedEvent::Stop { block, complete } => {

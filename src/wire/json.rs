@@ -146,6 +146,13 @@ pub(crate) fn member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
     members.iter().find(|member| member.key == key).map(|member| member.value).filter(|value| *value != "null")
 }
 
+/// The value that `text` begins with; empty where it is none.
+pub(crate) fn first_value(text: &str) -> &str {
+    let mut reader = Reader::new(text);
+    let end = reader.skip().map_or(0, |()| reader.position());
+    text.get(..end).unwrap_or_default()
+}
+
 /// The elements of the array `text`; none if it is no array.
 pub(crate) fn elements(text: &str) -> Vec<&str> {
     serde_json::from_str::<Vec<&RawValue>>(text).unwrap_or_default().into_iter().map(RawValue::get).collect()

@@ -2,23 +2,20 @@
 //!
 //! Which fields are slots depends on the frame alone, never on what came before it, so that the encoder finds the
 //! same slots again: every text that is not empty, every element of `tool_calls`, every `function_call`; in the order
-//! reasoning, content, refusal, tool calls, function call within each choice.
+//! reasoning, content, refusal, transcript, tool calls, function call within each choice.
 
 mod choice;
 
 use smallvec::SmallVec;
 
-use self::choice::ChoiceReader;
+use self::choice::{CallDelta, ChoiceReader};
 use super::fields::{ChoiceFields, ToolFields};
-use crate::block::{BlockId, BlockKind};
+use crate::block::{BlockId, BlockKind, Clarity};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::plain::is_clear;
 use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_BLOCKS, Slot};
 use crate::wire::json::{Field, Form, ObjectScanner, Reader, Value};
-
-/// What the events of another API begin with: OpenAI's client reads no chunk in them, whatever their data says.
-const ASSISTANTS_EVENT: &[u8] = b"thread.";
 
 /// A tool call of a choice, streamed so far.
 #[derive(Debug)]
@@ -37,6 +34,8 @@ struct Call {
 enum CallKey {
     /// By `tool_calls[].index`.
     Index(u32),
+    /// By such an index that is no number from 0 on.
+    Odd(u64),
     /// The one legacy `function_call`.
     Function,
 }
@@ -51,9 +50,16 @@ struct Choice {
 
 /// A part of the frame at hand that is to be reported.
 enum Found {
-    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool },
+    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool, clarity: Clarity },
     Stop { block: BlockId, complete: bool },
     Finish { choice: u32, reason: Text },
+}
+
+impl Found {
+    /// A part that says nothing but a text.
+    const fn text(slot: Slot, text: Text) -> Self {
+        Self::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false, clarity: Clarity::Plain }
+    }
 }
 
 type Findings = SmallVec<[Found; 2]>;
@@ -78,14 +84,10 @@ pub struct Decoder {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        name: &[u8],
         data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
-        if name.starts_with(ASSISTANTS_EVENT) {
-            return Err(DecodeError::OutOfOrder { what: "an event of another API" });
-        }
         if data.starts_with(super::TERMINATOR) {
             frame.role = FrameRole::Terminator;
             self.template.forget();
@@ -173,13 +175,14 @@ impl Decoder {
         })?;
         for found in findings {
             match *found {
-                Found::Delta { slot, call_id, name, text: characters, free_form } => {
+                Found::Delta { slot, call_id, name, text: characters, free_form, clarity } => {
                     frame.slots.push(slot);
                     each(DecodedEvent::Delta(Delta {
                         call_id: self.strings.get(text, call_id),
                         name: self.strings.get(text, name),
                         text: self.strings.get(text, characters),
                         free_form,
+                        clarity,
                         ..Delta::of(slot)
                     }));
                 }
@@ -250,7 +253,7 @@ impl Decoder {
             let slot =
                 Slot { block: self.blocks.begin_unknown(), choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
             let text = self.strings.leaves(source, 0..source.len(), None)?;
-            findings.push(Found::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+            findings.push(Found::text(slot, text));
             return Ok(FrameRole::Unknown);
         }
         if let ([Found::Delta { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
@@ -273,7 +276,8 @@ impl Decoder {
             Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
             Meaning::Arguments { choice, key, free_form } => {
                 let tool = ToolFields { name: None, arguments: Some(value) };
-                self.choice(string, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
+                let delta = CallDelta { key, id: None, tool: Some(tool), free_form, clarity: Clarity::Plain };
+                self.choice(string, false, choice, findings)?.call(&delta)?;
             }
         }
         Ok(FrameRole::Content)

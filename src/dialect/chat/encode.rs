@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use super::fields::{CallFields, CallIndex};
 use super::output::{self, Delta, Function, Identity, ToolCall};
 use super::splice::{self, Calls, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
@@ -73,15 +74,11 @@ impl Passing {
     }
 
     fn read_call(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        let mut index = None;
-        reader.object(|reader, key| {
-            if key != "index" {
-                return reader.skip();
-            }
-            index = reader.optional_u32()?;
-            Ok(())
-        })?;
-        self.call_indices.push(index);
+        let index = CallFields::read(reader)?.index.get();
+        self.call_indices.push(match index {
+            Some(CallIndex::Number(index)) => Some(index),
+            Some(CallIndex::Odd(_)) | None => None,
+        });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod decode;
+mod echo;
 mod encode;
 mod fields;
 pub(super) mod output;

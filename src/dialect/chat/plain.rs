@@ -1,5 +1,6 @@
 //! What frames of chat.completions are made of.
 
+use super::echo;
 use crate::dialect::plain::Schema;
 use crate::dialect::plain::schema::Class::{Calls, Frame, Text};
 use crate::dialect::plain::schema::{Class, EventName, Kind, Member, Object};
@@ -75,7 +76,7 @@ static CHUNK: Object = Object {
         Member::new("obfuscation", STRING),
         Member::new("choices", Kind::Entries { of: &CHUNK_CHOICE, index: "index" }),
         Member::new("usage", Kind::Object(&USAGE)),
-        Member::new("error", Kind::Opaque),
+        Member::new("error", Kind::Instead("choices")),
         Member::new("prompt_filter_results", Kind::Opaque),
     ],
     variants: &[],
@@ -91,7 +92,7 @@ static COMPLETION: Object = Object {
         Member::new("service_tier", STRING),
         Member::new("choices", Kind::Entries { of: &CHOICE, index: "index" }),
         Member::new("usage", Kind::Object(&USAGE)),
-        Member::new("error", Kind::Opaque),
+        Member::new("error", Kind::Instead("choices")),
         Member::new("prompt_filter_results", Kind::Opaque),
     ],
     variants: &[],
@@ -99,7 +100,7 @@ static COMPLETION: Object = Object {
 
 const INDEX: Member = Member::with_default("index", Kind::Index, "0");
 const FINISH_REASON: Member = Member::new("finish_reason", STRING);
-const LOGPROBS: Member = Member::new("logprobs", Kind::Object(&LOGPROBS_FIELDS));
+const LOGPROBS: Member = Member::new("logprobs", Kind::Echo { kind: &SPELLED, class: Text, is_echo: echo::spells_text });
 const FILTER_RESULTS: Member = Member::new("content_filter_results", Kind::Opaque);
 
 static CHUNK_CHOICE: Object = Object {
@@ -120,6 +121,8 @@ static MESSAGE: Object = Object {
         Member::new("refusal", STRING),
         Member::new("reasoning_content", STRING),
         Member::new("reasoning", STRING),
+        REASONING_DETAILS,
+        THINKING_BLOCKS,
         Member::new("tool_calls", Kind::Array(&Kind::Object(&CALL))),
         Member::new("function_call", Kind::Object(&FUNCTION)),
         Member::new("audio", Kind::Object(&AUDIO)),
@@ -128,10 +131,39 @@ static MESSAGE: Object = Object {
     variants: &[],
 };
 
-static PART: Object = Object {
-    members: &[Member::new("type", STRING), Member::new("text", STRING), Member::new("refusal", STRING)],
+/// OpenRouter's and LiteLLM's: what the reasoning says, once more, with what a provider wants to have back.
+const REASONING_DETAILS: Member =
+    Member::new("reasoning_details", Kind::Echo { kind: &THOUGHTS, class: Text, is_echo: echo::says_reasoning });
+const THINKING_BLOCKS: Member = Member { name: "thinking_blocks", ..REASONING_DETAILS };
+
+static THOUGHTS: Kind = Kind::Array(&Kind::Object(&THOUGHT));
+
+static THOUGHT: Object = Object {
+    members: &[
+        Member::new("type", STRING),
+        Member::new("id", STRING),
+        Member::new("index", Kind::Integer),
+        Member::new("format", STRING),
+        Member::new("text", STRING),
+        Member::new("summary", STRING),
+        Member::new("thinking", STRING),
+        Member::new("signature", STRING),
+        Member::new("data", STRING),
+    ],
     variants: &[],
 };
+
+static PART: Object = Object {
+    members: &[
+        Member::new("type", STRING),
+        Member::new("text", STRING),
+        Member::new("refusal", STRING),
+        Member::new("thinking", Kind::Either(&STRING, &Kind::Array(&Kind::Object(&THINKING_PART)))),
+    ],
+    variants: &[],
+};
+
+static THINKING_PART: Object = Object { members: &[Member::new("type", STRING), Member::new("text", STRING)], variants: &[] };
 
 static AUDIO: Object = Object {
     members: &[
@@ -183,6 +215,8 @@ static TOKEN_DETAILS: Object = Object {
     ],
     variants: &[],
 };
+
+static SPELLED: Kind = Kind::Object(&LOGPROBS_FIELDS);
 
 static LOGPROBS_FIELDS: Object = Object {
     members: &[

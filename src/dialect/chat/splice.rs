@@ -115,10 +115,16 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let mut removed: Vec<&str> = Vec::new();
         let mut set: Vec<(&str, String)> = Vec::new();
         self.spliced.useful |= json::member(&fields, "role").is_some();
-        self.text(&fields, "reasoning_content");
-        self.text(&fields, "reasoning");
+        let changes_reasoning = self.text(&fields, "reasoning_content") | self.text(&fields, "reasoning");
+        if changes_reasoning {
+            // They say the same.
+            removed.extend(["reasoning_details", "thinking_blocks"]);
+        }
         self.content(&fields, change, &mut set);
         self.text(&fields, "refusal");
+        if let Some(audio) = json::member(&fields, "audio") {
+            self.audio(audio);
+        }
         let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
         let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk)| legacy_function(chunk).is_some());
         match json::member(&fields, "tool_calls") {
@@ -158,13 +164,20 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
     }
 
-    fn text(&mut self, fields: &[Member<'d>], key: &str) {
-        let Some(literal) = json::member(fields, key) else {
-            return;
-        };
-        if let Some(text) = self.replaced_text(literal) {
-            self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
-        }
+    /// Whether the text was changed.
+    fn text(&mut self, fields: &[Member<'d>], key: &str) -> bool {
+        let Some(literal) = json::member(fields, key) else { return false };
+        let Some(text) = self.replaced_text(literal) else { return false };
+        self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
+        true
+    }
+
+    /// The transcript is text, and the sound leaves with it.
+    fn audio(&mut self, audio: &'d str) {
+        let fields = json::members(audio);
+        let Some(replaced) = json::member(&fields, "transcript").and_then(|literal| self.replaced_text(literal)) else { return };
+        let transcript = [("transcript", json::to_text(&replaced.unwrap_or_default()))];
+        self.spliced.edits.edit_object(self.source, audio, &fields, &["data"], &transcript);
     }
 
     fn content(&mut self, fields: &[Member<'d>], change: Option<&ChoiceChange<'_>>, set: &mut Vec<(&'static str, String)>) {
@@ -205,10 +218,24 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                     Some(None) => *removed = true,
                 }
             }
+            if let Some(thinking) = json::member(&fields, "thinking") {
+                self.thinking(thinking);
+            }
         }
         let as_part = |text: &str| format!(r#"{{"type":"text","text":{}}}"#, json::to_text(text));
         let added = [(0, before), (elements.len(), after)].into_iter().filter(|(_, text)| !text.is_empty());
         self.edit_list(parts, &elements, &mut removed, added.map(|(position, text)| (position, as_part(text))));
+    }
+
+    fn thinking(&mut self, thinking: &'d str) {
+        let is_list = thinking.starts_with('[');
+        let parts = if is_list { json::elements(thinking) } else { Vec::new() };
+        let texts = parts.into_iter().filter_map(|part| json::member(&json::members(part), "text"));
+        for literal in texts.chain((!is_list).then_some(thinking)) {
+            if let Some(text) = self.replaced_text(literal) {
+                self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text.unwrap_or_default()));
+            }
+        }
     }
 
     /// Takes elements out of the list `list`, and puts others in before those of these positions.

@@ -43,6 +43,8 @@ pub(crate) struct Normalizer {
     is_open: bool,
     /// The terminator has come.
     ended: bool,
+    /// Whether the choices so far had no index.
+    lacks_index: Option<bool>,
     /// The events that the latest one was written anew as.
     events: Vec<u8>,
     /// A value that is being written.
@@ -59,7 +61,7 @@ impl Normalizer {
             Dialect::McpTool => None,
         };
         let is_open = matches!(dialect, Dialect::McpTool) && wants.any();
-        Self { schema, wants, is_open, ended: false, events: Vec::new(), json: String::new() }
+        Self { schema, wants, is_open, ended: false, lacks_index: None, events: Vec::new(), json: String::new() }
     }
 
     /// Whether events have to be shown to [`Self::event`] at all.
@@ -139,16 +141,17 @@ impl Normalizer {
         (is_object && reader.end().is_ok()).then(|| written.into_bytes())
     }
 
-    fn is_plain(&self, schema: &'static Schema, name: &[u8], data: &[u8]) -> bool {
+    fn is_plain(&mut self, schema: &'static Schema, name: &[u8], data: &[u8]) -> bool {
         let Ok(source) = core::str::from_utf8(data) else { return false };
         if !is_clear(data) {
             return false;
         }
         let mut reader = Reader::new(source);
-        let mut walker = Walker::new(source, schema, self.wants, false, None);
+        let mut walker = Walker::new(source, schema, self.wants, false, None).after(self.lacks_index);
         if walker.frame(&mut reader) != Ok(true) || reader.end().is_err() {
             return false;
         }
+        self.lacks_index = walker.lacks_index;
         let is_free = schema.event_name == EventName::Free || name.is_empty();
         is_free
             || match schema.event_name {
@@ -195,10 +198,15 @@ impl Normalizer {
     ) -> Result<(), DecodeError> {
         self.json.clear();
         self.json.shrink_to(KEPT_CAPACITY);
-        let Some(mut written) = Written::of(value, schema, self.wants, &mut self.json)? else { return Ok(()) };
+        let Some(mut written) = Written::of(value, schema, self.wants, self.lacks_index, &mut self.json)? else {
+            return Ok(());
+        };
+        self.lacks_index = written.lacks_index;
         if written.has_moved {
             let value = core::mem::take(&mut self.json);
-            let Some(again) = Written::of(&value, schema, self.wants, &mut self.json)? else { return Ok(()) };
+            let Some(again) = Written::of(&value, schema, self.wants, self.lacks_index, &mut self.json)? else {
+                return Ok(());
+            };
             written.entries = again.entries;
         }
         let Written { has_anchor, was_changed, entries, name_by_type, .. } = written;
@@ -235,19 +243,26 @@ struct Written {
     was_changed: bool,
     has_moved: bool,
     name_by_type: String,
+    lacks_index: Option<bool>,
 }
 
 impl Written {
     /// Writes `value` to `out`; `None` if it is no frame.
-    fn of(value: &str, schema: &'static Schema, wants: Wants, out: &mut String) -> Result<Option<Self>, DecodeError> {
-        let mut walker = Walker::new(value, schema, wants, false, Some(out));
+    fn of(
+        value: &str,
+        schema: &'static Schema,
+        wants: Wants,
+        lacks_index: Option<bool>,
+        out: &mut String,
+    ) -> Result<Option<Self>, DecodeError> {
+        let mut walker = Walker::new(value, schema, wants, false, Some(out)).after(lacks_index);
         match walker.frame(&mut Reader::new(value)) {
             Ok(true) => {}
             Err(Stop::Malformed(malformed)) => return Err(malformed.into()),
             Ok(false) | Err(Stop::NotPlain) => return Ok(None),
         }
         let name_by_type = walker.name_by_type().to_owned();
-        let Walker { entries, has_anchor, was_changed, has_moved, .. } = walker;
-        Ok(Some(Self { entries, has_anchor, was_changed, has_moved, name_by_type }))
+        let Walker { entries, has_anchor, was_changed, has_moved, lacks_index, .. } = walker;
+        Ok(Some(Self { entries, has_anchor, was_changed, has_moved, name_by_type, lacks_index }))
     }
 }

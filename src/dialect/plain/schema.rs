@@ -149,6 +149,15 @@ pub(in crate::dialect) enum Kind {
     },
     /// The first that accepts the first byte of the value.
     Either(&'static Self, &'static Self),
+    /// Anything but null, and in its presence no member of this name: readers differ in which of the two they look at first.
+    Instead(&'static str),
+    /// As `kind` says; and where the chain looks at `class` only if `is_echo` says so of the object that it stands in and of
+    /// itself: it says again what other members say, and goes where they are changed.
+    Echo {
+        kind: &'static Self,
+        class: Class,
+        is_echo: fn(&str, &str) -> bool,
+    },
     /// Anything in which no carrier stands.
     Free,
     /// Anything.

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use weir_test_support::readers::READERS;
+
 use super::*;
 use crate::dialect::Dialect;
 
@@ -92,7 +94,7 @@ fn members_that_readers_take_differently_are_written_anew() {
     let plain = choice(r#""content":"a""#);
     for (came, leaves) in [
         (
-            r#"{"choices":[{"delta":{"content":"a"}}]}"#.to_owned(),
+            r#"{"choices":[{"index":-1,"delta":{"content":"a"}}]}"#.to_owned(),
             r#"{"choices":[{"delta":{"content":"a"},"index":0}]}"#.to_owned(),
         ),
         (r#"{"choices":[{"index":null,"delta":{}}]}"#.to_owned(), r#"{"choices":[{"delta":{},"index":0}]}"#.to_owned()),
@@ -113,10 +115,7 @@ fn members_that_readers_take_differently_are_written_anew() {
             choice(r#""content":"a","x_vendor":{"inner":[{"mode":"b"}]}"#),
             choice(r#""content":"a","x_vendor":{"inner":[{"mode":"b"}]}"#),
         ),
-        (
-            format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"a"}},"text":"b","message":{{"content":"c"}}}}]}}"#),
-            plain.clone(),
-        ),
+        (r#"{"choices":[{"index":0,"delta":{"content":"a"},"text":"b","message":{"content":"c"}}]}"#.to_owned(), plain.clone()),
         (format!(r#"{{"chunk":{plain}}}"#), String::new()),
         (r#"{"choiceſ":[{"index":0,"delta":{"content":"a"}}]}"#.to_owned(), String::new()),
         (format!(r#"{{"choices":[],"chunk":{plain}}}"#), r#"{"choices":[]}"#.to_owned()),
@@ -125,6 +124,24 @@ fn members_that_readers_take_differently_are_written_anew() {
         (choice(r#""content":"a\ud800""#), choice(r#""content":"a\ufffd""#)),
         (choice(r#""content":"\ude00\ud83d\ude00\\ud800""#), choice(r#""content":"\ufffd\ud83d\ude00\\ud800""#)),
         (choice("\"content\":\"a\u{2028}b\u{2029}c\u{85}d„e“\""), choice(r#""content":"a\u2028b\u2029c\u0085d„e“""#)),
+        (format!(r#"{{"error":null,{}"#, &plain[1..]), plain.clone()),
+        (format!(r#"{{"error":{{"message":"m"}},{}"#, &plain[1..]), r#"{"error":{"message":"m"}}"#.to_owned()),
+        (choice(r#""reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"b"}]"#), choice(r#""reasoning":"a""#)),
+        (
+            choice(r#""reasoning":"a","reasoning_details":[{"text":"a"}]"#),
+            choice(r#""reasoning":"a","reasoning_details":[{"text":"a"}]"#),
+        ),
+        (choice(r#""reasoning_details":[{"data":"x"}]"#), choice(r#""reasoning_details":[{"data":"x"}]"#)),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":"ab"},"logprobs":{"content":[{"token":"x"}]}}]}"#.to_owned(),
+            r#"{"choices":[{"index":0,"delta":{"content":"ab"}}]}"#.to_owned(),
+        ),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":"ab"},"logprobs":{"content":[{"token":"a"},{"token":"b"}]}}]}"#
+                .to_owned(),
+            r#"{"choices":[{"index":0,"delta":{"content":"ab"},"logprobs":{"content":[{"token":"a"},{"token":"b"}]}}]}"#
+                .to_owned(),
+        ),
         (r#"[{"choices":[]}]"#.to_owned(), String::new()),
         (r#"{"choices":null,"choices":[]}"#.to_owned(), r#"{"choices":[]}"#.to_owned()),
     ] {
@@ -133,6 +150,23 @@ fn members_that_readers_take_differently_are_written_anew() {
             assert_eq!(chat_data(&leaves), leaves, "what was written anew is plain");
         }
     }
+}
+
+#[test]
+fn choices_have_an_index_always_or_never() {
+    let with = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"index\":0}]}\n\n";
+    let without = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    assert_eq!(chat(&[with, without, with].concat()), with.repeat(3));
+    assert_eq!(chat(&[without, with, without].concat()), without.repeat(3));
+    assert_eq!(chat(&without.repeat(2)), without.repeat(2), "a server that leaves it out is read alike by all");
+}
+
+#[test]
+fn text_in_what_is_of_unknown_type_stays_for_policies_to_see() {
+    for came in ["{\"object\":\"new\",\"notes\":[{\"text\":\"a\"}]}", "{\"thinking\":\"a\"}"] {
+        assert_eq!(chat_data(came), came);
+    }
+    assert_eq!(chat_data("{\"object\":\"new\",\"notes\":[{\"arguments\":\"a\"}]}"), "", "calls do not");
 }
 
 #[test]
@@ -220,7 +254,12 @@ proptest! {
         for came in [pieces.concat(), format!("data: {{\"choices\":[{{{}", pieces.concat())] {
             if let Ok(once) = normalized(Dialect::ChatCompletions, ALL, came.as_bytes()) {
                 let again = normalized(Dialect::ChatCompletions, ALL, &once);
-                prop_assert_eq!(again, Ok(once));
+                prop_assert_eq!(again.as_ref(), Ok(&once));
+                let read = READERS.map(|reader| (reader.name, reader.read(&once)));
+                for (name, reading) in &read {
+                    // How calls are told apart is for the decoder to say.
+                    prop_assert_eq!((&reading.text, &reading.reasoning), (&read[0].1.text, &read[0].1.reasoning), "{} of {:?}", name, String::from_utf8_lossy(&once));
+                }
             }
         }
     }

@@ -72,6 +72,10 @@ pub(super) struct Walker<'a> {
     depth: u32,
     /// The `type` of the frame.
     r#type: Option<String>,
+    /// Whether the choices of this response have no index; `None` before the first of them.
+    pub(super) lacks_index: Option<bool>,
+    /// Whether the frame has one of the anchors, once somebody asked.
+    is_anchored: Option<bool>,
 }
 
 impl<'a> Walker<'a> {
@@ -88,7 +92,15 @@ impl<'a> Walker<'a> {
             was_changed: false,
             depth: 0,
             r#type: None,
+            lacks_index: None,
+            is_anchored: None,
         }
+    }
+
+    /// As [`Self::new`], for a response whose choices so far had an index, or had none.
+    pub(super) const fn after(mut self, lacks_index: Option<bool>) -> Self {
+        self.lacks_index = lacks_index;
+        self
     }
 
     /// The name that an event has by the type of its data; none where the type cannot be a name.
@@ -106,6 +118,7 @@ impl<'a> Walker<'a> {
     fn value(&mut self, reader: &mut Reader<'a>, kind: &Kind) -> Result<bool, Stop> {
         let first = reader.peek();
         match kind {
+            Kind::Echo { kind, .. } => return self.value(reader, kind),
             Kind::Object(object) if first == Some(b'{') => return self.object(reader, object),
             Kind::Array(of) if first == Some(b'[') => return self.array(reader, of),
             Kind::Entries { of, index } if first == Some(b'[') => return self.entries(reader, of, index),
@@ -126,8 +139,8 @@ impl<'a> Walker<'a> {
             Kind::Number => is_number(first) && literal.parse::<f64>().is_ok_and(f64::is_finite),
             Kind::Scalar => matches!(first, Some(b'"' | b't' | b'f')) || is_number(first),
             Kind::Free => !self.bears_carrier(literal),
-            Kind::Opaque => true,
-            Kind::Object(_) | Kind::Array(_) | Kind::Entries { .. } | Kind::Either(..) => false,
+            Kind::Opaque | Kind::Instead(_) => true,
+            Kind::Object(_) | Kind::Array(_) | Kind::Entries { .. } | Kind::Either(..) | Kind::Echo { .. } => false,
         };
         if stays {
             self.push(literal);
@@ -146,6 +159,7 @@ impl<'a> Walker<'a> {
         }
         self.depth = self.depth.saturating_add(1);
         self.push("{");
+        let object_start = reader.position();
         let mut written = Written::new(self.position());
         reader.object::<Stop>(|reader, key| {
             let start = self.position();
@@ -155,7 +169,23 @@ impl<'a> Walker<'a> {
             }
             self.push_key(key);
             let is_null = reader.peek() == Some(b'n');
-            let stays = if is_null { self.null(reader, member)? } else { self.value(reader, &member.kind)? };
+            let value_start = reader.position();
+            let mut stays = if is_null { self.null(reader, member)? } else { self.value(reader, &member.kind)? };
+            if member.default.is_some() && self.lacks_index == Some(true) {
+                self.fault()?;
+                stays = false;
+            }
+            if let Kind::Echo { class, is_echo, .. } = member.kind
+                && stays
+                && !is_null
+                && self.wants.cover(class)
+            {
+                let value = self.source.get(value_start..reader.position()).unwrap_or_default();
+                stays = is_echo(self.source.get(object_start..).unwrap_or_default(), value);
+                if !stays {
+                    self.fault()?;
+                }
+            }
             self.push(",");
             if stays {
                 self.has_anchor |= is_top && !is_null && self.schema.anchors.contains(&member.name);
@@ -166,7 +196,16 @@ impl<'a> Walker<'a> {
             Ok(())
         })?;
         for (number, member) in members.iter() {
-            let Some(default) = member.default.filter(|_| !written.has(number)) else { continue };
+            if let Kind::Instead(other) = member.kind
+                && written.has(number)
+                && let Some((other, _)) = members.find(other)
+                && written.has(other)
+            {
+                self.fault()?;
+                written.remove(other);
+            }
+            let is_missing = !written.has(number) && self.lacks_index != Some(true);
+            let Some(default) = member.default.filter(|_| is_missing) else { continue };
             self.fault()?;
             self.push_key(member.name);
             self.push(default);
@@ -174,8 +213,8 @@ impl<'a> Walker<'a> {
         }
         self.depth = self.depth.saturating_sub(1);
         if let Some(out) = &mut self.out {
-            written.drop_repeated(out);
-            self.has_moved |= is_top && written.has_repeated;
+            written.drop_stale(out);
+            self.has_moved |= is_top && written.has_stale;
         }
         self.close("}");
         Ok(true)
@@ -184,7 +223,7 @@ impl<'a> Walker<'a> {
     /// A null in place of the value of `member`; false if there has to be one.
     fn null(&mut self, reader: &mut Reader<'a>, member: &Member) -> Result<bool, Stop> {
         reader.skip()?;
-        let may_be_null = member.default.is_none();
+        let may_be_null = member.default.is_none() && !matches!(member.kind, Kind::Instead(_));
         if may_be_null {
             self.push("null");
         } else {
@@ -199,8 +238,7 @@ impl<'a> Walker<'a> {
         let start = reader.position();
         reader.skip()?;
         let value = self.source.get(start..reader.position()).unwrap_or_default();
-        let is_carrier = || self.schema.is_carrier(key, self.wants) || self.bears_carrier(value);
-        if members.has_variant(key) || (!members.is_open() && is_carrier()) {
+        if members.has_variant(key) || (!members.is_open() && self.carries(key, value)) {
             return self.fault();
         }
         self.push_key(key);
@@ -234,6 +272,11 @@ impl<'a> Walker<'a> {
         reader.array::<Stop>(|reader| {
             let start = self.position();
             let index = index_of(reader, index)?;
+            // Whoever leaves it out does so always, and readers take all of the choices alike or none.
+            let is_object = reader.peek() == Some(b'{');
+            let lacks_index = self.lacks_index.unwrap_or_else(|| is_object && index.is_none());
+            self.lacks_index = self.lacks_index.or_else(|| is_object.then_some(lacks_index));
+            let index = index.filter(|_| !lacks_index).unwrap_or(0);
             let is_known = entries.ends.iter().any(|(known, _)| *known == index);
             // In a body there is no place for it. No reader counts so far.
             if is_known || entries.ends.len() >= MAX_ENTRIES {
@@ -270,6 +313,20 @@ impl<'a> Walker<'a> {
             Ok(reader.skip()?)
         })?;
         Ok(kind)
+    }
+
+    /// Whether a member that is not known carries what the chain looks at. Of a frame of unknown type the text does not
+    /// count, for policies see all its strings.
+    fn carries(&mut self, key: &str, value: &str) -> bool {
+        if !(self.schema.is_carrier(key, self.wants) || self.bears_carrier(value)) {
+            return false;
+        }
+        let is_anchored = *self.is_anchored.get_or_insert_with(|| is_known(self.source, self.schema, self.whole));
+        if is_anchored {
+            return true;
+        }
+        let wants = Wants { text: false, ..self.wants };
+        self.schema.is_carrier(key, wants) || json::keys(value, |key| self.schema.is_carrier(key, wants))
     }
 
     /// Whether a key in `value` is the name of something that carries what the chain looks at.
@@ -321,14 +378,15 @@ impl<'a> Walker<'a> {
 struct Written {
     start: usize,
     found: u128,
+    removed: u128,
     /// Number, beginning and end of each.
     places: SmallVec<[(u32, usize, usize); 16]>,
-    has_repeated: bool,
+    has_stale: bool,
 }
 
 impl Written {
     fn new(start: usize) -> Self {
-        Self { start, found: 0, places: SmallVec::new(), has_repeated: false }
+        Self { start, found: 0, removed: 0, places: SmallVec::new(), has_stale: false }
     }
 
     const fn bit(number: u32) -> u128 {
@@ -343,7 +401,7 @@ impl Written {
     }
 
     fn add(&mut self, number: u32, start: usize, end: usize) {
-        self.has_repeated |= self.has(number);
+        self.has_stale |= self.has(number);
         self.found |= Self::bit(number);
         // Where nothing is written, none has a place.
         if start < end {
@@ -351,21 +409,28 @@ impl Written {
         }
     }
 
-    /// Takes out of what was written every member that came again: the last one is what most readers take.
-    fn drop_repeated(&self, out: &mut String) {
-        if !self.has_repeated {
+    /// Takes back a member that was written.
+    const fn remove(&mut self, number: u32) {
+        self.removed |= Self::bit(number);
+        self.has_stale = true;
+    }
+
+    /// Takes out of what was written what was taken back, and every member that came again: the last one is what most
+    /// readers take.
+    fn drop_stale(&self, out: &mut String) {
+        if !self.has_stale {
             return;
         }
-        let (mut later, mut repeated) = (0_u128, Vec::new());
+        let (mut later, mut stale) = (self.removed, Vec::new());
         for (number, start, end) in self.places.iter().rev() {
             if later & Self::bit(*number) != 0 {
-                repeated.push(*start..*end);
+                stale.push(*start..*end);
             }
             later |= Self::bit(*number);
         }
         let mut kept = String::new();
         let mut from = self.start;
-        for range in repeated.iter().rev() {
+        for range in stale.iter().rev() {
             kept.push_str(out.get(from..range.start).unwrap_or_default());
             from = range.end;
         }
@@ -375,20 +440,34 @@ impl Written {
     }
 }
 
-/// The last index that the object that comes next says it has; 0 where it says none.
-fn index_of(reader: &Reader<'_>, name: &str) -> Result<u32, Stop> {
-    let mut index = 0;
+/// The last index that the object that comes next says it has: 0 where it is none, and `None` where it says nothing of it.
+fn index_of(reader: &Reader<'_>, name: &str) -> Result<Option<u32>, Stop> {
+    let mut index = None;
     let mut ahead = reader.clone();
     if ahead.peek() == Some(b'{') {
         ahead.object::<Stop>(|reader, key| {
-            let mut number = reader.clone();
-            if key == name && is_number(number.peek()) {
-                index = number.optional_u32().ok().flatten().unwrap_or(index);
+            if key == name {
+                let mut number = reader.clone();
+                let is_index = is_number(number.peek());
+                index = if is_index { number.optional_u32().ok().flatten() } else { None }.or(index).or(Some(0));
             }
             Ok(reader.skip()?)
         })?;
     }
     Ok(index)
+}
+
+/// Whether the frame `source` is of a type that is known: it has one of the anchors, or a list that is known.
+fn is_known(source: &str, schema: &Schema, whole: bool) -> bool {
+    let object = if whole { schema.body } else { schema.event };
+    let is_list = |member: &Member| matches!(member.kind, Kind::Array(_) | Kind::Entries { .. });
+    let mut found = false;
+    let read = Reader::new(source).object::<Malformed>(|reader, key| {
+        let is_of_it = schema.anchors.contains(&key) || object.members.iter().any(|member| member.name == key && is_list(member));
+        found |= is_of_it && reader.peek() != Some(b'n');
+        reader.skip()
+    });
+    found || read.is_err()
 }
 
 fn accepts(kind: &Kind, first: Option<u8>) -> bool {
@@ -399,7 +478,8 @@ fn accepts(kind: &Kind, first: Option<u8>) -> bool {
         Kind::Integer | Kind::Index | Kind::Number => is_number(first),
         Kind::Scalar => !matches!(first, Some(b'{' | b'[')),
         Kind::Either(one, other) => accepts(one, first) || accepts(other, first),
-        Kind::Free | Kind::Opaque => true,
+        Kind::Echo { kind, .. } => accepts(kind, first),
+        Kind::Free | Kind::Opaque | Kind::Instead(_) => true,
     }
 }
 

@@ -86,6 +86,11 @@ impl<'a> Reader<'a> {
         Self { source, rest: source.as_bytes().get(value.start..).unwrap_or_default() }
     }
 
+    /// The value as it stands in the frame.
+    pub(crate) fn text(&self, value: Value) -> &'a str {
+        self.source.get(value.start..value.end).unwrap_or_default()
+    }
+
     /// Makes sure that nothing is left.
     pub(crate) fn end(mut self) -> Result<(), Malformed> {
         if self.peek().is_none() { Ok(()) } else { Err(self.malformed()) }

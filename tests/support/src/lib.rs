@@ -14,5 +14,6 @@ pub mod legality;
 pub mod native;
 pub mod order;
 pub mod policies;
+pub mod readers;
 pub mod script;
 pub mod sse;
