@@ -74,8 +74,12 @@ fn arguments_in_a_string_are_what_clients_read() {
             let left = if outcome.client == body {
                 arguments.clone()
             } else {
-                assert!(dialect == ChatCompletions && streamed, "{dialect}: {arguments} left changed: {}", outcome.text());
-                client::streamed(dialect, &outcome.client).only().calls[0].arguments.clone()
+                let read = if streamed { client::streamed } else { client::whole };
+                let left = read(dialect, &outcome.client).only().calls[0].arguments.clone();
+                let is_cut = dialect == ChatCompletions && streamed;
+                // What was written anew, for a line separator in it, says the same.
+                assert!(is_cut || left == *arguments, "{dialect}: {arguments} left changed: {}", outcome.text());
+                left
             };
             (left.into_bytes(), canonical(&outcome))
         });

@@ -40,7 +40,8 @@ impl Seen {
             None => Some(Self { is_unknown: false, strings }),
             Some(unknown) => {
                 let item: Value = serde_json::from_str(calls[unknown].metadata["canonical"].as_str()?).unwrap();
-                Some(Self { is_unknown: true, strings: strings_in(&item) })
+                // There are servers that write the object itself: it is repeated as a string.
+                Some(Self { is_unknown: true, strings: [strings_in(&item), strings].concat() })
             }
         }
     }
