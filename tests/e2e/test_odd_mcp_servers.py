@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,11 +36,18 @@ MANNERS = {
 }
 
 
-@pytest.fixture(params=MANNERS.values(), ids=MANNERS.keys())
-def server(request: pytest.FixtureRequest) -> Any:
-    server = OddMcpServer(request.param)
+@pytest.fixture(scope="module")
+def running() -> Iterator[OddMcpServer]:
+    server = OddMcpServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=MANNERS.values(), ids=MANNERS.keys())
+def server(request: pytest.FixtureRequest, running: OddMcpServer) -> OddMcpServer:
+    """The server, in one of its manners."""
+    running.manner = request.param
+    return running
 
 
 def rewriting() -> Document:

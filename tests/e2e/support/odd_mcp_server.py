@@ -50,15 +50,15 @@ RESULTS: dict[str, Any] = {
 class OddMcpServer:
     """A server without sessions that has one tool."""
 
-    def __init__(self, manner: Manner) -> None:
-        self._manner = manner
+    def __init__(self) -> None:
+        self.manner = Manner()
         routes = [Route("/mcp", self._post, methods=["POST"]), Route("/mcp", _no_stream, methods=["GET", "DELETE"])]
         self._served = Served(Starlette(routes=routes))
         self.port = self._served.port
 
     async def _post(self, request: Request) -> Response:
         message = await request.json()
-        manner = self._manner
+        manner = self.manner
         if "id" not in message:
             return Response(manner.body, manner.status, manner.headers)
         answer = {"jsonrpc": "2.0", "id": manner.shown_id(message["id"]), "result": RESULTS.get(message["method"], {})}
