@@ -35,7 +35,7 @@ export async function read() {
   try {
     await client.connect(transport);
     const result = await client.callTool({ name: "run", arguments: {} }, undefined, {
-      timeout: 150,
+      timeout: 1000,
       onprogress: (progress) => shown.add("progress", progress.message),
     });
     for (const part of result.content ?? []) if (part.type === "text") reading.text += part.text;

@@ -20,7 +20,7 @@ _RESULT = {
 # What of a result stands for nothing but itself: names, addresses and encoded data pass unread.
 _UNREAD = {"_meta", "meta", "name", "uri", "type", "mimeType", "mime_type", "data", "blob", "id", "annotations", "role"}
 _LEFT_OUT = {"content-length", "content-encoding", "transfer-encoding"}
-_TIMEOUT = 0.4
+_TIMEOUT = 1.0
 
 
 class McpReader:
