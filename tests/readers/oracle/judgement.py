@@ -222,6 +222,8 @@ def refused(outcome: Outcome, policy: Policy) -> Finding | None:
 def lost(before: dict[str, Reading], after: dict[str, Reading]) -> Finding | None:
     """Whether what passed is read otherwise than without Weir, though all readers had read it alike."""
     for reader, reading in after.items():
+        if reader not in before:
+            continue
         known = before[reader]
         if reading.error:
             return Finding("lost", reader, reading.error[:150])
