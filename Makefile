@@ -27,8 +27,8 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 	cargo test --workspace
 	tests/browser/run
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
-	@$(HARNESS) readers --strict
 	@$(MAKE) --no-print-directory e2e
+	@$(HARNESS) readers --strict
 
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 	@$(HARNESS) e2e $(ARGS)

@@ -110,11 +110,14 @@ class Judged:
         # langchain's form of the input of a custom tool.
         if isinstance(arguments, dict) and list(arguments) == ["__arg1"]:
             arguments = arguments["__arg1"]
+        # Blanks alone are no arguments.
+        if isinstance(arguments, str) and not arguments.strip():
+            arguments = ""
         wanted = value_of(arguments)
         if (name, wanted) in self._passed:
             return True
-        # What no client can find by its name, it cannot carry out: what it says must have been judged all the same.
-        if not name and any(known == wanted for _, known in self._passed):
+        # What has no name, no client can carry out.
+        if not name:
             return True
         if not arguments and any(tool == name and not text.strip("{} ") for (tool, _), text in self._pairs()):
             return True
