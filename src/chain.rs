@@ -9,7 +9,7 @@ use crate::policy::{Interests, SharedPolicy};
 use crate::route::Routes;
 
 /// A policy document, made ready. Immutable: an exchange keeps the chain that it began with, whatever is loaded later.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     /// Id of the document.
     pub id: String,
@@ -47,6 +47,13 @@ impl Chain {
     /// Joins what the policies want to see: what none of them wants is not read.
     pub fn interests(&self) -> Interests {
         self.policies.iter().fold(Interests::NONE, |joined, policy| joined.and(policy.interests()))
+    }
+
+    /// Makes the same chain, of which every run of a hook is told
+    /// ([`Observation::HookRan`](crate::exchange::Observation::HookRan)).
+    #[must_use]
+    pub fn traced(&self) -> Self {
+        Self { policies: self.policies.iter().map(SharedPolicy::traced).collect(), ..self.clone() }
     }
 
     /// The judge of that name.

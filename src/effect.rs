@@ -60,6 +60,17 @@ pub enum Observation {
     Failed(&'static str),
     /// Something passed unchecked because the configuration says so; the word says what.
     FailedOpen(&'static str),
+    /// A hook of a policy is about to run; only of chains that are [traced](crate::chain::Chain::traced).
+    HookRan(HookRun),
+}
+
+/// A hook that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookRun {
+    /// The class of the policy.
+    pub policy: &'static str,
+    /// The hook, as [`Policy`](crate::policy::Policy) calls it.
+    pub hook: &'static str,
 }
 
 /// Something to be carried out beside the stream. A closed set: a host that forgets a kind of effect does not compile.

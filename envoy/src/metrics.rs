@@ -30,6 +30,8 @@ impl Metrics {
             Observation::Held(time) => self.record("held_ms", time),
             Observation::Decided(decision) => self.count("decisions", decision.name(), 1),
             Observation::Failed(word) => self.count("errors", word, 1),
+            // Only traced chains tell, and this host traces none.
+            Observation::HookRan(_) => {}
             Observation::FailedOpen(word) => self.count("failed_open", word, 1),
         }
     }

@@ -9,7 +9,7 @@ mod request;
 mod response;
 mod stage;
 
-pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, Observation};
+pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, HookRun, Observation};
 pub use crate::end::{End, EndReason};
 pub use crate::head::{Request, RequestHead, Response, ResponseHead};
 

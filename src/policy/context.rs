@@ -20,7 +20,7 @@ use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::Asked;
-use crate::effect::{Effect, Observation};
+use crate::effect::{Effect, HookRun, Observation};
 use crate::event::{Event, EventKind, Severity};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
@@ -303,6 +303,14 @@ impl<S: Default> PolicyContext<S> {
     /// (calls that the provider carries out, content of unknown type, MCP), or was longer than `limits.max_response_bytes`.
     pub fn recorded_answer(&self) -> Option<Answer> {
         self.recorder.with(|recorder| recorder.answer(self.shared.usage.get().usage()))
+    }
+
+    /// Tells that a hook runs, where that is wanted.
+    pub(super) fn tell_run(&self, hook: &'static str) {
+        if self.policy.is_traced() {
+            let run = HookRun { policy: self.policy.name(), hook };
+            self.shared.push_effect(Effect::Observe(Observation::HookRan(run)));
+        }
     }
 
     pub(super) fn note_answered(&self, note: impl FnOnce(&mut Recorder, usize)) {

@@ -49,12 +49,23 @@ pub(crate) enum HookOutput {
 pub struct SharedPolicy {
     name: &'static str,
     policy: Arc<dyn ErasedPolicy>,
+    is_traced: bool,
 }
 
 impl SharedPolicy {
     /// Wraps `policy`; `name` is its class as events show it.
     pub fn new<S: Default + 'static, P: Policy<S>>(name: &'static str, policy: P) -> Self {
-        Self { name, policy: Arc::new(Typed(policy, PhantomData)) }
+        Self { name, policy: Arc::new(Typed(policy, PhantomData)), is_traced: false }
+    }
+
+    /// The same policy, of which every run of a hook is told.
+    pub(crate) fn traced(&self) -> Self {
+        Self { is_traced: true, ..self.clone() }
+    }
+
+    /// Whether every run of a hook is told.
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.is_traced
     }
 
     /// The class of the policy, as events show it.
@@ -138,40 +149,49 @@ impl<S: Default + 'static, P: Policy<S>> Running<P, S> {
 
 impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
     fn on_request(&self, request: Rc<Request>) -> Hook {
+        self.context.tell_run("on_request");
         self.hook(|policy, cx| async move { HookOutput::Request(policy.0.on_request(&request, &cx).await) })
     }
 
     fn on_response(&self, response: Rc<Response>) -> Hook {
+        self.context.tell_run("on_response");
         self.hook(|policy, cx| async move { HookOutput::Response(policy.0.on_response(&response, &cx).await) })
     }
 
     fn on_stream_start(&self) -> Hook {
+        self.context.tell_run("on_stream_start");
         self.hook(|policy, cx| async move { HookOutput::Stream(policy.0.on_stream_start(&cx).await) })
     }
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock) -> DeltaAction<'d> {
+        self.context.tell_run("on_content_delta");
         self.policy.0.on_content_delta(delta, block, &self.context)
     }
 
     fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook {
+        self.context.tell_run("on_content_complete");
         self.context.note_answered(|recorder, max_bytes| recorder.content(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_content_complete(&block, &cx).await) })
     }
 
     fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaAction<'d> {
+        self.context.tell_run("on_tool_call_delta");
         self.policy.0.on_tool_call_delta(delta, block, &self.context)
     }
 
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook {
+        self.context.tell_run("on_tool_call_complete");
         self.context.note_answered(|recorder, max_bytes| recorder.tool_call(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
     }
 
     fn on_tool_offered(&self, name: &str) -> OfferAction {
+        self.context.tell_run("on_tool_offered");
         self.policy.0.on_tool_offered(name, &self.context)
     }
 
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook {
+        self.context.tell_run("on_finish_reason");
         self.context.note_answered(|recorder, _| recorder.finish(choice, &reason));
         self.hook(|policy, cx| async move {
             policy.0.on_finish_reason(&reason, choice, &cx).await;
@@ -180,6 +200,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
     }
 
     fn on_stream_complete(&self, end: &End) {
+        self.context.tell_run("on_stream_complete");
         self.policy.0.on_stream_complete(end, &self.context);
     }
 }
