@@ -30,7 +30,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain of these policies, with defaults for all else.
+    /// Makes a chain of these policies, with defaults for all else.
     pub fn new(policies: Vec<SharedPolicy>) -> Self {
         Self {
             id: String::new(),
@@ -56,7 +56,7 @@ impl Chain {
         Self { policies: self.policies.iter().map(SharedPolicy::traced).collect(), ..self.clone() }
     }
 
-    /// The judge of that name.
+    /// Finds the judge of that name.
     pub fn judge(&self, name: &str) -> Option<&Judge> {
         self.judges.get(name)
     }
