@@ -9,7 +9,7 @@ use crate::wire::json;
 pub struct BlockId(pub u32);
 
 /// What a block is, whatever the dialect calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum BlockKind {
     /// Text for the user.

@@ -14,7 +14,10 @@ use weir::event::Severity;
 use weir::exchange::End;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
 use weir::limits::FailureMode;
-use weir::policy::{BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, SharedPolicy, StreamingContext};
+use weir::policy::{
+    BlockAction, DeltaAction, FinishReason, Interests, OfferAction, OutputEnd, Policy, PolicyContext, SharedPolicy,
+    StreamingContext,
+};
 
 use crate::text::one_line;
 use question::Call;
@@ -228,18 +231,36 @@ impl ToolCallJudge {
         entries.all(|entry| entry.is_some()).then_some(first)
     }
 
+    /// Says, once all calls before it are decided, whether the answer has ended before this one.
+    async fn is_skipped(&self, block: &ToolCallBlock, cx: &Context) -> bool {
+        cx.turn().await;
+        let is_skipped = cx.is_output_finished();
+        if is_skipped {
+            skip(block, cx);
+        }
+        is_skipped
+    }
+
+    /// What needs no judge is decided in its turn, too: what is told of a call does not depend on when another was judged.
+    async fn decide_alone(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockAction {
+        if self.is_skipped(block, cx).await { BlockAction::Drop } else { self.block(block, reason, cx) }
+    }
+
     async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         // As a client reads them: escapes can hide a word from a reader of the raw text.
         let arguments = block.canonical_arguments();
         let call = Call { tool: block.name(), arguments: &arguments, server_side: block.is_server_side() };
         let tag = question::tag(cx.call_id(), block.id());
         let Some(matters) = call.write_matters(&tag, self.max_argument_bytes, self.max_questions_per_call) else {
-            return self.block(block, &Reason::TooLong, cx);
+            return self.decide_alone(block, &Reason::TooLong, cx).await;
         };
-        cx.scratchpad(|tally| add_one(&mut tally.judged));
         let ask = |matter| cx.judge(JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter });
         // All are sent before the first is awaited. They are read in their order, so that it does not matter which is answered first.
         let questions: Vec<_> = matters.iter().map(|matter| ask(matter)).collect();
+        if self.is_skipped(block, cx).await {
+            return BlockAction::Drop;
+        }
+        cx.scratchpad(|tally| add_one(&mut tally.judged));
         let (mut worst, mut failure) = (None::<Verdict>, None);
         for question in questions {
             match question.await {
@@ -253,8 +274,6 @@ impl ToolCallJudge {
         }
         match failure {
             Some(error) => self.fail(block, error, cx),
-            // Another call was blocked meanwhile, and the answer ended there.
-            None if cx.is_output_finished() => skip(block, cx),
             None => {
                 let how = json!({
                     "by": "judge",
@@ -294,7 +313,7 @@ impl ToolCallJudge {
             AfterBlock::End => {
                 // If the output is finished, an earlier block has spoken already.
                 if cx.send(chunk).is_ok() {
-                    cx.mark_output_finished();
+                    cx.end_output(OutputEnd::because(FinishReason::Stop));
                 }
                 BlockAction::Drop
             }
@@ -378,18 +397,25 @@ impl Policy<Tally> for ToolCallJudge {
         };
         let denied = core::iter::once(block.name()).chain(names.iter().copied());
         if let Some((name, entry)) = denied.filter_map(|name| self.deny.find(name).map(|entry| (name, entry))).next() {
+            if self.is_skipped(block, cx).await {
+                return BlockAction::Drop;
+            }
             cx.note_denylist_hit(name);
             return self.block(block, &Reason::Denied { entry }, cx);
         }
         if unfolded == Unfolded::Unreadable {
-            return self.block(block, &Reason::Invalid { why: "nobody can tell which tools the call is for" }, cx);
+            let reason = Reason::Invalid { why: "nobody can tell which tools the call is for" };
+            return self.decide_alone(block, &reason, cx).await;
         }
         if let Some(entry) = self.find_allowed(&names) {
+            if self.is_skipped(block, cx).await {
+                return BlockAction::Drop;
+            }
             names.iter().for_each(|name| cx.note_allowlist_hit(name));
             return pass(block, json!({ "by": "allowlist", "entry": entry }), cx);
         }
         if let Some(why) = find_fault(block) {
-            return self.block(block, &Reason::Invalid { why }, cx);
+            return self.decide_alone(block, &Reason::Invalid { why }, cx).await;
         }
         self.put_to_judge(block, cx).await
     }

@@ -114,6 +114,8 @@ pub struct Delta<'a> {
     pub free_form: bool,
     /// How clearly its bytes say what it is.
     pub clarity: Clarity,
+    /// Members of a tool call that go along where it is written anew (thought signatures), as JSON; empty where there are none.
+    pub extras: &'a str,
 }
 
 impl Delta<'_> {
@@ -130,6 +132,7 @@ impl Delta<'_> {
             text: "",
             free_form: false,
             clarity: Clarity::Plain,
+            extras: "",
         }
     }
 }
@@ -197,11 +200,11 @@ impl Frame {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SlotAction {
     /// It leaves as it came.
-    #[default]
     Keep,
     /// It leaves with this text (or these arguments) in place of its own.
     Replace(String),
     /// It does not leave.
+    #[default]
     Remove,
 }
 
@@ -212,6 +215,8 @@ pub struct Insertion {
     pub before: usize,
     /// What to put there.
     pub chunk: Chunk,
+    /// Members of the provider's that go along with a call.
+    pub extras: String,
 }
 
 /// What becomes of the bytes of an event before it is read.
@@ -547,6 +552,28 @@ impl Encoder {
             Self::Messages(encoder) => encoder.chunk(chunk, out),
             Self::Responses(encoder) => encoder.chunk(chunk, out),
             Self::Mcp(encoder) => encoder.chunk(chunk),
+        }
+    }
+
+    /// Writes a tool call in the place of that which came, with those members of the provider's that go along.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`] has them.
+    pub fn call(&mut self, chunk: &Chunk, extras: &str, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        match self {
+            Self::Chat(encoder) => encoder.call(chunk, extras, out),
+            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => self.chunk(chunk, out),
+        }
+    }
+
+    /// The next frame or body is the last that leaves: a finish reason in it is to say this.
+    pub const fn set_ending(&mut self, ending: Ending) {
+        match self {
+            Self::Chat(encoder) => encoder.set_ending(ending),
+            Self::Messages(encoder) => encoder.set_ending(ending),
+            Self::Responses(encoder) => encoder.set_ending(ending),
+            // Its messages have no finish reason.
+            Self::Mcp(_) => {}
         }
     }
 

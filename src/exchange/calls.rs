@@ -6,6 +6,7 @@ use super::RequestProgress;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
 use super::replay::Given;
+use super::request::refused;
 use super::response::take_part;
 use crate::dialect::mcp;
 use crate::dialect::reply::Reply;
@@ -63,11 +64,12 @@ impl Calls {
         is_rewritten: bool,
         given: Option<Given>,
     ) -> Result<Self, DecodeError> {
+        pipeline.begin(Dialect::McpTool);
         let asked = shared.asked();
         let encoder = Encoder::Mcp(mcp::Encoder::new(Rc::clone(&asked)));
         let mut calls = Self {
             decoder: mcp::Decoder::new(asked),
-            release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder),
+            release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder, Rc::clone(&shared.output)),
             out: Vec::new(),
             is_rewritten,
             given,
@@ -96,9 +98,13 @@ impl Calls {
         // Nothing can decide any more what is still undecided.
         self.release_queue.remove_undecided(&mut self.out);
         pipeline.report_late(self.release_queue.take_late());
+        pipeline.report_lost(self.release_queue.take_lost());
+        if let Some(refusal) = self.release_queue.take_refusal() {
+            return (RequestProgress::Answer(refused(shared, Some(Dialect::McpTool), refusal)), None);
+        }
         let Encoder::Mcp(mut encoder) = self.release_queue.into_encoder() else { return (RequestProgress::Hold, None) };
         pipeline.report_late(encoder.late());
-        if shared.output_finished.get() {
+        if shared.output.is_ending() {
             encoder.refuse_all();
             self.out.clear();
         }

@@ -322,6 +322,9 @@ impl Exchange {
         self.status = head.status;
         self.streamed = is_event_stream(head.content_type);
         let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
+        if let Some(dialect) = self.shared.request().dialect {
+            self.pipeline.begin(dialect);
+        }
         match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
             Opening::Pass => {
                 self.phase = Phase::Passing;
@@ -365,7 +368,7 @@ impl Exchange {
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Refused(reply) => self.answer(reply),
             // Whatever else comes after an answer of our own is the provider's, and dropped.
-            Phase::Answered if self.shared.output_finished.get() => ResponseProgress::Finished,
+            Phase::Answered if self.shared.output.is_over() => ResponseProgress::Finished,
             phase => {
                 self.phase = phase;
                 out.extend_from_slice(chunk);
@@ -381,7 +384,7 @@ impl Exchange {
     }
 
     fn answer(&mut self, reply: Reply) -> ResponseProgress {
-        self.shared.output_finished.set(true);
+        self.shared.output.end();
         self.status = reply.status;
         self.phase = Phase::Answered;
         ResponseProgress::Answer(reply)
@@ -465,7 +468,7 @@ impl Exchange {
         if mem::replace(&mut self.ended, true) || !is_ours {
             return;
         }
-        self.shared.output_finished.set(true);
+        self.shared.output.end();
         self.pipeline.abandon();
         let end = End {
             reason,

@@ -22,7 +22,7 @@ use crate::policy::{Hook, Shared};
 use crate::route::{Endpoint, Route, RouteAction};
 use crate::wire::encoding::{Decoder, Encoding, READABLE};
 
-pub(super) use self::answer::{error, local_answer};
+pub(super) use self::answer::{error, local_answer, refused};
 pub(super) use self::body::{read, read_again, unreadable_calls};
 pub(super) use self::hooks::{ask, forget_body, may_change, unsayable};
 

@@ -6,6 +6,7 @@ mod opening;
 mod shape;
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use self::frames::FrameReader;
 pub(super) use self::frames::take_part;
@@ -14,6 +15,7 @@ use self::shape::{Announced, BYTE_ORDER_MARK, Beginning};
 use super::calls::Wire;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
+use super::request::refused;
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
 use crate::dialect::Dialect;
 use crate::dialect::plain::Wants;
@@ -52,8 +54,6 @@ pub(super) struct Governed {
     /// A whole body; or, of a stream, what came while the opening hooks wait; or the first bytes, as long as they tell nothing.
     backlog: Vec<u8>,
     upstream_ended: bool,
-    /// The output was broken off, and nothing that comes is looked at.
-    broken: bool,
     /// A policy's answer stands in its place, and what the provider says is not looked at.
     is_replaced: bool,
     /// What comes passes as it is: it could not be checked, and the frame says to let it.
@@ -139,7 +139,7 @@ impl Governed {
             status: head.status,
             max_held_bytes,
             encoding: decoder,
-            release_queue: ReleaseQueue::new(dialect, shape, wire.encoder),
+            release_queue: ReleaseQueue::new(dialect, shape, wire.encoder, Rc::clone(&shared.output)),
             reader: FrameReader::new(dialect, wire.decoder, Wants::of(&shared.chain)),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
@@ -149,7 +149,6 @@ impl Governed {
             content_type,
             backlog: Vec::new(),
             upstream_ended: false,
-            broken: false,
             is_replaced: false,
             let_through: false,
             held_since: None,
@@ -203,7 +202,7 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> ResponseProgress {
         self.upstream_ended |= end;
-        if self.broken {
+        if shared.output.is_broken() {
             return ResponseProgress::Finished;
         }
         if self.is_replaced {
@@ -312,10 +311,15 @@ impl Governed {
         if let Some(progress) = progress {
             return progress;
         }
+        if let Some(refusal) = self.release_queue.take_refusal() {
+            shared.output.break_off();
+            return ResponseProgress::Answer(refused(shared, Some(self.dialect), refusal));
+        }
         if self.release_queue.shape() == Shape::Stream && self.release_queue.held_bytes() > self.max_held_bytes {
             self.exceed_held(shared, pipeline, out);
         }
         pipeline.report_late(self.release_queue.take_late());
+        pipeline.report_lost(self.release_queue.take_lost());
         self.measure_held(shared);
         if self.let_through {
             ResponseProgress::Flowing

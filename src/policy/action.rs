@@ -95,6 +95,31 @@ pub enum DeltaAction<'d> {
     Drop,
     /// This text goes on in place of it and of what is held.
     Replace(Cow<'d, str>),
+    /// The last bytes of it, with what is held before it, are undecided: as many wait, and what stands before them goes on as
+    /// it came. Of a text; a tool call waits as a whole.
+    HoldEnd(usize),
+    /// As many bytes at the end of it, with what is held before it, are undecided: they wait, and `text` goes on in place of
+    /// what stands before them.
+    ReplaceHoldEnd {
+        /// What goes on.
+        text: Cow<'d, str>,
+        /// How many bytes wait.
+        hold: usize,
+    },
+}
+
+impl DeltaAction<'_> {
+    /// The same action, owning its text.
+    pub(crate) fn into_owned(self) -> DeltaAction<'static> {
+        match self {
+            Self::Forward => DeltaAction::Forward,
+            Self::Hold => DeltaAction::Hold,
+            Self::Drop => DeltaAction::Drop,
+            Self::Replace(text) => DeltaAction::Replace(Cow::Owned(text.into_owned())),
+            Self::HoldEnd(hold) => DeltaAction::HoldEnd(hold),
+            Self::ReplaceHoldEnd { text, hold } => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(text.into_owned()), hold },
+        }
+    }
 }
 
 /// What becomes of a tool that is offered to the client.
@@ -112,6 +137,9 @@ pub enum OfferAction {
 pub enum BlockAction {
     /// It goes on.
     Forward,
+    /// It stays held beyond the end of the block: the next text of the same kind in the choice decides about it, or the end
+    /// of the answer ([`Policy::on_text_end`](super::Policy::on_text_end)). Of a text; else it is dropped.
+    Hold,
     /// It is dropped.
     Drop,
     /// This chunk goes on in its place.

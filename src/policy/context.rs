@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::SharedPolicy;
 use super::outcome::{Conclusion, Outcome};
+use super::output::{FinishReason, Outgoing, Output, OutputEnd, Place, Turn};
+use super::{Refusal, SharedPolicy};
 use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
 use crate::caller::Caller;
@@ -42,13 +43,6 @@ impl fmt::Display for OutputFinished {
 
 impl core::error::Error for OutputFinished {}
 
-/// Something that a hook put into the output.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Chunk(Chunk),
-    Finish,
-}
-
 /// What all contexts of an exchange share with the exchange.
 pub(crate) struct Shared {
     pub(crate) chain: Arc<Chain>,
@@ -61,8 +55,7 @@ pub(crate) struct Shared {
     /// What hooks wait for.
     pub(crate) waits: TakeCell<Waits>,
     pub(crate) effects: TakeCell<std::collections::VecDeque<Effect>>,
-    pub(crate) outgoing: TakeCell<Vec<Outgoing>>,
-    pub(crate) output_finished: Cell<bool>,
+    pub(crate) output: Rc<Output>,
     pub(crate) outcome: Outcome,
     /// A hook asked for the deadlines of open questions to be renewed.
     pub(crate) renews_deadlines: Cell<bool>,
@@ -84,14 +77,19 @@ impl Shared {
             asked: TakeCell::default(),
             waits: TakeCell::default(),
             effects: TakeCell::default(),
-            outgoing: TakeCell::default(),
-            output_finished: Cell::new(false),
+            output: Rc::default(),
             outcome: Outcome::default(),
             renews_deadlines: Cell::new(false),
             keeps_alive: Cell::new(false),
             usage: Cell::default(),
             events: Cell::new(0),
         }
+    }
+
+    /// A hook runs, or goes on, about what stands at `place`; `has_spoken` says whether it has concluded something before.
+    pub(crate) fn enter_hook(&self, place: Place, has_spoken: bool) {
+        self.outcome.enter_hook(has_spoken);
+        self.output.enter_hook(place);
     }
 
     /// Something happens to the exchange: what follows happens at that time.
@@ -358,7 +356,7 @@ impl<S: Default> StreamingContext<S> {
         if self.is_output_finished() {
             return Err(OutputFinished);
         }
-        self.0.shared.outgoing.with(|outgoing| outgoing.push(Outgoing::Chunk(chunk)));
+        self.0.shared.output.push(Outgoing::Chunk(chunk));
         Ok(())
     }
 
@@ -370,17 +368,39 @@ impl<S: Default> StreamingContext<S> {
         self.send(build_text_chunk(0, text))
     }
 
-    /// Ends the output here: what was sent leaves, what is still held is dropped, and the client gets its dialect's
-    /// proper ending at once. The hooks go on seeing what the provider sends.
-    pub fn mark_output_finished(&self) {
-        if !self.0.shared.output_finished.replace(true) {
-            self.0.shared.outgoing.with(|outgoing| outgoing.push(Outgoing::Finish));
+    /// Ends the output behind what the running hook decides: what stands before it leaves once it is decided, what comes
+    /// behind it does not, whatever has been decided about it. Streamed and whole, the client gets its dialect's proper
+    /// ending. The hooks go on seeing what the provider sends.
+    pub fn end_output(&self, end: OutputEnd) {
+        if !self.is_output_finished() {
+            self.0.shared.output.push(Outgoing::End(end));
         }
     }
 
-    /// Whether the output was finished, by this or another policy, or by the engine.
+    /// Waits until all that comes before what the running hook decides about, and that this policy decides about too, is
+    /// decided. A hook that waits for anything goes on in that order by itself; one that decides at once, but by what was
+    /// decided before (whether the output is finished, say), awaits its turn: then it decides alike at any timing.
+    pub fn turn(&self) -> Turn {
+        Turn(Rc::clone(&self.0.shared.output))
+    }
+
+    /// [`Self::end_output`] of an answer that is complete as it stands; what policies hold back of texts is dropped.
+    pub fn mark_output_finished(&self) {
+        self.end_output(OutputEnd::because(FinishReason::Stop).dropping_held());
+    }
+
+    /// Refuses the answer as a whole: where nothing of it has left, as of one that is not streamed, the client gets this
+    /// error in its place. Of a stream, what stands before the running hook's block leaves, and the message behind it.
+    pub fn refuse_output(&self, refusal: Refusal) {
+        if !self.is_output_finished() {
+            self.0.shared.output.push(Outgoing::Refuse(refusal));
+        }
+    }
+
+    /// Whether what the running hook decides about comes behind the end of the output, which this or another policy, or the
+    /// engine, has put.
     pub fn is_output_finished(&self) -> bool {
-        self.0.shared.output_finished.get()
+        self.0.shared.output.is_ended_here()
     }
 
     /// Renews the deadlines of all that hooks wait for: each may take its timeout from now on, and four times its timeout in

@@ -8,12 +8,12 @@ use core::task::{Context, Poll, Waker};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::outcome::Outcome;
+use super::output::Place;
 use super::{
     BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
     StreamingContext,
 };
-use crate::block::{ContentBlock, ToolCallBlock};
+use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
 use crate::head::{Request, Response};
 
@@ -26,11 +26,16 @@ pub(crate) struct Hook {
 
 impl Hook {
     /// Runs as far as it goes. No executor: the exchange polls what waits whenever an answer came.
-    pub(crate) fn poll(&mut self, outcome: &Outcome) -> Poll<HookOutput> {
-        outcome.enter_hook(self.has_spoken);
+    pub(crate) fn poll(&mut self, shared: &Shared, place: Place) -> Poll<HookOutput> {
+        shared.enter_hook(place, self.has_spoken);
         let output = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        self.has_spoken = outcome.has_spoken();
+        self.has_spoken = shared.outcome.has_spoken();
         output
+    }
+
+    /// Says whether it has concluded something itself.
+    pub(crate) const fn has_spoken(&self) -> bool {
+        self.has_spoken
     }
 }
 
@@ -127,6 +132,7 @@ pub(crate) trait Instance {
     fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock) -> DeltaAction<'d>;
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook;
     fn on_tool_offered(&self, name: &str) -> OfferAction;
+    fn on_text_end<'d>(&self, held: &'d str, choice: u32, kind: BlockKind) -> DeltaAction<'d>;
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
     fn on_stream_complete(&self, end: &End);
 }
@@ -183,6 +189,10 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
         self.context.tell_run("on_tool_call_complete");
         self.context.note_answered(|recorder, max_bytes| recorder.tool_call(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
+    }
+
+    fn on_text_end<'d>(&self, held: &'d str, choice: u32, kind: BlockKind) -> DeltaAction<'d> {
+        self.policy.0.on_text_end(held, choice, kind, &self.context)
     }
 
     fn on_tool_offered(&self, name: &str) -> OfferAction {

@@ -11,17 +11,20 @@ mod action;
 mod context;
 mod erased;
 mod outcome;
+mod output;
 
 use core::fmt::Debug;
 
 pub use action::{BlockAction, DeltaAction, OfferAction, Refusal, RequestAction, ResponseAction, StreamAction};
-pub(crate) use context::{Outgoing, Shared};
+pub(crate) use context::Shared;
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
 pub(crate) use erased::{Hook, HookOutput, Instance};
 pub use outcome::Conclusion;
+pub(crate) use output::{At, Outgoing, Output, Place, build_refusal_chunk};
+pub use output::{FinishReason, OutputEnd, Turn};
 
-use crate::block::{ContentBlock, ToolCallBlock};
+use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
 use crate::head::{Request, Response};
 
@@ -151,6 +154,13 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Scratchpad>) -> BlockAction {
         let _ = (block, cx);
         BlockAction::Forward
+    }
+
+    /// No more text of this kind comes in the choice, and some of it is held beyond the ends of its blocks
+    /// ([`BlockAction::Hold`]), or of a block that is cut off by an end that a policy puts. What is not let go here is dropped.
+    fn on_text_end<'d>(&self, held: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Scratchpad>) -> DeltaAction<'d> {
+        let _ = (held, choice, kind, cx);
+        DeltaAction::Drop
     }
 
     /// A fragment of a tool call came: of its arguments, or an empty one with its id or name. `block` includes it already.

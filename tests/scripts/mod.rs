@@ -4,6 +4,7 @@
 mod bounds;
 mod conclusions;
 mod dialects;
+mod endings;
 mod ends;
 mod hostile_provider;
 mod hostile_responses;

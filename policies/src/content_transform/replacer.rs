@@ -184,6 +184,8 @@ impl Output {
 pub(super) struct Replacer {
     /// The end of the text that is undecided: it could still become a match, or is one that could still become a longer one.
     pending: VecDeque<char>,
+    /// How many bytes it has.
+    pending_bytes: usize,
     /// How many characters of it the automata have read.
     read: usize,
     exact: State,
@@ -192,22 +194,23 @@ pub(super) struct Replacer {
 }
 
 impl Replacer {
-    /// Whether nothing is undecided.
-    pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+    /// Gives how many bytes at the end of the text are undecided.
+    pub(super) const fn undecided(&self) -> usize {
+        self.pending_bytes
     }
 
     /// Takes a piece of text in.
     pub(super) fn feed(&mut self, rules: &Rules, piece: &str, out: &mut Output) {
         let mut rest = piece;
         loop {
-            if self.is_idle() && rules.case == Case::None {
+            if self.pending.is_empty() && rules.case == Case::None {
                 rest = self.skip(rules, rest, out);
             }
             let mut characters = rest.chars();
             let Some(character) = characters.next() else { return };
             rest = characters.as_str();
             self.pending.push_back(character);
+            self.pending_bytes = self.pending_bytes.saturating_add(character.len_utf8());
             self.search(rules, out);
         }
     }
@@ -279,6 +282,7 @@ impl Replacer {
 
     fn pass(&mut self, count: usize, case: Case, out: &mut Output) {
         for character in self.pending.drain(..count.min(self.pending.len())) {
+            self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
             out.decided = true;
             out.case_mapped |= case.push(character, &mut out.text);
         }
@@ -288,7 +292,12 @@ impl Replacer {
     fn replace(&mut self, count: usize, rule: usize, rules: &Rules, out: &mut Output) {
         let with = rules.rules.get(rule).map_or("", |rule| rule.with.as_str());
         let found = self.pending.drain(..count.min(self.pending.len()));
-        out.changed |= !with.chars().eq(found);
+        let (mut is_same, mut left) = (true, with.chars());
+        for character in found {
+            self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
+            is_same &= left.next() == Some(character);
+        }
+        out.changed |= !is_same || left.next().is_some();
         out.decided = true;
         out.text.push_str(with);
         out.applied.push(rule);

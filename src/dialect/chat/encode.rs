@@ -156,8 +156,25 @@ impl Choice {
         self.lost && self.is_empty()
     }
 
-    /// Tells which of the upstream's finish reasons are no longer true.
-    pub(super) const fn calls(&self) -> Calls {
+    /// Gives the finish reason of an answer that ends here.
+    const fn reason(&self, ending: Ending) -> &'static str {
+        match ending {
+            Ending::Stop if self.calls_sent > 0 => "tool_calls",
+            Ending::Stop => "stop",
+            Ending::Cut => "length",
+            Ending::Refusal => "content_filter",
+        }
+    }
+
+    /// Tells which of the upstream's finish reasons are no longer true, where the output ends with `ending` if with any.
+    pub(super) const fn calls_before_end(&self, ending: Option<Ending>) -> Calls {
+        match ending {
+            Some(ending) => Calls::Ended(self.reason(ending)),
+            None => self.calls(),
+        }
+    }
+
+    const fn calls(&self) -> Calls {
         if self.calls_removed > 0 && self.calls_sent == 0 {
             Calls::NoneLeft
         } else if self.calls_added > 0 {
@@ -190,6 +207,10 @@ pub struct Encoder {
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
     boundary: EventBoundary,
+    /// The reason that a finish reason is to give, whatever the upstream's.
+    forced: Option<Ending>,
+    /// Members of the upstream's that go along with the call that is written.
+    extras: String,
 }
 
 impl Encoder {
@@ -203,6 +224,21 @@ impl Encoder {
         let role = self.role(index);
         self.choices.entry(index).or_default();
         self.write(index, &Delta { role, content: Some(""), ..Delta::default() }, None, out);
+    }
+
+    pub(crate) const fn set_ending(&mut self, ending: Ending) {
+        self.forced = Some(ending);
+    }
+
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        self.forced
+    }
+
+    pub(crate) fn call(&mut self, chunk: &Chunk, extras: &str, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        extras.clone_into(&mut self.extras);
+        let written = self.chunk(chunk, out);
+        self.extras.clear();
+        written
     }
 
     pub(crate) const fn number_by_place(&mut self) {
@@ -240,10 +276,9 @@ impl Encoder {
             }
             self.choices.entry(*choice).or_default().finished = true;
         }
-        let corrects_reason = frame
-            .finishes
-            .iter()
-            .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.calls() != Calls::AsTheyCame));
+        let corrects_reason = frame.finishes.iter().any(|choice| {
+            self.choices.get(choice).is_some_and(|choice| choice.calls_before_end(self.forced) != Calls::AsTheyCame)
+        });
         let changes_slots = changes.iter().any(|change| *change.action != SlotAction::Keep || change.call_index.is_some());
         if changes_slots || corrects_reason {
             self.write_changed(raw, frame, changes, out);
@@ -284,7 +319,7 @@ impl Encoder {
         let mut changes = SmallVec::new();
         let mut call_indices = call_indices.into_iter();
         for (position, slot) in frame.slots.iter().enumerate() {
-            let action = actions.get(position).unwrap_or(&SlotAction::Keep);
+            let action = actions.get(position).unwrap_or(&SlotAction::Remove);
             let choice = self.choices.entry(slot.choice).or_default();
             choice.note(slot, action);
             let own_index = if slot.kind == BlockKind::ToolCall { call_indices.next().flatten() } else { None };
@@ -329,7 +364,7 @@ impl Encoder {
                 return;
             };
             for index in &frame.finishes {
-                let calls = self.choices.get(index).map(Choice::calls).unwrap_or_default();
+                let calls = self.choices.get(index).map(|choice| choice.calls_before_end(self.forced)).unwrap_or_default();
                 if calls != Calls::AsTheyCame {
                     choices.push(ChoiceChange { choice: *index, calls_left: calls, ..ChoiceChange::default() });
                 }
@@ -384,7 +419,7 @@ impl Encoder {
                 choice.renumbers = true;
                 let call_index = choice.next_call_index;
                 choice.next_call_index = call_index.saturating_add(1);
-                let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form);
+                let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form).with_extras(&self.extras);
                 self.write(*index, &Delta { role, tool_calls: Some([call]), ..Delta::default() }, None, out);
             }
         }

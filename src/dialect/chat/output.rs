@@ -1,6 +1,9 @@
 //! Frames of chat.completions that Weir writes itself.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::answer::{AnswerBlock, AnswerChoice};
 use crate::dialect::Ending;
@@ -66,6 +69,9 @@ pub(super) struct ToolCall<'a> {
     id: &'a str,
     #[serde(flatten)]
     kind: ToolCallKind<'a>,
+    /// Members of the provider's that go along.
+    #[serde(flatten)]
+    extras: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -95,7 +101,12 @@ impl<'a> ToolCall<'a> {
         } else {
             ToolCallKind::Function { function: Function { name, arguments } }
         };
-        Self { index, id, kind }
+        Self { index, id, kind, extras: BTreeMap::new() }
+    }
+
+    /// Adds members of the provider's, as JSON without the braces.
+    pub(super) fn with_extras(self, extras: &str) -> Self {
+        Self { extras: serde_json::from_str(&format!("{{{extras}}}")).unwrap_or_default(), ..self }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct ChoiceChange<'a> {
     /// Text that goes after the content (whole bodies).
     pub(super) after: String,
     /// Tool calls that are added, with the number of the slot that they go before (whole bodies).
-    pub(super) calls: Vec<(usize, &'a Chunk)>,
+    pub(super) calls: Vec<(usize, &'a Chunk, &'a str)>,
 }
 
 /// What became of the tool calls of a choice.
@@ -42,6 +42,8 @@ pub(super) enum Calls {
     NoneLeft,
     /// A policy added some.
     Added,
+    /// The output ends here, for this reason.
+    Ended(&'static str),
 }
 
 impl Calls {
@@ -50,6 +52,7 @@ impl Calls {
         match (self, reason) {
             (Self::NoneLeft, "tool_calls" | "function_call") => Some("stop"),
             (Self::Added, "stop") => Some("tool_calls"),
+            (Self::Ended(reason), _) => Some(reason),
             _ => None,
         }
     }
@@ -126,7 +129,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             self.audio(audio);
         }
         let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
-        let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk)| legacy_function(chunk).is_some());
+        let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk, _)| legacy_function(chunk).is_some());
         match json::member(&fields, "tool_calls") {
             Some(calls) => {
                 if !self.tool_calls(calls, &added) {
@@ -135,13 +138,13 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             }
             None if added.is_empty() => {}
             None => {
-                let calls: Vec<String> = added.iter().map(|(_, chunk)| call_text(chunk)).collect();
+                let calls: Vec<String> = added.iter().map(|(_, chunk, extras)| call_text(chunk, extras)).collect();
                 set.push(("tool_calls", format!("[{}]", calls.join(","))));
             }
         }
         let function_call = json::member(&fields, "function_call");
         let is_removed = function_call.is_some_and(|function| !self.function_call(function));
-        match legacy.first().and_then(|(_, chunk)| legacy_function(chunk)) {
+        match legacy.first().and_then(|(_, chunk, _)| legacy_function(chunk)) {
             Some(added) => set.push(("function_call", json::to_text(&added))),
             None if is_removed => removed.push("function_call"),
             None => {}
@@ -267,7 +270,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
     }
 
     /// Whether any tool call is left.
-    fn tool_calls(&mut self, calls: &'d str, added: &[&(usize, &Chunk)]) -> bool {
+    fn tool_calls(&mut self, calls: &'d str, added: &[&(usize, &Chunk, &str)]) -> bool {
         let elements = json::elements(calls);
         let first_slot = self.taken;
         let mut removed = vec![false; elements.len()];
@@ -278,7 +281,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let is_left = elements.is_empty() || !added.is_empty() || removed.contains(&false);
         if is_left {
             let place = |before: usize| before.saturating_sub(first_slot).min(elements.len());
-            let added = added.iter().map(|(before, chunk)| (place(*before), call_text(chunk)));
+            let added = added.iter().map(|(before, chunk, extras)| (place(*before), call_text(chunk, extras)));
             self.edit_list(calls, &elements, &mut removed, added);
         }
         is_left
@@ -354,10 +357,10 @@ fn legacy_function(chunk: &Chunk) -> Option<Function<'_>> {
     }
 }
 
-fn call_text(chunk: &Chunk) -> String {
+fn call_text(chunk: &Chunk, extras: &str) -> String {
     match chunk {
         Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
-            json::to_text(&ToolCall::new(None, call_id, name, arguments, *free_form))
+            json::to_text(&ToolCall::new(None, call_id, name, arguments, *free_form).with_extras(extras))
         }
         Chunk::Text { .. } => String::new(),
     }

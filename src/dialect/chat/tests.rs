@@ -638,7 +638,7 @@ fn a_whole_body_gives_the_same_blocks() {
 fn a_whole_body_can_be_edited() {
     let without_calls = BODY.replace(r#","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"y","type":"custom","custom":{"name":"g","input":"ls"}}]"#, "");
     let stopped = without_calls.replace(r#""finish_reason":"tool_calls""#, r#""finish_reason":"stop""#);
-    let insertion = |before, text: &str| Insertion { before, chunk: build_text_chunk(0, text) };
+    let insertion = |before, text: &str| Insertion { before, chunk: build_text_chunk(0, text), extras: String::new() };
     let is_call = |delta: &Delta<'_>| delta.kind == BlockKind::ToolCall;
     let remove_calls = |delta: &Delta<'_>| {
         if is_call(delta) { SlotAction::Remove } else { SlotAction::Keep }

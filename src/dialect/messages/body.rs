@@ -2,11 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::encode::{Encoder, action_of, corrected_reason, keeps_all, start_value, text_member};
+use super::encode::{Encoder, action_of, corrected_reason, end_reason, keeps_all, start_value, text_member};
 use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotAction};
+use crate::dialect::{Ending, Frame, FrameRole, Insertion, Slot, SlotAction};
 use crate::wire::json::{self, Edits};
 
 impl Encoder {
@@ -18,7 +18,7 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && keeps_all(frame, actions);
+        let untouched = self.ending().is_none() && insertions.is_empty() && keeps_all(frame, actions);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -26,7 +26,7 @@ impl Encoder {
             return output::failure("api_error", WITHHELD, out);
         }
         let mut edits = Edits::default();
-        edit_message(source, source, frame, actions, insertions, &mut edits);
+        edit_message(source, source, frame, actions, (insertions, self.ending()), &mut edits);
         edits.apply(raw, out);
     }
 }
@@ -37,7 +37,7 @@ pub(super) fn edit_message(
     message: &str,
     frame: &Frame,
     actions: &[SlotAction],
-    insertions: &[Insertion],
+    (insertions, ending): (&[Insertion], Option<Ending>),
     edits: &mut Edits,
 ) {
     let fields = json::members(message);
@@ -59,7 +59,9 @@ pub(super) fn edit_message(
     }
     let emptied = writer.calls_removed && writer.first_call.is_none();
     if let Some(reason) = json::member(&fields, "stop_reason")
-        && let Some(corrected) = corrected_reason(&json::string(reason), emptied, writer.calls_added)
+        && let Some(corrected) = ending
+            .map(|ending| end_reason(ending, writer.first_call.is_some()))
+            .or_else(|| corrected_reason(&json::string(reason), emptied, writer.calls_added))
     {
         edits.replace(json::span(source, reason), json::to_text(corrected));
     }

@@ -13,7 +13,7 @@ use super::output::{Event, Identity};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{EventBoundary, with_data};
 use crate::dialect::messages::sequence::FOREIGN_TERMINATOR;
-use crate::dialect::{Frame, FrameRole, Slot, SlotAction};
+use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction};
 use crate::wire::json::{self, Edits};
 use crate::wire::sse;
 
@@ -107,6 +107,8 @@ pub struct Encoder {
     /// Whether the events of the upstream have names; ours have, too, until it is known.
     named: Option<bool>,
     boundary: EventBoundary,
+    /// The reason that a stop reason is to give, whatever the upstream's.
+    forced: Option<Ending>,
 }
 
 /// What becomes of the slot at `position`: what nobody decided about does not leave.
@@ -132,6 +134,14 @@ impl Encoder {
     /// An encoder whose own message bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
         Self { output_tokens: identity.usage.output_tokens, identity, ..Self::default() }
+    }
+
+    pub(crate) const fn set_ending(&mut self, ending: Ending) {
+        self.forced = Some(ending);
+    }
+
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        self.forced
     }
 
     pub(crate) const fn number_by_place(&mut self) {
@@ -282,7 +292,7 @@ impl Encoder {
             with_data(raw, |data| {
                 let source = core::str::from_utf8(data).unwrap_or_default();
                 if let Some(message) = json::member(&json::members(source), "message") {
-                    edit_message(source, message, frame, actions, &[], &mut edits);
+                    edit_message(source, message, frame, actions, (&[], None), &mut edits);
                 }
             });
         }
@@ -343,6 +353,7 @@ impl Encoder {
         let message = self.message.get_or_insert_default();
         message.finished |= finishes;
         let (emptied, added) = (message.calls_removed > 0 && message.calls_sent == 0, message.calls_added > 0);
+        let forced = self.forced.map(|ending| end_reason(ending, message.calls_sent > 0));
         let mut edits = Edits::default();
         with_data(raw, |data| {
             let Ok(source) = core::str::from_utf8(data) else {
@@ -351,7 +362,7 @@ impl Encoder {
             let fields = json::members(source);
             let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
             if let Some(reason) = json::member(&delta, "stop_reason").filter(|_| finishes)
-                && let Some(corrected) = corrected_reason(&json::string(reason), emptied, added)
+                && let Some(corrected) = forced.or_else(|| corrected_reason(&json::string(reason), emptied, added))
             {
                 edits.replace(json::span(source, reason), json::to_text(corrected));
             }
@@ -394,6 +405,16 @@ impl Encoder {
     fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.boundary.close(out);
         event.write(self.named != Some(false), out);
+    }
+}
+
+/// Gives the stop reason of an answer that ends here.
+pub(super) const fn end_reason(ending: Ending, has_calls: bool) -> &'static str {
+    match ending {
+        Ending::Stop if has_calls => "tool_use",
+        Ending::Stop => "end_turn",
+        Ending::Cut => "max_tokens",
+        Ending::Refusal => "refusal",
     }
 }
 

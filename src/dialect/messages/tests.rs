@@ -526,7 +526,7 @@ fn a_whole_body_can_be_edited() {
             if delta.kind == kind { SlotAction::Remove } else { SlotAction::Keep }
         }
     };
-    let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked") };
+    let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked"), extras: String::new() };
     assert_eq!(outline(&edit(&remove(BlockKind::ToolCall), &[])), "thinking: text:hi end_turn");
     assert_eq!(
         outline(&edit(&remove(BlockKind::ToolCall), core::slice::from_ref(&blocked))),

@@ -2,7 +2,7 @@
 
 use super::client_view::{Item, text_at};
 use super::encode::{Encoder, is_kept, of_slots};
-use super::output::{DecodedEvent, call, inserted_id, message};
+use super::output::{DecodedEvent, call, inserted_id, message, status};
 use super::rewrite::{Element, apply, is_reasoning};
 use super::{PartKey, Place, Reading};
 use crate::block::Chunk;
@@ -19,7 +19,8 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && !Reading::of(frame).claims_output && is_kept(frame, actions);
+        let untouched =
+            self.ending().is_none() && insertions.is_empty() && !Reading::of(frame).claims_output && is_kept(frame, actions);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -52,7 +53,12 @@ impl Encoder {
             items.extend(inserted_message(WITHHELD, items.len()));
         }
         let mut edits = Edits::default();
-        let set = [("output", format!("[{}]", items.join(",")))];
+        let mut set = vec![("output", format!("[{}]", items.join(",")))];
+        if let Some(ending) = self.ending() {
+            let (status, details) = status(ending);
+            set.push(("status", json::to_text(status)));
+            set.push(("incomplete_details", json::to_text(&details)));
+        }
         edits.edit_object(source, source, &members, &["output_text"], &set);
         edits.apply(raw, out);
     }

@@ -10,7 +10,7 @@ use crate::dialect::reply::{self, Origin, Reply};
 use crate::event::Severity;
 use crate::exchange::RequestProgress;
 use crate::limits::FailureMode;
-use crate::policy::Shared;
+use crate::policy::{Refusal, Shared};
 use crate::route::Endpoint;
 use crate::wire::encoding::EncodingError;
 
@@ -36,6 +36,12 @@ pub(in crate::exchange) fn error(shared: &Shared, dialect: Option<Dialect>, stat
         Some(Dialect::McpTool) => reply::error_to(&shared.asked(), status, word, message),
         dialect => reply::error(dialect, status, word, message),
     }
+}
+
+/// What a policy refuses, in the words of the dialect.
+pub(in crate::exchange) fn refused(shared: &Shared, dialect: Option<Dialect>, refusal: Refusal) -> Reply {
+    let Refusal { status, code, message, headers } = refusal;
+    Reply { headers, ..error(shared, dialect, status, &code, &message) }
 }
 
 pub(super) fn too_large(shared: &Shared, endpoint: Endpoint) -> Step {

@@ -4,19 +4,18 @@ use std::rc::Rc;
 
 use serde_json::Map;
 
-use super::answer::{error, local_answer, refuse};
+use super::answer::{local_answer, refuse, refused};
 use super::body::MAX_MODEL_CHARS;
 use super::{Asking, MCP, Step};
 use crate::answer::Answer;
 use crate::decision::Decision;
-use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, reply, request};
 use crate::event::shortened;
 use crate::exchange::RequestProgress;
 use crate::exchange::pipeline::Pipeline;
 use crate::exchange::replay::Given;
 use crate::head::Request;
-use crate::policy::{HookOutput, Refusal, RequestAction, Shared};
+use crate::policy::{HookOutput, Place, RequestAction, Shared};
 use crate::route::Endpoint;
 
 /// Runs the request hooks as far as they go.
@@ -31,7 +30,8 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
             (None, stage) => stage.map(|stage| stage.instance.on_request(shared.request())),
         };
         let Some(mut hook) = hook else { break };
-        let Some(output) = pipeline.advance(&mut hook) else {
+        shared.output.set_turn(true);
+        let Some(output) = pipeline.advance(&mut hook, Place::START) else {
             asking.hook = Some(hook);
             return Step::Asking(asking);
         };
@@ -63,9 +63,8 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
             }
             HookOutput::Request(RequestAction::Refuse(refusal)) => {
                 shared.outcome.infer(Decision::Refuse);
-                let Refusal { status, code, message, headers } = refusal;
-                let reply = error(shared, asking.endpoint.error_dialect(), status, &code, &message);
-                return Step::Decided(RequestProgress::Answer(Reply { headers, ..reply }));
+                let reply = refused(shared, asking.endpoint.error_dialect(), refusal);
+                return Step::Decided(RequestProgress::Answer(reply));
             }
             _ => return failed(shared, asking.endpoint),
         }

@@ -77,12 +77,12 @@ impl Governed {
         }
         shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
         if self.release_queue.shape() == Shape::Whole && !self.speaks_stream {
+            shared.output.break_off();
             return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
         self.release_queue.fail(RESPONSE_WITHHELD, out);
+        shared.output.break_off();
         None
     }
 
@@ -102,8 +102,7 @@ impl Governed {
         }
         shared.outcome.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
         shared.fail(word, Severity::Error, summary, Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
         self.release_queue.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
+        shared.output.break_off();
     }
 }

@@ -111,6 +111,7 @@ impl Governed {
                 pipeline.stop(block, complete, &mut sink);
             }
         });
+        pipeline.end_texts(&mut sink);
     }
 
     /// Once the upstream has ended and no hook waits, nothing can decide what is still undecided: it is dropped.
@@ -141,7 +142,7 @@ impl Governed {
         match self.open(shared, pipeline, out) {
             Opened::Waiting => return Some(ResponseProgress::Waiting),
             Opened::Answer(reply) => return Some(ResponseProgress::Answer(reply)),
-            Opened::Yes if self.broken => return None,
+            Opened::Yes if shared.output.is_broken() => return None,
             Opened::Yes => {}
         }
         let came = core::mem::take(&mut self.backlog);
@@ -165,6 +166,7 @@ impl Governed {
             return self.malformed(shared, error, &body, out);
         }
         note_usage(shared, &body, &self.reader.frame, true);
+        pipeline.end_texts(&mut Sink { release_queue: &mut self.release_queue, out });
         self.release_queue.finish_frame(&body, &mut self.reader.frame, shared, out);
         self.settle_end(pipeline, out);
         None
@@ -325,6 +327,6 @@ pub(in crate::exchange) fn take_part(part: &DecodedEvent<'_>, pipeline: &mut Pip
             sink.release_queue.open_finish();
             pipeline.finish(*choice, reason, sink);
         }
-        DecodedEvent::End => {}
+        DecodedEvent::End => pipeline.end_texts(sink),
     }
 }

@@ -15,7 +15,7 @@ use crate::exchange::release_queue::Shape;
 use crate::exchange::request::{error, local_answer};
 use crate::head::Response;
 use crate::limits::FailureMode;
-use crate::policy::{HookOutput, ResponseAction, Shared, StreamAction};
+use crate::policy::{HookOutput, Place, ResponseAction, Shared, StreamAction};
 
 impl Governed {
     /// Runs the hooks that come before everything else: `on_stream_start` or `on_response`.
@@ -37,7 +37,8 @@ impl Governed {
                     at.instance.on_response(Rc::clone(response.get_or_insert_with(body)))
                 }
             });
-            let Some(output) = pipeline.advance(&mut running) else {
+            shared.output.set_turn(true);
+            let Some(output) = pipeline.advance(&mut running, Place::START) else {
                 *hook = Some(running);
                 return Opened::Waiting;
             };
@@ -84,15 +85,17 @@ impl Governed {
             return None;
         }
         shared.outcome.infer(Decision::Rewrite);
-        shared.output_finished.set(true);
         self.opening = Gate::Open;
         if !streamed {
+            shared.output.end();
             return Some(Opened::Answer(reply));
         }
-        // A stream goes on being read, for observation.
-        self.broken = self.release_queue.shape() == Shape::Whole;
         out.extend_from_slice(&reply.body);
         self.release_queue.finish();
+        if self.release_queue.shape() == Shape::Whole {
+            // A stream goes on being read, for observation; this is not.
+            shared.output.break_off();
+        }
         Some(Opened::Yes)
     }
 
@@ -104,7 +107,7 @@ impl Governed {
             return Opened::Yes;
         }
         shared.outcome.conclude(Decision::Refuse, Some("POLICY_FAILED"));
-        shared.output_finished.set(true);
+        shared.output.end();
         let message = "The response could not be checked by policy.";
         Opened::Answer(error(shared, Some(self.dialect), 500, "policy_failed", message))
     }
@@ -117,6 +120,6 @@ pub(super) fn unreadable_head(shared: &Shared, dialect: Dialect, word: &'static 
     }
     shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
-    shared.output_finished.set(true);
+    shared.output.end();
     Opening::Refused(error(shared, Some(dialect), 502, word, RESPONSE_WITHHELD))
 }

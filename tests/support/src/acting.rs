@@ -3,12 +3,15 @@
 use core::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 use weir::block::{BlockKind, Chunk, ContentBlock, ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
+use weir::event::Severity;
 use weir::exchange::{Request, Response};
+use weir::judge::JudgeQuestion;
 use weir::policy::{
-    BlockAction, Conclusion, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, ResponseAction, StreamAction,
-    StreamingContext,
+    BlockAction, Conclusion, DeltaAction, FinishReason, Interests, OutputEnd, Policy, PolicyContext, Refusal, RequestAction,
+    ResponseAction, StreamAction, StreamingContext,
 };
 
 /// The hook at which it acts.
@@ -53,6 +56,31 @@ pub enum Act {
     },
 }
 
+/// How it ends the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The answer is complete.
+    Stop,
+    /// It grew too long.
+    Length,
+    /// Content was withheld.
+    Refusal,
+    /// The answer is complete, and what is held is dropped.
+    StopDropping,
+}
+
+impl From<End> for OutputEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Stop => Self::because(FinishReason::Stop),
+            End::Length => Self::because(FinishReason::Length),
+            End::Refusal => Self::because(FinishReason::Refusal),
+            End::StopDropping => Self::because(FinishReason::Stop).dropping_held(),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +94,14 @@ pub struct Acting {
     send: Option<String>,
     /// Sends a call of this tool before.
     send_call: Option<String>,
+    /// Asks the judge first, and acts on what it has something against.
+    #[serde(default)]
+    ask: bool,
+    /// Ends the output behind what it returns.
+    end: Option<End>,
+    /// Refuses the whole output.
+    #[serde(default)]
+    refuse_output: bool,
     /// Concludes this.
     conclude: Option<Decision>,
     /// Names these categories with it.
@@ -89,6 +125,12 @@ impl Acting {
         }
         if let Some(tool) = &self.send_call {
             let _ = cx.send(call_of(choice, "call_sent", tool));
+        }
+        if self.refuse_output {
+            cx.refuse_output(Refusal::new(403, "The answer was refused.").with_code("answer_refused"));
+        }
+        if let Some(end) = self.end {
+            cx.end_output(end.into());
         }
     }
 
@@ -171,6 +213,18 @@ impl Policy for Acting {
     }
 
     async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
+        if cx.is_output_finished() {
+            return BlockAction::Drop;
+        }
+        if self.at == At::Call && self.ask {
+            let question = JudgeQuestion { judge: "main", instructions: "Is this call harmful?", matter: call.name() };
+            let verdict = cx.judge(question).await;
+            let outcome = if cx.is_output_finished() { "skipped" } else { "judged" };
+            cx.emit("acting.call", outcome, Severity::Info, json!({"tool": call.name()}));
+            if outcome == "skipped" || verdict.is_ok_and(|verdict| verdict.probability < 0.5) {
+                return BlockAction::Forward;
+            }
+        }
         if self.at == At::Call && self.tool.as_ref().is_none_or(|tool| tool == call.name()) {
             return self.on_block(call.choice(), call.call_id(), cx);
         }
@@ -181,5 +235,65 @@ impl Policy for Acting {
         if self.at == At::Finish {
             self.speak(choice, cx);
         }
+    }
+}
+
+/// Puts `with` in the place of a term, in all that a client joins; holds no more than what could still become the term.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    term: String,
+    with: String,
+}
+
+type Pending = Vec<(u32, BlockKind, String)>;
+
+impl Redact {
+    /// What becomes of `text`, whether that is a change, and how many bytes at its end are undecided.
+    fn redacted(&self, text: &str) -> (String, bool, usize) {
+        let (mut out, mut rest, mut changed) = (String::new(), text, false);
+        while let Some((before, behind)) = rest.split_once(self.term.as_str()) {
+            out.push_str(before);
+            out.push_str(&self.with);
+            (rest, changed) = (behind, true);
+        }
+        let could_grow =
+            |hold: &usize| rest.is_char_boundary(rest.len() - hold) && self.term.starts_with(&rest[rest.len() - hold..]);
+        let hold = (1..self.term.len().min(rest.len() + 1)).rev().find(could_grow).unwrap_or(0);
+        out.push_str(&rest[..rest.len() - hold]);
+        (out, changed, hold)
+    }
+}
+
+impl Policy<Pending> for Redact {
+    fn interests(&self) -> Interests {
+        Interests::CONTENT_DELTAS
+    }
+
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Pending>) -> DeltaAction<'d> {
+        cx.scratchpad(|pending| {
+            let key = |(choice, kind, _): &(u32, BlockKind, String)| (*choice, *kind) == (block.choice(), block.kind());
+            let position = pending.iter().position(key).unwrap_or_else(|| {
+                pending.push((block.choice(), block.kind(), String::new()));
+                pending.len() - 1
+            });
+            let known = &mut pending[position].2;
+            known.push_str(delta);
+            let (text, changed, hold) = self.redacted(known);
+            known.drain(..known.len() - hold);
+            match (changed, hold) {
+                (false, 0) => DeltaAction::Forward,
+                (false, hold) => DeltaAction::HoldEnd(hold),
+                (true, hold) => DeltaAction::ReplaceHoldEnd { text: text.into(), hold },
+            }
+        })
+    }
+
+    async fn on_content_complete(&self, _: &ContentBlock, _: &StreamingContext<Pending>) -> BlockAction {
+        BlockAction::Hold
+    }
+
+    fn on_text_end<'d>(&self, _: &'d str, _: u32, _: BlockKind, _: &StreamingContext<Pending>) -> DeltaAction<'d> {
+        DeltaAction::Forward
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::acting::Acting;
+use crate::acting::{Acting, Redact};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -36,6 +36,7 @@ pub fn registry() -> Registry {
         .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
         .with("see_nothing", |config| Ok(SharedPolicy::new("SeeNothing", read::<SeeNothing>(config)?)))
         .with("see_requests", |config| Ok(SharedPolicy::new("SeeRequests", read::<SeeRequests>(config)?)))
+        .with("redact", |config| Ok(SharedPolicy::new("Redact", read::<Redact>(config)?)))
         .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
         .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
 }
@@ -315,6 +316,8 @@ impl Policy<usize> for FinishAfter {
             cx.mark_output_finished();
             let late = cx.send_text("too late");
             cx.emit("finish.late_send", "sent after the end", Severity::Debug, json!({"refused": late.is_err()}));
+            // The end is behind what the hook returns: this delta is not to leave any more.
+            return DeltaAction::Drop;
         }
         DeltaAction::Forward
     }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Encoder, Progress};
+use super::{Encoder, Progress, end_reason};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::messages::output::{ContentBlock, Delta, Event, Failure, FinalUsage, Message, MessageDelta};
@@ -58,12 +58,7 @@ impl Encoder {
         self.close_open(true, out);
         self.release_waiting(out);
         let Some(message) = &self.message else { return };
-        let stop_reason = match ending {
-            Ending::Stop if message.calls_sent > 0 => "tool_use",
-            Ending::Stop => "end_turn",
-            Ending::Cut => "max_tokens",
-            Ending::Refusal => "refusal",
-        };
+        let stop_reason = end_reason(ending, message.calls_sent > 0);
         if !message.finished {
             if !message.has_content {
                 self.write_text_block(WITHHELD, out);

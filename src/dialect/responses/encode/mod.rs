@@ -11,7 +11,7 @@ use super::rewrite::replace_text;
 use super::{Begins, EventKind, Reading};
 use crate::block::Chunk;
 use crate::dialect::framing::{EventBoundary, with_data};
-use crate::dialect::{Frame, FrameRole, SlotAction};
+use crate::dialect::{Ending, Frame, FrameRole, SlotAction};
 use crate::wire::json::{self, Edits};
 
 /// An item of Weir's own.
@@ -49,12 +49,22 @@ pub struct Encoder {
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
     boundary: EventBoundary,
+    /// What the end of a whole response is to say, whatever the upstream's.
+    forced: Option<Ending>,
 }
 
 impl Encoder {
     /// An encoder whose own response bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
         Self { identity, ..Self::default() }
+    }
+
+    pub(crate) const fn set_ending(&mut self, ending: Ending) {
+        self.forced = Some(ending);
+    }
+
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        self.forced
     }
 
     pub(crate) const fn number_by_place(&mut self) {
