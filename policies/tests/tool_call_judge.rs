@@ -83,7 +83,7 @@ fn calls_that_pass_leave_as_they_came() {
     // A ping may overtake what is held.
     let without_pings = |body: &[u8]| sse::read(body).into_iter().filter(|event| event.name != "ping").collect::<Vec<_>>();
     for dialect in [ChatCompletions, Messages] {
-        for fixture in fixtures::streams(dialect) {
+        for fixture in fixtures::streams(dialect).iter().filter(|fixture| fixture.is_plain()) {
             if ["call_cut_by_length", "call_cut_by_max_tokens"].contains(&fixture.name) {
                 continue;
             }
@@ -207,7 +207,7 @@ fn after_a_block_the_answer_can_end_and_later_calls_are_skipped() {
 }
 
 #[test]
-fn a_call_that_waits_when_the_answer_ends_is_skipped_whatever_its_verdict() {
+fn a_call_before_the_one_that_ends_the_answer_passes_whichever_verdict_comes_first() {
     for dialect in [ChatCompletions, Messages] {
         let mut run = Run::start(&chain(json!({"after_block": "end"})), dialect, Shape::Stream);
         let _ = run.feed(stream(dialect, parallel(dialect)), false);
@@ -217,9 +217,9 @@ fn a_call_that_waits_when_the_answer_ends_is_skipped_whatever_its_verdict() {
         let _ = run.feed(b"", true);
         let outcome = run.end(EndReason::Completed);
         legality::assert_stream(dialect, &outcome.out);
-        assert_eq!(outcome.message.only().tools(), [""; 0]);
+        assert_eq!(outcome.message.only().tools(), ["get_weather"]);
         assert_eq!(outcome.message.only().text, "⛔ BLOCKED: delete_files - bad");
-        assert_eq!(outcome.policy_events(), ["judge.blocked", "judge.skipped", "judge.summary"]);
+        assert_eq!(outcome.policy_events(), ["judge.passed", "judge.blocked", "judge.summary"]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! State across exchanges: counters with windows, and values with a time to live, in a store that the host gives.
 //!
 //! A hook reaches it through [`PolicyContext::state`](crate::policy::PolicyContext::state). Each request becomes an
-//! [`Effect::Store`](crate::exchange::Effect::Store) that the host carries out, at once or later; the hook awaits the
+//! [`Effect::Store`] that the host carries out, at once or later; the hook awaits the
 //! answer, whichever it is. A hook that cannot wait may drop what it gets: the request is carried out all the same.
 //!
 //! ```

@@ -222,8 +222,11 @@ fn what_is_judged_of_chat_is_what_clients_read_whatever_the_indices() {
         let (mut asked, mut read) = (questions(&outcome), calls_by_index(&outcome.client));
         asked.sort();
         read.sort();
-        assert_eq!(read, asked, "{}", outcome.text());
-        assert_eq!(read.len(), 2);
+        assert_eq!(asked.len(), 2);
+        // A call behind a finish reason is judged, and does not leave: there are readers that have ended there.
+        let comes_late = chunks[1] == finish;
+        read.iter().for_each(|call| assert!(asked.contains(call), "{}", outcome.text()));
+        assert!(read.len() == 2 || comes_late, "{}", outcome.text());
     }
 }
 

@@ -336,7 +336,7 @@ fn lines_that_readers_take_differently_leave_in_plain_form() {
     let two = posted(&request(1), "text/event-stream", &format!("id: 4\ndata: {note}\ndata: {RESULT}\n\n"));
     assert_eq!(two.text(), format!("id: 4\ndata: {note}\n\nid: 4\ndata: {RESULT}\n\n"), "who reads line by line reads two");
     let separated = RESULT.replace("SUNNY", "A\u{2028}B\\ud800C");
-    let expected = RESULT.replace("SUNNY", "A\\u2028B\u{fffd}C");
+    let expected = RESULT.replace("SUNNY", "A\\u2028B\\ufffdC");
     let outcome = posted(&request(1), "text/event-stream", &format!("data: {separated}\n\n"));
     assert_eq!(outcome.text(), format!("data: {expected}\n\n"));
     let lone = RESULT.replace("SUNNY", "A\\ud800C");

@@ -16,7 +16,7 @@ pub const DONE: &str = "data: [DONE]\n\n";
 
 /// A document whose chain reads everything and changes nothing.
 pub fn reading() -> Value {
-    json!({"policy": {"id": "scene", "revision": 1}, "chain": [{"use": "content_transform", "with": {"replace": [{"find": "never said", "with": ""}]}}]})
+    json!({"policy": {"id": "scene", "revision": 1}, "chain": [{"use": "content_transform", "with": {"replace": [{"find": "\u{2603} that nobody says", "with": ""}]}}]})
 }
 
 /// A document whose tool calls go to the judge of cluster `judge`.
