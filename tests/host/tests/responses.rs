@@ -346,7 +346,8 @@ fn responses_that_do_not_end_cannot_take_up_all_memory_of_a_worker() {
     let exchange = whole(&mut host);
     host.provider_sends(exchange, whole_tool_call("ls", "{}"));
     host.provider_ends(exchange);
-    assert_eq!(host.client(exchange).text().trim(), whole_tool_call("ls", "{}"), "a short answer passes");
+    let answer: serde_json::Value = serde_json::from_str(&host.client(exchange).text()).unwrap();
+    assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "ls", "a short answer passes");
 }
 
 #[test]
