@@ -392,6 +392,7 @@ impl Stage {
         let is_let_go = match action {
             BlockAction::Forward => true,
             BlockAction::Hold => kind.is_content() && kind != BlockKind::Unknown,
+            BlockAction::ReplaceArguments(_) => kind.is_tool_call(),
             BlockAction::Drop | BlockAction::Replace(_) => false,
         };
         let is_withheld = !is_let_go && (kind.is_tool_call() || lane.holds_of(id));
@@ -402,6 +403,15 @@ impl Stage {
                 lane.mark(Some(id), Hold::Carried);
                 lane.settle_end(end, true);
             }
+            BlockAction::ReplaceArguments(arguments) if is_let_go => {
+                settlement.is_change = true;
+                match lane.replace_arguments(id, arguments) {
+                    Some(removed) => settlement.removed = removed,
+                    None => settlement.withheld = Withheld::TooLate,
+                }
+                lane.release(id, clarity);
+                lane.settle_end(end, true);
+            }
             BlockAction::Forward => {
                 lane.release(id, clarity);
                 lane.settle_end(end, true);
@@ -409,7 +419,7 @@ impl Stage {
             action => lane.withhold(end, action, start_was_removed, &mut settlement),
         }
         if let Some(block) = self.blocks.get_mut(position) {
-            block.start_removed |= settlement.removed.iter().any(|item| item.starts && item.block == id);
+            block.start_removed |= !is_let_go && settlement.removed.iter().any(|item| item.starts && item.block == id);
             block.conclude(if is_withheld { Progress::Withheld } else { Progress::Passed });
         }
         self.forget(end.block, end.is_whole);
