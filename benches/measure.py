@@ -127,7 +127,7 @@ def memory(load: Load, proxy: Proxy, in_tool_call: bool) -> Figures:
 
 def memory_of_workers(load: Load, proxy: Proxy, workers: int) -> float:
     """What a process needs once each of its workers has had streams: the kernel spreads connections over them."""
-    load.run(proxy, "lock-step", streams=32 * workers, events=500, rounds=1)
+    load.run(proxy, "lock-step", streams=8 * workers, events=500, rounds=1)
     return proxy.resident_mib()
 
 
