@@ -6,7 +6,6 @@
 //! Therefore all calls go through the module `host`, and the states that allow them are types in `request` and `response`.
 #![forbid(unsafe_code)]
 
-mod caller;
 mod callouts;
 mod events;
 mod host;
@@ -17,7 +16,6 @@ mod request;
 mod response;
 mod root;
 mod settings;
-mod shared_data;
 mod stream;
 
 use std::sync::OnceLock;

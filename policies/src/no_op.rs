@@ -2,17 +2,13 @@
 
 use serde::Deserialize;
 use weir::document::{DocumentError, PolicyConfig, parse};
-use weir::policy::{Interests, Policy, SharedPolicy};
+use weir::policy::{Policy, SharedPolicy};
 
-/// Leaves every byte alone, and reads none. It has no configuration.
+/// Leaves every byte alone. It has no configuration.
 #[derive(Debug)]
 pub struct NoOp;
 
-impl Policy for NoOp {
-    fn interests(&self) -> Interests {
-        Interests::NONE
-    }
-}
+impl Policy for NoOp {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
