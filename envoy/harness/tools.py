@@ -115,7 +115,7 @@ def _npm_packages(folder: Path) -> bool:
 
 
 def ensure_toolchain() -> None:
-    """Installs the pinned toolchain and the Wasm target where they are missing.
+    """Installs the toolchain and the targets that rust-toolchain.toml names, where they are missing.
 
     Said outright, not left to rustup's automatic installation, because that can be switched off.
     """
@@ -123,7 +123,8 @@ def ensure_toolchain() -> None:
         if shutil.which("cargo"):
             return  # A toolchain that the system manages: cargo says itself what is missing.
         raise SetupError("Rust is missing: install it with rustup, from https://rustup.rs.")
-    pinned = re.search(r'channel\s*=\s*"([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())
+    declared = (ROOT / "rust-toolchain.toml").read_text()
+    pinned = re.search(r'channel\s*=\s*"([^"]+)"', declared)
     if pinned is None:
         raise SetupError("rust-toolchain.toml names no channel.")
     channel = pinned.group(1)
@@ -136,12 +137,14 @@ def ensure_toolchain() -> None:
             ["rustup", "toolchain", "install", channel, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt"],
             f"Rust {channel} could not be installed: is there a network?",
         )
-    if WASM_TARGET not in listed.stdout.split():
-        progress(f"adding the Rust target {WASM_TARGET}")
-        _run(
-            ["rustup", "target", "add", WASM_TARGET, "--toolchain", channel],
-            f"the Rust target {WASM_TARGET} could not be added: is there a network?",
-        )
+    installed = listed.stdout.split()
+    for target in re.findall(r'"(wasm32-[^"]+)"', declared):
+        if target not in installed:
+            progress(f"adding the Rust target {target}")
+            _run(
+                ["rustup", "target", "add", target, "--toolchain", channel],
+                f"the Rust target {target} could not be added: is there a network?",
+            )
 
 
 def build_filter() -> None:
