@@ -125,6 +125,12 @@ def memory(load: Load, proxy: Proxy, in_tool_call: bool) -> Figures:
     return {"idle_mib": idle, "held_mib": held, "stream_kib": (held - idle) * 1024 / HELD_STREAMS}
 
 
+def memory_of_workers(load: Load, proxy: Proxy, workers: int) -> float:
+    """What a process needs once each of its workers has had streams: the kernel spreads connections over them."""
+    load.run(proxy, "lock-step", streams=32 * workers, events=500, rounds=1)
+    return proxy.resident_mib()
+
+
 def _worker_cost(load: Load, proxy: Proxy, mode: str, **options: int | str) -> Figures:
     decided_before = proxy.decided_exchanges()
     used_before, waited_before = proxy.worker_seconds()

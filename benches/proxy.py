@@ -1,4 +1,4 @@
-"""Envoy as the benchmarks need it: one worker on a core of its own, with or without a Wasm filter."""
+"""Envoy as the benchmarks need it: on a core of its own, with one worker or more, with or without a Wasm filter."""
 
 from __future__ import annotations
 
@@ -78,7 +78,14 @@ class Proxy:
     """A running Envoy."""
 
     def __init__(
-        self, name: str, number: int, ports: Ports, wasm_filter: Filter | None, folder: Path, core: int | None
+        self,
+        name: str,
+        number: int,
+        ports: Ports,
+        wasm_filter: Filter | None,
+        folder: Path,
+        core: int | None,
+        workers: int = 1,
     ) -> None:
         self.name = name
         self.port = ports.listener(number)
@@ -86,7 +93,7 @@ class Proxy:
         self._log = folder / f"{name}.log"
         configuration = folder / f"{name}.json"
         configuration.write_text(json.dumps(_bootstrap(self.port, self._admin, ports, wasm_filter), indent=2))
-        command = [find_envoy(), "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart"]
+        command = [find_envoy(), "-c", str(configuration), "--concurrency", str(workers), "--disable-hot-restart"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, "-l", "warning"],

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import budgets
 import measure
 import table
 from measure import Figures, Load, Traffic
@@ -28,11 +29,20 @@ Filters = dict[str, Filter | None]
 FOLDER = ROOT / "target/bench"
 NOOP_CHAIN = [{"use": "no_op"}]
 JUDGE_CHAIN = [{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6, "on_error": "block"}}]
+# Its rules find nothing, and what a rule could find must be looked for in all text.
+TRANSFORM_CHAIN = [
+    {
+        "use": "content_transform",
+        "with": {"replace": [{"find": f"project nightingale {n}", "with": "[internal]"} for n in range(100)]},
+    }
+]
 # Which of the measured rows others are compared with.
 PLAIN, EMPTY, READER, NOOP = "plain", "idle", "reader", "weir-noop"
-JUDGE = "weir-judge"
+JUDGE, TRANSFORM = "weir-judge", "weir-transform"
 # The proxies that Weir runs in.
-WEIR = (NOOP, JUDGE)
+WEIR = (NOOP, JUDGE, TRANSFORM)
+# Whose memory is measured with one worker and with more.
+WORKERS = (1, 2, 4, 8)
 # The dialects that the load generator speaks.
 DIALECTS = ("chat.completions", "messages", "responses", "mcp_tool")
 # Measurements of the worker's cost in each repeat.
@@ -56,8 +66,9 @@ def main() -> None:
     rows = [row for row in all_rows() if row.proxy in filters]
     speed, dialects = measure_speed(rows, filters, load, ports, proxy_core, arguments.repeats)
     memory = measure_memory(rows, filters, load, ports, proxy_core, arguments.memory_repeats)
+    workers = measure_workers(filters, load, ports, proxy_core)
     summaries = summarise(rows, speed, memory)
-    report(arguments, summaries, speed, dialects, memory)
+    report(arguments, summaries, speed, dialects, memory, workers)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -111,6 +122,7 @@ def all_rows() -> list[RowPlan]:
         RowPlan("reader", "Wasm, reads each chunk", READER, text),
         RowPlan(NOOP, "weir no_op", NOOP, text),
         RowPlan("weir-judge", "weir tool_call_judge, text only", JUDGE, text),
+        RowPlan(TRANSFORM, "weir content_transform, 100 terms", TRANSFORM, text),
         RowPlan("plain-tools", "plain Envoy, tool calls", PLAIN, tools),
         RowPlan("reader-tools", "Wasm, reads each chunk, tool calls", READER, tools),
         RowPlan("weir-judge-tools", "weir tool_call_judge, tool calls", JUDGE, tools),
@@ -122,6 +134,7 @@ def wasm_filters(arguments: argparse.Namespace) -> Filters:
     if arguments.module.exists():
         filters[NOOP] = Filter(arguments.module, policy_document(NOOP_CHAIN))
         filters[JUDGE] = Filter(arguments.module, policy_document(JUDGE_CHAIN))
+        filters[TRANSFORM] = Filter(arguments.module, policy_document(TRANSFORM_CHAIN))
     else:
         print(f"{arguments.module} is missing: only the yardsticks are measured", flush=True)
     return filters
@@ -155,7 +168,7 @@ def measure_speed(
     """What the rows cost, and what the dialects cost each proxy."""
     results: dict[str, dict[str, list[Figures]]] = {row.name: {"costs": [], "delays": []} for row in rows}
     dialects: dict[str, dict[str, list[Figures]]] = {
-        dialect: {READER: [], NOOP: []} for dialect in DIALECTS if NOOP in filters
+        dialect: {READER: [], TRANSFORM: []} for dialect in DIALECTS if TRANSFORM in filters
     }
     with contextlib.ExitStack() as stack:
         proxies = {}
@@ -196,6 +209,18 @@ def measure_memory(
     return results
 
 
+def measure_workers(filters: Filters, load: Load, ports: Ports, core: int | None) -> dict[str, dict[int, float]]:
+    """The memory of a process, by its filter and the number of its workers."""
+    results: dict[str, dict[int, float]] = {name: {} for name in (PLAIN, JUDGE) if name in filters}
+    for name, by_workers in results.items():
+        for workers in WORKERS:
+            progress(f"memory of {name} with {workers} workers")
+            proxy = Proxy(f"{name}-{workers}-workers", 0, ports, filters[name], FOLDER, core, workers)
+            with contextlib.closing(proxy):
+                by_workers[workers] = measure.memory_of_workers(load, proxy, workers)
+    return results
+
+
 def summarise(
     rows: list[RowPlan], speed: dict[str, dict[str, list[Figures]]], memory: dict[str, list[Figures]]
 ) -> list[Figures]:
@@ -206,13 +231,19 @@ def summarise(
             reader=measured[row.compared_with(rows, READER).name],
             # It keeps nothing of a stream, whatever the traffic.
             empty=measured[EMPTY],
+            name=row.name,
         )
         for row in rows
     ]
 
 
 def report(
-    arguments: argparse.Namespace, summaries: list[Figures], speed: Figures, dialects: Figures, memory: Figures
+    arguments: argparse.Namespace,
+    summaries: list[Figures],
+    speed: Figures,
+    dialects: Figures,
+    memory: Figures,
+    workers: dict[str, dict[int, float]],
 ) -> None:
     size = arguments.module.stat().st_size if arguments.module.exists() else None
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -221,6 +252,8 @@ def report(
         "load_average": os.getloadavg(),
         "module_bytes": size,
         "rows": summaries,
+        "workers_mib": workers,
+        "budgets": (kept := budgets.of_envoy(summaries, workers, size) if size is not None else []),
         "repeats": {"speed": speed, "dialects": dialects, "memory": memory},
     }
     path = FOLDER / f"envoy-{now:%Y%m%dT%H%M%SZ}.json"
@@ -231,12 +264,17 @@ def report(
     print()
     print("Added: to plain Envoy with the same traffic, whose own figures stand in parentheses.")
     print()
-    print(table.render_dialects(dialects, READER, NOOP))
+    print(table.render_dialects(dialects, READER, TRANSFORM))
     print()
     print(table.render_memory(summaries))
     print()
     print("An empty filter: the no-op callback, whose VM is there before any filter does something.")
+    print()
+    print(table.render_workers(workers))
     if size is not None:
+        print()
+        print(table.render_budgets(kept))
+        print()
         print(f"weir.wasm: {size:,} bytes ({size / 1024:.0f} KiB)")
     for summary in summaries:
         if summary["worker_waited"] > 0.05:

@@ -22,7 +22,7 @@ DIALECT_HEADINGS = (
     "dialect",
     "bytes/event",
     "reader µs/event",
-    "weir no_op µs/event",
+    "weir content_transform µs/event",
     "× reader",
     "× cheapest dialect",
 )
@@ -47,15 +47,17 @@ class Row:
         self._delays = delays
         self._memory = memory
 
-    def summary(self, plain: Row, reader: Row, empty: Row) -> Figures:
+    def summary(self, plain: Row, reader: Row, empty: Row, name: str) -> Figures:
         """The figures of the row, for people and for other programs."""
         cost = median(one["worker_us_per_event"] for one in self._costs)
         return {
+            "name": name,
             "variant": self.label,
             "is_plain": self.label == plain.label,
             "worker_us_per_event": cost,
             "ratio_to_plain": self._ratio(plain),
             "ratio_to_reader": self._ratio(reader),
+            "ratio_to_empty": self._ratio(empty),
             "events_per_second_per_core": 1e6 / cost,
             "events_per_second_measured": median(one["events_per_second"] for one in self._costs),
             "transit_us": self._delay("transit", plain),
@@ -99,7 +101,7 @@ def render(summaries: list[Figures]) -> str:
     return _render([HEADINGS, *(_cells(summary) for summary in summaries)])
 
 
-def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
+def render_dialects(dialects: Figures, reader: str, weir: str) -> str:
     """What the dialects cost: those of one run were measured in turns."""
 
     def typical(figure: str, dialect: str, proxy: str) -> float:
@@ -108,15 +110,15 @@ def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
     def cost(dialect: str, proxy: str) -> float:
         return typical("worker_us_per_event", dialect, proxy)
 
-    cheapest = min((cost(dialect, noop) for dialect in dialects), default=None)
+    cheapest = min((cost(dialect, weir) for dialect in dialects), default=None)
     rows = [
         (
             dialect,
-            f"{typical('bytes_per_event', dialect, noop):.0f}",
+            f"{typical('bytes_per_event', dialect, weir):.0f}",
             f"{cost(dialect, reader):.2f}",
-            f"{cost(dialect, noop):.2f}",
-            f"{cost(dialect, noop) / cost(dialect, reader):.2f}",
-            f"{cost(dialect, noop) / cheapest:.2f}",
+            f"{cost(dialect, weir):.2f}",
+            f"{cost(dialect, weir) / cost(dialect, reader):.2f}",
+            f"{cost(dialect, weir) / cheapest:.2f}",
         )
         for dialect in dialects
     ]
@@ -126,6 +128,29 @@ def render_dialects(dialects: Figures, reader: str, noop: str) -> str:
 def render_memory(summaries: list[Figures]) -> str:
     """What the variants need of memory."""
     return _render([MEMORY_HEADINGS, *(_memory_cells(summary) for summary in summaries)])
+
+
+def render_workers(workers: dict[str, dict[int, float]]) -> str:
+    """What a process needs of memory, by the number of its workers."""
+    counts = list(next(iter(workers.values())))
+    heading = ("resident MiB of a process", *(f"{count} worker{'s' * (count > 1)}" for count in counts))
+    return _render(
+        [heading, *((name, *(f"{mib:.1f}" for mib in by_count.values())) for name, by_count in workers.items())]
+    )
+
+
+def render_budgets(budgets: list[Figures]) -> str:
+    """What was wanted beside what was measured."""
+    rows = [
+        (
+            one["what"],
+            f"≤ {one['budget']:g}",
+            f"{one['measured']:.2f}",
+            "yes" if one["measured"] <= one["budget"] else "NO",
+        )
+        for one in budgets
+    ]
+    return _render([("budget", "at most", "measured", "kept"), *rows])
 
 
 def _render(rows: Sequence[Sequence[str]]) -> str:

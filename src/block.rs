@@ -9,7 +9,7 @@ use crate::wire::json;
 pub struct BlockId(pub u32);
 
 /// What a block is, whatever the dialect calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum BlockKind {
     /// Text for the user.
@@ -27,7 +27,7 @@ pub enum BlockKind {
     /// Content of a type that Weir does not know: a whole event, or a content block. Its text is its strings, one a line.
     /// Hooks may let it pass or drop it, but not edit it: [`DeltaAction::Replace`](crate::policy::DeltaAction::Replace) drops it.
     Unknown,
-    /// What may neither change nor be left out (`thinking`, `compaction`): it passes as it came, and no hook sees it.
+    /// What may neither change nor be left out (signed `thinking`): it passes as it came, and no hook sees it.
     Other,
 }
 

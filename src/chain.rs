@@ -5,11 +5,11 @@ use hashbrown::HashMap;
 use crate::dialect::Dialect;
 use crate::judge::Judge;
 use crate::limits::Limits;
-use crate::policy::SharedPolicy;
+use crate::policy::{Interests, SharedPolicy};
 use crate::route::Routes;
 
 /// A policy document, made ready. Immutable: an exchange keeps the chain that it began with, whatever is loaded later.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     /// Id of the document.
     pub id: String,
@@ -30,7 +30,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain of these policies, with defaults for all else.
+    /// Makes a chain of these policies, with defaults for all else.
     pub fn new(policies: Vec<SharedPolicy>) -> Self {
         Self {
             id: String::new(),
@@ -44,7 +44,19 @@ impl Chain {
         }
     }
 
-    /// The judge of that name.
+    /// Joins what the policies want to see: what none of them wants is not read.
+    pub fn interests(&self) -> Interests {
+        self.policies.iter().fold(Interests::NONE, |joined, policy| joined.and(policy.interests()))
+    }
+
+    /// Makes the same chain, of which every run of a hook is told
+    /// ([`Observation::HookRan`](crate::exchange::Observation::HookRan)).
+    #[must_use]
+    pub fn traced(&self) -> Self {
+        Self { policies: self.policies.iter().map(SharedPolicy::traced).collect(), ..self.clone() }
+    }
+
+    /// Finds the judge of that name.
     pub fn judge(&self, name: &str) -> Option<&Judge> {
         self.judges.get(name)
     }

@@ -3,31 +3,24 @@
 //! A question is a chat.completions request; the answer's content must be the JSON object
 //! `{"probability": 0…1, "explanation": "…"}` and nothing else.
 
-use core::cell::Cell;
 use core::fmt;
-use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll};
 use core::time::Duration;
-use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Callout, CalloutId, Effect, Observation};
+use crate::callout::{MAX_REPLY_BYTES, proxy_timeout};
+use crate::effect::{Callout, CalloutReply, Effect};
 use crate::policy::Shared;
-use crate::time::Timestamp;
+use crate::wait::Waiting;
 
 /// Longest answer of a judge that is read, in bytes. A verdict has a few hundred.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+pub const MAX_ANSWER_BYTES: usize = MAX_REPLY_BYTES;
 
 /// Longest explanation that is kept, in characters; the rest is cut off.
 pub const MAX_EXPLANATION_CHARS: usize = 500;
 
 /// Most questions that one exchange asks. No answer has nearly as many tool calls; one that has could flood a judge.
 pub const MAX_QUESTIONS: u32 = 256;
-
-/// How many times its timeout a question may take at the most, however often the deadline was renewed.
-const HARD_MAXIMUM: u32 = 4;
 
 /// A judge as the policy document describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,147 +209,38 @@ fn read_answer(body: &[u8]) -> Result<Verdict, JudgeError> {
     Ok(verdict)
 }
 
-/// What came back from a callout.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum CalloutReply<'a> {
-    /// An HTTP response.
-    Response {
-        /// Its status.
-        status: u16,
-        /// Its body.
-        body: &'a [u8],
-    },
-    /// The connection failed, or the response broke off.
-    Broken,
-    /// It could not be sent at all.
-    NotSent,
-}
-
-impl CalloutReply<'_> {
-    fn verdict(self) -> Result<Verdict, JudgeError> {
-        match self {
-            Self::Response { status: 200..=299, body } => read_answer(body),
-            // What Envoy answers when the judge takes too long.
-            Self::Response { status: 504, .. } => Err(JudgeError::TimedOut),
-            Self::Response { status, .. } => Err(JudgeError::Status(status)),
-            Self::Broken => Err(JudgeError::Unreachable),
-            Self::NotSent => Err(JudgeError::NotSent),
-        }
+/// Reads what came back.
+pub(crate) fn read_reply(reply: CalloutReply<'_>) -> Result<Verdict, JudgeError> {
+    match reply {
+        CalloutReply::Response { status: 200..=299, body } => read_answer(body),
+        // What Envoy answers when the judge takes too long.
+        CalloutReply::Response { status: 504, .. } => Err(JudgeError::TimedOut),
+        CalloutReply::Response { status, .. } => Err(JudgeError::Status(status)),
+        CalloutReply::Broken => Err(JudgeError::Unreachable),
+        CalloutReply::NotSent => Err(JudgeError::NotSent),
     }
 }
 
-type Outcome = Option<Result<Verdict, JudgeError>>;
+/// Resolves to a judge's verdict.
+pub type Judging = Waiting<Result<Verdict, JudgeError>>;
 
-/// A verdict that is on its way.
-#[must_use = "a question is only worth asking if its verdict is awaited"]
-pub struct Judging {
-    outcome: Rc<Cell<Outcome>>,
-}
-
-impl Judging {
-    pub(crate) fn ask(shared: &Shared, question: JudgeQuestion<'_>) -> Self {
-        let outcome = Rc::new(Cell::new(None));
-        let Some(judge) = shared.chain.judge(question.judge) else {
-            outcome.set(Some(Err(JudgeError::UnknownJudge)));
-            return Self { outcome };
-        };
-        if shared.judgings.with(|judgings| judgings.asked()) >= MAX_QUESTIONS {
-            outcome.set(Some(Err(JudgeError::TooManyQuestions)));
-            return Self { outcome };
-        }
-        let now = shared.now();
-        let id = shared.judgings.with(|judgings| judgings.open(&outcome, now, judge.timeout));
-        shared.push_effect(Effect::Callout(Callout {
-            id,
-            cluster: judge.cluster.clone(),
-            authority: judge.authority.clone(),
-            path: judge.path.clone(),
-            authorization: judge.credential.as_ref().map(Credential::authorization),
-            body: question_body(judge, &question),
-            timeout: judge.timeout.saturating_mul(if shared.keeps_alive.get() { HARD_MAXIMUM } else { 1 }),
-        }));
-        Self { outcome }
-    }
-}
-
-impl Future for Judging {
-    type Output = Result<Verdict, JudgeError>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        // No waker: the exchange polls its waiting hooks whenever an answer comes.
-        self.outcome.take().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-/// The questions of an exchange that are open.
-#[derive(Default)]
-pub(crate) struct Judgings {
-    open: Vec<OpenQuestion>,
-    asked: u32,
-    /// Latencies are summed for the enforcement event.
-    pub(crate) waited: Duration,
-}
-
-struct OpenQuestion {
-    id: CalloutId,
-    asked: Timestamp,
-    timeout: Duration,
-    deadline: Timestamp,
-    outcome: Rc<Cell<Outcome>>,
-}
-
-impl Judgings {
-    fn open(&mut self, outcome: &Rc<Cell<Outcome>>, now: Timestamp, timeout: Duration) -> CalloutId {
-        let id = CalloutId(self.asked);
-        self.asked = self.asked.saturating_add(1);
-        self.open.push(OpenQuestion { id, asked: now, timeout, deadline: now.after(timeout), outcome: Rc::clone(outcome) });
-        id
-    }
-
-    /// Takes an answer in; `None` when the question is not open (any more).
-    pub(crate) fn answer(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp) -> Option<Observation> {
-        let position = self.open.iter().position(|question| question.id == id)?;
-        let question = self.open.swap_remove(position);
-        question.outcome.set(Some(reply.verdict()));
-        let latency = now.since(question.asked);
-        self.waited = self.waited.saturating_add(latency);
-        Some(Observation::JudgeLatency(latency))
-    }
-
-    /// Ends questions whose deadline has passed; whether there were any.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
-        let before = self.open.len();
-        let waited = &mut self.waited;
-        self.open.retain(|question| {
-            let expired = question.deadline <= now;
-            if expired {
-                question.outcome.set(Some(Err(JudgeError::TimedOut)));
-                *waited = waited.saturating_add(now.since(question.asked));
-            }
-            !expired
-        });
-        self.open.len() != before
-    }
-
-    pub(crate) fn renew(&mut self, now: Timestamp) {
-        for question in &mut self.open {
-            let latest = question.asked.after(question.timeout.saturating_mul(HARD_MAXIMUM));
-            question.deadline = now.after(question.timeout).min(latest);
-        }
-    }
-
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.open.iter().map(|question| question.deadline).min()
-    }
-
-    pub(crate) fn are_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    pub(crate) const fn asked(&self) -> u32 {
-        self.asked
-    }
+/// Puts a question to a judge, for a hook that waits for the verdict.
+pub(crate) fn ask(shared: &Shared, question: &JudgeQuestion<'_>) -> Judging {
+    let Some(judge) = shared.chain.judge(question.judge) else { return Waiting::settled(Err(JudgeError::UnknownJudge)) };
+    let now = shared.now();
+    let Some((id, judging)) = shared.waits.with(|waits| waits.question(now, judge.timeout)) else {
+        return Waiting::settled(Err(JudgeError::TooManyQuestions));
+    };
+    shared.push_effect(Effect::Callout(Callout {
+        id,
+        cluster: judge.cluster.clone(),
+        authority: judge.authority.clone(),
+        path: judge.path.clone(),
+        authorization: judge.credential.as_ref().map(Credential::authorization),
+        body: question_body(judge, question),
+        timeout: proxy_timeout(shared, judge.timeout),
+    }));
+    judging
 }
 
 #[cfg(test)]

@@ -12,6 +12,24 @@ impl Timestamp {
         Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// The time `micros` microseconds after the Unix epoch.
+    pub const fn from_unix_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Gives the microseconds since the Unix epoch.
+    pub const fn as_unix_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Gives the first multiple of `length` since the Unix epoch that is later than this; this itself where `length` is 0.
+    #[must_use]
+    pub fn next_multiple_of(self, length: Duration) -> Self {
+        let length = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
+        let into = self.0.checked_rem(length).unwrap_or_default();
+        Self(self.0.saturating_sub(into).saturating_add(length))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub const fn as_unix_millis(self) -> u64 {
         self.0 / 1_000

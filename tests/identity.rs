@@ -21,7 +21,7 @@ use weir::dialect::Dialect;
 use weir_test_support::corpus;
 use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality, order, policies, sse};
+use weir_test_support::{chunking, client, fixtures, legality, order, policies, sse};
 
 const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
@@ -35,11 +35,12 @@ struct Stream {
     body: Vec<u8>,
 }
 
-/// Fixtures and corpus, each with LF and with CRLF.
+/// Fixtures and corpus that are plain, each with LF and with CRLF.
 fn streams() -> Vec<Stream> {
     let mut streams = Vec::new();
     for dialect in DIALECTS {
-        let own = fixtures::streams(dialect).iter().map(|own| (own.name.to_owned(), own.body.to_vec()));
+        let own =
+            fixtures::streams(dialect).iter().filter(|own| own.is_plain()).map(|own| (own.name.to_owned(), own.body.to_vec()));
         let recorded = corpus::streams(dialect).into_iter().map(|recorded| (recorded.name, recorded.body));
         for (name, body) in own.chain(recorded) {
             let crlf = chunking::crlf(&body);
@@ -91,13 +92,25 @@ fn every_split(policies: Value) {
 }
 
 #[test]
-fn an_empty_chain_leaves_every_byte_alone_at_every_split() {
-    every_split(json!([]));
+fn a_policy_that_overrides_nothing_leaves_every_byte_alone_at_every_split() {
+    every_split(json!([{"use": "no_op"}]));
 }
 
 #[test]
-fn a_policy_that_overrides_nothing_leaves_every_byte_alone_at_every_split() {
-    every_split(json!([{"use": "no_op"}]));
+fn what_is_not_plain_leaves_saying_the_same() {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "ask_judge"}])] {
+        for dialect in DIALECTS {
+            for fixture in fixtures::streams(dialect).iter().filter(|fixture| !fixture.is_plain()) {
+                let script = Script::events(dialect, document(chain.clone()), fixture.body)
+                    .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+                let outcome = native::play(&script, &policies::registry());
+                let (left, came) = (client::streamed(dialect, &outcome.client), client::streamed(dialect, fixture.body));
+                assert_eq!(left.only().tools(), came.only().tools(), "{}", outcome.text());
+                assert_eq!(left.only().text, came.only().text, "{}", outcome.text());
+                assert_ne!(outcome.client, fixture.body, "{} is plain after all", fixture.name);
+            }
+        }
+    }
 }
 
 #[test]

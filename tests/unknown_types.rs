@@ -83,7 +83,7 @@ fn unknowns(dialect: Dialect) -> Vec<String> {
             "event: vendor\ndata: {\"type\":\"vendor\",\"notes\":[{\"n\":1.0,\"text\":\"a s\\u0065cret\"}]}\n\n".to_owned(),
             [
                 ("content_block_start", r#""index":1,"content_block":{"type":"new_block","secrets":["secret"]}"#),
-                ("content_block_delta", r#""index":1,"delta":{"type":"new_delta","text":"secret"}"#),
+                ("content_block_delta", r#""index":1,"delta":{"type":"new_delta","note":"secret"}"#),
                 ("content_block_stop", r#""index":1"#),
             ]
             .map(|(name, rest)| format!("event: {name}\ndata: {{\"type\":\"{name}\",{rest}}}\n\n"))
@@ -118,7 +118,7 @@ fn sorted_lines(body: &[u8]) -> Vec<&str> {
 
 #[test]
 fn untouched_they_pass_as_they_came_however_they_are_cut() {
-    let chains = [json!([]), json!([{"use": "watch"}, {"use": "hold_text"}]), with("hold_and_forward")];
+    let chains = [json!([{"use": "no_op"}]), json!([{"use": "watch"}, {"use": "hold_text"}]), with("hold_and_forward")];
     for (dialect, unknown) in cases() {
         let body = stream_with(dialect, &unknown);
         for (chain, chunks) in chains.iter().flat_map(|chain| [(chain, chunking::events(&body)), (chain, chunking::bytes(&body))])

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
-from harness import tools
+from harness import toolchain, tools
 from harness.errors import SetupError, progress
+from harness.setup_check import undeclared
 
 
 def run() -> int:
@@ -15,6 +16,12 @@ def run() -> int:
     from harness import run  # Needs PyYAML, which is there only now.
 
     return run.main()
+
+
+def rust() -> int:
+    """Gets the Rust that `rust-toolchain.toml` of a folder of the project asks for."""
+    toolchain.ensure(tools.ROOT / "".join(sys.argv[2:3]))
+    return 0
 
 
 def wasm() -> int:
@@ -27,6 +34,13 @@ def envoy() -> int:
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
     print(tools.ensure_envoy())
     return 0
+
+
+def setup_check() -> int:
+    """Fails where a command of the project uses something of Rust that set-up does not bring."""
+    missing = undeclared(tools.ROOT)
+    print(*missing, sep="\n", end="\n" * bool(missing), file=sys.stderr)
+    return 1 if missing else 0
 
 
 def lint() -> int:
@@ -60,6 +74,18 @@ def e2e() -> int:
     os.execve(command[0], [*command, str(tools.ROOT / "tests/e2e")], environment)
 
 
+def readers() -> int:
+    """Feeds client libraries with what Weir lets through; arguments go to tests/readers."""
+    if not tools.ensure_readers():
+        progress(f"skipped: Node {tools.OLDEST_NODE} or npm is missing, and with it half of the readers")
+        return 0
+    tools.build_filter()
+    tools.build_player()
+    python = tools.READERS_VENV / "bin" / "python"
+    command = [str(python), "-m", "oracle", *sys.argv[2:]]
+    return subprocess.run(command, cwd=tools.READERS, check=False).returncode
+
+
 def _continue_in_venv() -> None:
     """Starts over in the project's own Python where this one is not it."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS)
@@ -67,7 +93,16 @@ def _continue_in_venv() -> None:
         os.execv(tools.VENV_PYTHON, [str(tools.VENV_PYTHON), "-m", "harness", *sys.argv[1:]])
 
 
-COMMANDS = {"e2e": e2e, "envoy": envoy, "lint": lint, "run": run, "wasm": wasm}
+COMMANDS = {
+    "e2e": e2e,
+    "envoy": envoy,
+    "lint": lint,
+    "readers": readers,
+    "run": run,
+    "rust": rust,
+    "setup-check": setup_check,
+    "wasm": wasm,
+}
 
 
 def main() -> int:

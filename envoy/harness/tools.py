@@ -14,6 +14,7 @@ import sys
 import venv
 from pathlib import Path
 
+from harness import toolchain
 from harness.errors import SetupError, progress
 from harness.paths import PLUGIN_WASM, ROOT, TOOLS, VENV, WEIR, WEIR_WASM
 
@@ -23,33 +24,36 @@ HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
 MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
 JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
+READERS = ROOT / "tests" / "readers"
+READERS_VENV = TOOLS / "readers"
 WASM_TARGET = "wasm32-wasip1"
 VENV_PYTHON = VENV / "bin" / "python"
 OLDEST_PYTHON = (3, 10)
 OLDEST_NODE = 20
 
 
-def ensure_venv(*requirements: Path) -> None:
+def ensure_venv(*requirements: Path, folder: Path = VENV) -> None:
     """Creates the virtual environment and installs what `requirements` pin, once per content of those files."""
     if sys.version_info < OLDEST_PYTHON:
         raise SetupError(
             f"Python {'.'.join(map(str, OLDEST_PYTHON))} or newer is needed; this is {sys.version.split()[0]}."
         )
-    if not VENV_PYTHON.exists():
-        progress("creating a Python environment in .tools/venv")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        progress(f"creating a Python environment in {folder.relative_to(ROOT)}")
         TOOLS.mkdir(exist_ok=True)
         try:
-            venv.create(VENV, with_pip=True, clear=True)
+            venv.create(folder, with_pip=True, clear=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            shutil.rmtree(VENV, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise SetupError(
                 f"Python cannot create a virtual environment ({error}): install its venv package (python3-venv)."
             ) from error
     for file in requirements:
-        stamp = VENV / f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.installed"
+        stamp = folder / f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.installed"
         if not stamp.exists():
-            progress(f"installing {file.relative_to(ROOT)} into .tools/venv")
-            _pip("-r", str(file))
+            progress(f"installing {file.relative_to(ROOT)} into {folder.relative_to(ROOT)}")
+            _pip("-r", str(file), python=python)
             stamp.touch()
 
 
@@ -100,6 +104,14 @@ def ensure_javascript_clients() -> bool:
     return shutil.which("npm") is not None and _node_version() >= OLDEST_NODE and _npm_packages(JAVASCRIPT_CLIENTS)
 
 
+def ensure_readers() -> bool:
+    """Installs the client libraries of tests/readers. False: there is no Node to run half of them."""
+    if shutil.which("npm") is None or _node_version() < OLDEST_NODE:
+        return False
+    ensure_venv(READERS / "requirements.txt", folder=READERS_VENV)
+    return _npm_packages(READERS / "javascript")
+
+
 def _npm_packages(folder: Path) -> bool:
     """Installs what the lock file of that folder names, once per content of it."""
     lock = folder / "package-lock.json"
@@ -114,42 +126,9 @@ def _npm_packages(folder: Path) -> bool:
     return True
 
 
-def ensure_toolchain() -> None:
-    """Installs the toolchain and the targets that rust-toolchain.toml names, where they are missing.
-
-    Said outright, not left to rustup's automatic installation, because that can be switched off.
-    """
-    if not shutil.which("rustup"):
-        if shutil.which("cargo"):
-            return  # A toolchain that the system manages: cargo says itself what is missing.
-        raise SetupError("Rust is missing: install it with rustup, from https://rustup.rs.")
-    declared = (ROOT / "rust-toolchain.toml").read_text()
-    pinned = re.search(r'channel\s*=\s*"([^"]+)"', declared)
-    if pinned is None:
-        raise SetupError("rust-toolchain.toml names no channel.")
-    channel = pinned.group(1)
-    listed = subprocess.run(
-        ["rustup", "target", "list", "--installed", "--toolchain", channel], capture_output=True, text=True, check=False
-    )
-    if listed.returncode:
-        progress(f"installing Rust {channel}")
-        _run(
-            ["rustup", "toolchain", "install", channel, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt"],
-            f"Rust {channel} could not be installed: is there a network?",
-        )
-    installed = listed.stdout.split()
-    for target in re.findall(r'"(wasm32-[^"]+)"', declared):
-        if target not in installed:
-            progress(f"adding the Rust target {target}")
-            _run(
-                ["rustup", "target", "add", target, "--toolchain", channel],
-                f"the Rust target {target} could not be added: is there a network?",
-            )
-
-
 def build_filter() -> None:
     """Builds the filter and leaves it at `target/weir.wasm`."""
-    ensure_toolchain()
+    toolchain.ensure(ROOT)
     progress("building the filter")
     _cargo("--profile", "wasm", "--package", "weir-plugin", "--target", WASM_TARGET)
     if not WEIR_WASM.exists() or WEIR_WASM.read_bytes() != PLUGIN_WASM.read_bytes():
@@ -157,13 +136,20 @@ def build_filter() -> None:
     progress(f"target/weir.wasm: {WEIR_WASM.stat().st_size / 1024:.0f} KiB")
 
 
+def build_player() -> None:
+    """Builds what plays exchanges through the filter for tests/readers."""
+    toolchain.ensure(ROOT)
+    progress("building the player")
+    _cargo("--package", "weir-readers-player")
+
+
 def build_collector() -> None:
     """Builds the binary `weir`."""
-    ensure_toolchain()
+    toolchain.ensure(ROOT)
     progress("building the collector")
     _cargo("--release", "--package", "weir-collector", "--bin", "weir")
     if not WEIR.exists():
-        raise SetupError(f"cargo did not leave the collector at {WEIR}.")
+        raise SetupError(f"the build did not leave the collector at {WEIR}.")
 
 
 def _cargo(*arguments: str) -> None:
@@ -171,8 +157,8 @@ def _cargo(*arguments: str) -> None:
     _run(["cargo", "build", *arguments], "the build failed: see cargo's messages above.")
 
 
-def _pip(*arguments: str) -> None:
-    command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+def _pip(*arguments: str, python: Path = VENV_PYTHON) -> None:
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise SetupError(f"pip could not install {arguments[-1]} (is there a network?): {_last_line(result.stderr)}")

@@ -1,10 +1,10 @@
-//! Questions to judges that are under way, and the carrying out of the engine's effects.
+//! Callouts that are under way, and the carrying out of the engine's effects.
 
-use weir::exchange::{Callout, CalloutId, Effect, Exchange, Resumed};
-use weir::judge::CalloutReply;
+use weir::exchange::{Callout, CalloutId, CalloutReply, Effect, Exchange, Resumed};
 
 use crate::host::{self, Post};
 use crate::plugin::Plugin;
+use crate::shared_data;
 
 /// The callouts of one exchange that are under way.
 #[derive(Debug, Default)]
@@ -34,14 +34,22 @@ impl Callouts {
         Some(self.open.swap_remove(position).1)
     }
 
-    /// Carries out what the exchange asks for. What could not be sent is answered at once, and what the answer set going
-    /// is returned.
+    /// Carries out what the exchange asks for. What could not be sent, and what the store is asked, is answered at once;
+    /// what the answers set going is returned.
     pub(crate) fn carry_out(&mut self, exchange: &mut Exchange, plugin: &Plugin, out: &mut Vec<u8>) -> Resumed {
         let mut resumed = Resumed::Nothing;
         while let Some(effect) = exchange.poll_effect() {
             match effect {
                 Effect::Event(event) => plugin.record(&event),
                 Effect::Observe(observation) => plugin.metrics.observe(observation),
+                Effect::Store(request) => {
+                    let now = host::now();
+                    let stored = shared_data::carry_out(&request, now);
+                    match exchange.handle_store_reply(request.id, stored, now, out) {
+                        Resumed::Nothing => {}
+                        progress => resumed = progress,
+                    }
+                }
                 Effect::Callout(callout) => {
                     if self.send(&callout) {
                         continue;
@@ -51,7 +59,6 @@ impl Callouts {
                         progress => resumed = progress,
                     }
                 }
-                _ => {}
             }
         }
         resumed
@@ -73,7 +80,7 @@ impl Callouts {
                 true
             }
             Err(status) => {
-                log::warn!("a judge cannot be asked through cluster {:?} ({status:?})", callout.cluster);
+                log::warn!("a callout cannot be sent through cluster {:?} ({status:?})", callout.cluster);
                 false
             }
         }

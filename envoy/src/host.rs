@@ -75,6 +75,7 @@ pub(crate) fn answer(reply: &Reply) {
     if reply.status == UNSUPPORTED_MEDIA_TYPE {
         headers.push(("accept-encoding", READABLE));
     }
+    headers.extend(reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let _ = hostcalls::send_http_response(u32::from(reply.status), headers, Some(&reply.body));
 }
 
@@ -92,6 +93,16 @@ pub(crate) fn number(path: &[&str]) -> Option<u64> {
 /// Sets filter state, which access logs can show. While the stream lives.
 pub(crate) fn set_filter_state(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+}
+
+/// What the process shares under `name`, and its version; `None` twice where there is nothing. Any phase.
+pub(crate) fn shared_data(name: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    hostcalls::get_shared_data(name).unwrap_or_default()
+}
+
+/// Shares `value` under `name`: only over `version` where one is given, else over whatever is there. Any phase.
+pub(crate) fn set_shared_data(name: &str, value: &[u8], version: Option<u32>) -> Result<(), Status> {
+    hostcalls::set_shared_data(name, Some(value), version)
 }
 
 /// What goes out in a callout.

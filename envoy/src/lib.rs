@@ -6,6 +6,7 @@
 //! Therefore all calls go through the module `host`, and the states that allow them are types in `request` and `response`.
 #![forbid(unsafe_code)]
 
+mod caller;
 mod callouts;
 mod events;
 mod host;
@@ -16,6 +17,7 @@ mod request;
 mod response;
 mod root;
 mod settings;
+mod shared_data;
 mod stream;
 
 use std::sync::OnceLock;

@@ -26,11 +26,13 @@ impl Metrics {
     pub(crate) fn observe(&self, observation: Observation) {
         match observation {
             Observation::JudgeLatency(latency) => self.record("judge_latency_ms", latency),
+            Observation::CalloutLatency(latency) => self.record("callout_latency_ms", latency),
             Observation::Held(time) => self.record("held_ms", time),
             Observation::Decided(decision) => self.count("decisions", decision.name(), 1),
             Observation::Failed(word) => self.count("errors", word, 1),
+            // Only traced chains tell, and this host traces none.
+            Observation::HookRan(_) => {}
             Observation::FailedOpen(word) => self.count("failed_open", word, 1),
-            _ => {}
         }
     }
 

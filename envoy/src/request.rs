@@ -12,6 +12,7 @@
 use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::exchange::{Exchange, RequestHead, RequestProgress, Resumed};
 
+use crate::caller;
 use crate::callouts::Callouts;
 use crate::host;
 use crate::proxy::{self, HeadHold};
@@ -80,6 +81,7 @@ impl Stream {
                 .map(|name| header(name).unwrap_or_default());
         let [mcp_protocol_version, mcp_method, mcp_name] =
             ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| header(name).unwrap_or_default());
+        let caller = caller::read();
         let head = RequestHead {
             method: &method,
             path: &path,
@@ -92,6 +94,7 @@ impl Stream {
             mcp_protocol_version: &mcp_protocol_version,
             mcp_method: &mcp_method,
             mcp_name: &mcp_name,
+            caller: Some(&caller),
         };
         self.callouts = Callouts::new(&traceparent);
         let progress = self.exchange.handle_request_head(&head, end, host::now());

@@ -83,6 +83,11 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 impl ResponseState {
+    /// Whether what comes passes unread.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Passing)
+    }
+
     /// Whether the upstream's end came.
     pub(crate) const fn has_ended(&self) -> bool {
         matches!(self, Self::Open(Open { ended: true, .. }))
@@ -103,7 +108,7 @@ impl Stream {
             content_type: &content_type,
             content_encoding: &content_encoding,
         };
-        if self.request.is_held() && (200..300).contains(&head.status) {
+        if self.request.is_held() && !(400..600).contains(&head.status) {
             // It cannot be an answer to a request that has not left, and no policy would see it.
             self.fail("early_response", "a provider answered a request of which it had the head alone");
             return self.answer(&reply::error(None, 502, "early_response", "The provider answered before it had the request."));
@@ -144,6 +149,9 @@ impl Stream {
             // A changed body would be cut off at the old length; and what leaves is decoded.
             host::remove_header(MapType::HttpResponseHeaders, "content-length");
             host::remove_header(MapType::HttpResponseHeaders, "content-encoding");
+            if let Some(content_type) = self.exchange.response_content_type() {
+                host::set_header(MapType::HttpResponseHeaders, "content-type", content_type);
+            }
         }
         if head_held { Action::Pause } else { Action::Continue }
     }
@@ -171,6 +179,11 @@ impl Stream {
             Resumed::Nothing | Resumed::Request(_) => progress,
         };
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+        if self.exchange.is_response_streamed() {
+            // Whatever its head announced.
+            open.whole = false;
+            open.head_held = false;
+        }
         if let ResponseProgress::Answer(reply) = progress {
             if open.head_held {
                 return self.answer(&reply);

@@ -9,6 +9,7 @@ use proxy_wasm::types::ContextType;
 
 use crate::host;
 use crate::plugin::Plugin;
+use crate::shared_data;
 use crate::stream::{Stream, StreamContext};
 
 /// How often the root looks after waiting streams, unless events are to be sent more often.
@@ -51,7 +52,7 @@ impl Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
         let Some(plugin) = &self.plugin else { return };
-        let reply = host::callout_reply(num_headers, body_size, weir::judge::MAX_ANSWER_BYTES.saturating_add(1));
+        let reply = host::callout_reply(num_headers, body_size, weir::callout::MAX_REPLY_BYTES.saturating_add(1));
         let handled = plugin.events.try_borrow_mut().ok().and_then(|mut events| {
             let queue = events.as_mut()?;
             let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice()));
@@ -93,6 +94,7 @@ impl RootContext for Root {
         host::adopt_log_level();
         match Plugin::configure(&host::configuration(size)) {
             Ok(plugin) => {
+                shared_data::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
                 host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));
                 let chain = &plugin.chain;

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use weir::callout::MAX_REPLY_BYTES;
 use weir::dialect::reply::{self, Reply};
 use weir::event::{Event, EventKind, Severity};
-use weir::exchange::{EndReason, Exchange, Resumed};
+use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
-use weir::judge::{CalloutReply, MAX_ANSWER_BYTES};
 use weir::time::Timestamp;
 
 use crate::callouts::Callouts;
@@ -197,11 +197,13 @@ pub(crate) struct StreamContext {
     context_id: u32,
     plugin: Option<Rc<Plugin>>,
     stream: Option<Rc<RefCell<Stream>>>,
+    /// Nothing of the response is read: its body must cost no more than it does a filter that does nothing.
+    response_passes: bool,
 }
 
 impl StreamContext {
     pub(crate) const fn new(context_id: u32, plugin: Option<Rc<Plugin>>) -> Self {
-        Self { context_id, plugin, stream: None }
+        Self { context_id, plugin, stream: None, response_passes: false }
     }
 
     /// Runs a hook, and has the root's tick look after the stream if the hook left it waiting.
@@ -223,7 +225,7 @@ impl StreamContext {
 
 impl Context for StreamContext {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
-        let reply = host::callout_reply(num_headers, body_size, MAX_ANSWER_BYTES.saturating_add(1));
+        let reply = host::callout_reply(num_headers, body_size, MAX_REPLY_BYTES.saturating_add(1));
         self.run((), |stream| stream.handle_callout_reply(token, reply));
     }
 }
@@ -249,10 +251,18 @@ impl HttpContext for StreamContext {
     }
 
     fn on_http_response_headers(&mut self, _: usize, end: bool) -> Action {
-        self.run(Action::Continue, |stream| stream.handle_response_headers(end))
+        let (action, passes) = self.run((Action::Continue, true), |stream| {
+            let action = stream.handle_response_headers(end);
+            (action, stream.response.passes())
+        });
+        self.response_passes = passes;
+        action
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        if self.response_passes {
+            return Action::Continue;
+        }
         self.run(Action::Continue, |stream| stream.handle_response_body(size, end))
     }
 

@@ -65,7 +65,7 @@ impl Choices {
 
 impl Policy<Choices> for ContentOnly {
     fn interests(&self) -> Interests {
-        Interests { content_text: false, ..Interests::ALL }
+        Interests { content_text: false, reasoning: false, ..Interests::ALL }
     }
 
     fn describe(&self) -> Value {

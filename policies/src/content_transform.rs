@@ -9,14 +9,16 @@ use std::mem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
-use weir::block::{BlockId, BlockKind, ContentBlock, build_text_chunk};
+use weir::block::{BlockId, BlockKind, ContentBlock};
 use weir::decision::Decision;
 use weir::dialect::DecodeError;
 use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
-use weir::exchange::Request;
-use weir::policy::{BlockAction, DeltaAction, Interests, Policy, PolicyContext, RequestAction, SharedPolicy, StreamingContext};
+use weir::exchange::{End, Request};
+use weir::policy::{
+    BlockAction, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy, StreamingContext,
+};
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
 
@@ -30,7 +32,8 @@ const MAX_TOTAL_BYTES: usize = 64 * 1024;
 ///
 /// Of the matches the leftmost wins, of those the longest; they do not overlap, and a replacement is not searched again.
 /// The result does not depend on how the provider cuts the text into deltas: exactly the end of the text that could
-/// still become a match (or a longer one) waits, all else flows. Blocks are not joined: a match lies within one.
+/// still become a match (or a longer one) waits, all else flows. Text is searched as clients join it: all text of a kind in a
+/// choice, over the edges of blocks and parts. A message of MCP, and what is of unknown type, is searched block by block.
 ///
 /// Comparison is by Unicode scalar values, without normalisation. With `ignore_case` a character is compared by the
 /// lower case of its upper case, each where that is a single character: `ς` is like `σ`, `ß` is not like `ss`. `case`
@@ -78,6 +81,7 @@ enum InRequest {
     User,
     Assistant,
     ToolDescription,
+    ToolArgument,
     ToolResult,
 }
 
@@ -89,6 +93,7 @@ impl InRequest {
                 | (Self::User, RequestScope::User)
                 | (Self::Assistant, RequestScope::Assistant)
                 | (Self::ToolDescription, RequestScope::ToolDescription)
+                | (Self::ToolArgument, RequestScope::ToolArgument)
                 | (Self::ToolResult, RequestScope::ToolResult)
         )
     }
@@ -155,53 +160,93 @@ pub(crate) struct Texts {
     case_mapped: bool,
 }
 
+/// What a client joins to one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TextKey {
+    Joined { choice: u32, kind: BlockKind },
+    Unknown(BlockId),
+}
+
+impl TextKey {
+    const fn of(block: &ContentBlock) -> Self {
+        match block.kind() {
+            BlockKind::Unknown => Self::Unknown(block.id()),
+            kind => Self::Joined { choice: block.choice(), kind },
+        }
+    }
+}
+
 #[derive(Debug)]
 struct OpenText {
-    block: BlockId,
+    key: TextKey,
     replacer: Replacer,
-    /// Whether the replacer alone still has what is pending, because the delta that it came in was replaced. If not, the
-    /// engine holds just what is pending, as it came.
-    is_owed: bool,
 }
 
 impl Texts {
-    fn take_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaAction<'d> {
-        self.output.clear();
-        let position = self.open.iter().position(|text| text.block == block).unwrap_or_else(|| {
-            self.open.push(OpenText { block, replacer: Replacer::default(), is_owed: false });
+    fn at(&mut self, key: TextKey) -> Option<&mut Replacer> {
+        let position = self.open.iter().position(|text| text.key == key).unwrap_or_else(|| {
+            self.open.push(OpenText { key, replacer: Replacer::default() });
             self.open.len().saturating_sub(1)
         });
-        let Some(text) = self.open.get_mut(position) else { return DeltaAction::Forward };
-        text.replacer.feed(rules, delta, &mut self.output);
-        let is_idle = text.replacer.is_idle();
-        if is_idle && !self.output.changed && !text.is_owed {
-            return DeltaAction::Forward;
+        self.open.get_mut(position).map(|text| &mut text.replacer)
+    }
+
+    fn take_delta<'d>(&mut self, rules: &Rules, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
+        let mut output = mem::take(&mut self.output);
+        output.clear();
+        let Some(replacer) = self.at(key) else { return DeltaAction::Drop };
+        replacer.feed(rules, delta, &mut output);
+        let undecided = replacer.undecided();
+        let action = match (output.changed, undecided) {
+            (false, 0) => DeltaAction::Forward,
+            (false, _) if !output.decided => DeltaAction::Hold,
+            (false, hold) => DeltaAction::HoldEnd(hold),
+            (true, 0) if output.text.is_empty() => DeltaAction::Drop,
+            (true, 0) => DeltaAction::Replace(Cow::Owned(mem::take(&mut output.text))),
+            (true, hold) => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(mem::take(&mut output.text)), hold },
+        };
+        self.output = output;
+        action
+    }
+
+    /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would replace something of it.
+    fn watch_delta<'d>(&mut self, rules: &Rules, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
+        self.take_delta(rules, key, delta);
+        let undecided = self.at(key).map_or(0, |replacer| replacer.undecided());
+        match (self.only_found(), undecided) {
+            (true, _) => DeltaAction::Drop,
+            (false, 0) => DeltaAction::Forward,
+            (false, _) => DeltaAction::Hold,
         }
-        if !self.output.decided {
-            return DeltaAction::Hold;
+    }
+
+    /// What is undecided of a text whose block ends waits for the next one.
+    fn end_block(&mut self, key: TextKey) -> BlockAction {
+        self.output.clear();
+        match self.open.iter().find(|text| text.key == key) {
+            Some(text) if text.replacer.undecided() > 0 => BlockAction::Hold,
+            _ => BlockAction::Forward,
         }
-        text.is_owed = !is_idle;
-        if self.output.text.is_empty() {
+    }
+
+    /// The text is over: decides what is undecided.
+    fn end<'d>(&mut self, rules: &Rules, key: TextKey) -> DeltaAction<'d> {
+        self.output.clear();
+        let Some(position) = self.open.iter().position(|text| text.key == key) else { return DeltaAction::Forward };
+        let mut text = self.open.swap_remove(position);
+        text.replacer.finish(rules, &mut self.output);
+        if !self.output.changed {
+            DeltaAction::Forward
+        } else if self.output.text.is_empty() {
             DeltaAction::Drop
         } else {
             DeltaAction::Replace(Cow::Owned(mem::take(&mut self.output.text)))
         }
     }
 
-    /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would replace something of it.
-    fn watch_delta<'d>(&mut self, rules: &Rules, block: BlockId, delta: &'d str) -> DeltaAction<'d> {
-        let action = self.take_delta(rules, block, delta);
-        let is_idle = self.open.iter().all(|text| text.block != block || text.replacer.is_idle());
-        match (self.only_found(), action) {
-            (true, _) => DeltaAction::Drop,
-            (false, _) if !is_idle => DeltaAction::Hold,
-            (false, _) => DeltaAction::Forward,
-        }
-    }
-
     /// As [`Self::end`], for what cannot be edited.
-    fn end_watch(&mut self, rules: &Rules, block: BlockId) -> BlockAction {
-        self.end(rules, block, 0);
+    fn end_watch(&mut self, rules: &Rules, key: TextKey) -> BlockAction {
+        let _edited = self.end(rules, key);
         if self.only_found() { BlockAction::Drop } else { BlockAction::Forward }
     }
 
@@ -210,20 +255,6 @@ impl Texts {
         self.output.case_mapped = false;
         self.output.changed = !self.output.applied.is_empty();
         self.output.changed
-    }
-
-    fn end(&mut self, rules: &Rules, block: BlockId, choice: u32) -> BlockAction {
-        self.output.clear();
-        let Some(position) = self.open.iter().position(|text| text.block == block) else { return BlockAction::Forward };
-        let mut text = self.open.swap_remove(position);
-        text.replacer.finish(rules, &mut self.output);
-        if !text.is_owed && !self.output.changed {
-            BlockAction::Forward
-        } else if self.output.text.is_empty() {
-            BlockAction::Drop
-        } else {
-            BlockAction::Replace(build_text_chunk(choice, mem::take(&mut self.output.text)))
-        }
     }
 
     /// Adds up what the last step did; whether it changed anything.
@@ -278,6 +309,7 @@ impl Policy<Texts> for ContentTransform {
         let transforms_requests = !self.request.is_empty();
         Interests {
             content: !self.scope.is_empty(),
+            reasoning: self.scope.contains(&Scope::Reasoning),
             request_parts: transforms_requests,
             rewrites_request: transforms_requests,
             ..Interests::CONTENT_DELTAS
@@ -302,7 +334,7 @@ impl Policy<Texts> for ContentTransform {
                 RequestAction::SendRequestBody(body)
             }
             // A policy before this one made it so.
-            Err(error) => RequestAction::Refuse { status: 400, message: format!("The request's texts cannot be read: {error}.") },
+            Err(error) => RequestAction::Refuse(Refusal::new(400, format!("The request's texts cannot be read: {error}."))),
         }
     }
 
@@ -310,11 +342,11 @@ impl Policy<Texts> for ContentTransform {
         if !self.covers(block) {
             return DeltaAction::Forward;
         }
+        let key = TextKey::of(block);
         let (action, changed) = cx.scratchpad(|texts| {
-            let action = if block.kind() == BlockKind::Unknown {
-                texts.watch_delta(&self.rules, block.id(), delta)
-            } else {
-                texts.take_delta(&self.rules, block.id(), delta)
+            let action = match key {
+                TextKey::Unknown(_) => texts.watch_delta(&self.rules, key, delta),
+                TextKey::Joined { .. } => texts.take_delta(&self.rules, key, delta),
             };
             (action, texts.count())
         });
@@ -325,11 +357,11 @@ impl Policy<Texts> for ContentTransform {
     }
 
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+        let key = TextKey::of(block);
         let (action, changed) = cx.scratchpad(|texts| {
-            let action = if block.kind() == BlockKind::Unknown {
-                texts.end_watch(&self.rules, block.id())
-            } else {
-                texts.end(&self.rules, block.id(), block.choice())
+            let action = match key {
+                TextKey::Unknown(_) => texts.end_watch(&self.rules, key),
+                TextKey::Joined { .. } => texts.end_block(key),
             };
             (action, texts.count())
         });
@@ -339,7 +371,18 @@ impl Policy<Texts> for ContentTransform {
         action
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext<Texts>) {
+    fn on_text_end<'d>(&self, _: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
+        let (action, changed) = cx.scratchpad(|texts| {
+            let action = texts.end(&self.rules, TextKey::Joined { choice, kind });
+            (action, texts.count())
+        });
+        if changed {
+            cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
+        }
+        action
+    }
+
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Texts>) {
         let (replaced, case_mapped) = cx.scratchpad(|texts| (mem::take(&mut texts.replaced), texts.case_mapped));
         if !replaced.is_empty() {
             let total = replaced.iter().fold(0_u64, |total, (_, count)| total.saturating_add(*count));
@@ -376,34 +419,40 @@ mod tests {
         Rules::new(replace.iter().map(rule).collect(), Case::None).unwrap()
     }
 
+    const KEY: TextKey = TextKey::Joined { choice: 0, kind: BlockKind::Text };
+
     /// What an engine that follows the actions to the letter lets out, delta by delta.
     fn actions(rules: &Rules, deltas: &[&str]) -> (Vec<String>, Texts) {
         let (mut texts, mut held, mut out) = (Texts::default(), String::new(), Vec::new());
         for delta in deltas {
-            let action = texts.take_delta(rules, BlockId(0), delta);
+            let action = texts.take_delta(rules, KEY, delta);
             texts.count();
+            held += delta;
+            let keep = |held: &mut String, count: usize| held.split_off(held.len() - count);
             match action {
-                DeltaAction::Forward => out.push(mem::take(&mut held) + delta),
-                DeltaAction::Hold => held += delta,
+                DeltaAction::Forward => out.push(mem::take(&mut held)),
+                DeltaAction::Hold => {}
                 DeltaAction::Drop => held.clear(),
                 DeltaAction::Replace(text) => {
                     assert!(!text.is_empty());
                     held.clear();
                     out.push(text.into_owned());
                 }
+                DeltaAction::HoldEnd(hold) => {
+                    let rest = keep(&mut held, hold);
+                    out.push(mem::replace(&mut held, rest));
+                }
+                DeltaAction::ReplaceHoldEnd { text, hold } => {
+                    held = keep(&mut held, hold);
+                    out.push(text.into_owned());
+                }
             }
         }
-        let action = texts.end(rules, BlockId(0), 0);
+        let action = texts.end(rules, KEY);
         texts.count();
         match action {
-            BlockAction::Forward => out.push(held),
-            BlockAction::Replace(chunk) => {
-                assert!(chunk != build_text_chunk(0, ""));
-                out.push(match chunk {
-                    weir::block::Chunk::Text { text, .. } => text,
-                    other => panic!("{other:?}"),
-                });
-            }
+            DeltaAction::Forward => out.push(held),
+            DeltaAction::Replace(text) => out.push(text.into_owned()),
             _ => (),
         }
         (out, texts)
@@ -420,21 +469,33 @@ mod tests {
     fn held_deltas_that_turn_out_harmless_are_forwarded_as_they_came() {
         let rules = rules(&[("secret", "***")]);
         let mut texts = Texts::default();
-        assert_eq!(texts.take_delta(&rules, BlockId(0), ""), DeltaAction::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "se"), DeltaAction::Hold);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "crew"), DeltaAction::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "s"), DeltaAction::Hold);
-        assert_eq!(texts.end(&rules, BlockId(0), 0), BlockAction::Forward);
+        assert_eq!(texts.take_delta(&rules, KEY, ""), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, KEY, "se"), DeltaAction::Hold);
+        assert_eq!(texts.take_delta(&rules, KEY, "crew"), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, KEY, "s"), DeltaAction::Hold);
+        assert_eq!(texts.end_block(KEY), BlockAction::Hold);
+        assert_eq!(texts.end(&rules, KEY), DeltaAction::Forward);
         assert!(!texts.count());
     }
 
     #[test]
-    fn a_match_is_not_joined_across_blocks() {
+    fn an_empty_delta_is_no_reason_to_conclude_anything() {
+        let rules = rules(&[("secret", "***")]);
+        let mut texts = Texts::default();
+        for (delta, action) in [("a s", DeltaAction::HoldEnd(1)), ("", DeltaAction::Hold), ("o", DeltaAction::Forward)] {
+            assert_eq!(texts.take_delta(&rules, KEY, delta), action);
+            assert!(!texts.count());
+        }
+    }
+
+    #[test]
+    fn what_a_client_does_not_join_is_searched_apart() {
         let rules = rules(&[("ab", "x")]);
         let mut texts = Texts::default();
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "a"), DeltaAction::Hold);
-        assert_eq!(texts.take_delta(&rules, BlockId(1), "b"), DeltaAction::Forward);
-        assert_eq!(texts.take_delta(&rules, BlockId(0), "b"), DeltaAction::Replace("x".into()));
+        let other = TextKey::Joined { choice: 1, kind: BlockKind::Text };
+        assert_eq!(texts.take_delta(&rules, KEY, "a"), DeltaAction::Hold);
+        assert_eq!(texts.take_delta(&rules, other, "b"), DeltaAction::Forward);
+        assert_eq!(texts.take_delta(&rules, KEY, "b"), DeltaAction::Replace("x".into()));
     }
 
     #[test]

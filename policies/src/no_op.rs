@@ -2,13 +2,17 @@
 
 use serde::Deserialize;
 use weir::document::{DocumentError, PolicyConfig, parse};
-use weir::policy::{Policy, SharedPolicy};
+use weir::policy::{Interests, Policy, SharedPolicy};
 
-/// Leaves every byte alone. It has no configuration.
+/// Leaves every byte alone, and reads none. It has no configuration.
 #[derive(Debug)]
 pub struct NoOp;
 
-impl Policy for NoOp {}
+impl Policy for NoOp {
+    fn interests(&self) -> Interests {
+        Interests::NONE
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 mod question;
 mod template;
 mod tool_list;
+mod unfolding;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,14 +11,19 @@ use weir::block::{ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
+use weir::exchange::End;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
 use weir::limits::FailureMode;
-use weir::policy::{BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, SharedPolicy, StreamingContext};
+use weir::policy::{
+    BlockAction, DeltaAction, FinishReason, Interests, OfferAction, OutputEnd, Policy, PolicyContext, SharedPolicy,
+    StreamingContext,
+};
 
 use crate::text::one_line;
 use question::Call;
 use template::{Template, Values};
 use tool_list::ToolList;
+use unfolding::{Unfolded, unfold};
 
 /// Most characters of a tool's name, or of a call's id, that events and messages show.
 const MAX_NAME_CHARS: usize = 128;
@@ -25,7 +31,10 @@ const MAX_NAME_CHARS: usize = 128;
 /// Most bytes of instructions.
 const MAX_INSTRUCTION_BYTES: usize = 32 * 1024;
 
-/// Least and most bytes of arguments that a judge can be shown.
+/// Fewest and most questions that may be asked about one call.
+const QUESTIONS_PER_CALL: core::ops::RangeInclusive<usize> = 1..=64;
+
+/// Least and most bytes of arguments that one question can show to a judge.
 const ARGUMENT_BYTES: core::ops::RangeInclusive<usize> = 64..=1024 * 1024;
 
 /// Holds every tool call, text flowing on beside it, and asks a judge about it; several at the same time.
@@ -34,14 +43,15 @@ const ARGUMENT_BYTES: core::ops::RangeInclusive<usize> = 64..=1024 * 1024;
 /// arguments clients could read differently, is blocked; all others are put to the judge and blocked if it finds the
 /// probability of harm to be at or above the threshold. In place of a blocked call the client gets a message.
 ///
-/// The judge is shown a bounded excerpt of the arguments, delimited so that they cannot pass for instructions. Events
+/// The judge is shown all of the arguments, delimited so that they cannot pass for instructions; long ones in several questions, in parts
+/// that overlap, each of which must pass. What is too long even for that is blocked unasked. Events
 /// never contain the arguments; they carry their length and a hash (FNV-1a, for telling calls apart, not a seal).
 ///
 /// Where a server lists its tools (MCP), those on the deny list are left out.
 ///
 /// Events: `judge.passed`, `judge.blocked`, `judge.skipped`, `judge.failed`, `judge.hidden`, and `judge.summary` at the end of an
 /// exchange that had calls. Reason codes: `TOOL_CALL_REFUSED` (by the judge), `TOOL_CALL_DENIED` (by the deny list),
-/// `TOOL_CALL_INVALID`, `TOOL_CALL_UNCHECKED` (the judge failed).
+/// `TOOL_CALL_INVALID`, `TOOL_CALL_TOO_LONG`, `TOOL_CALL_UNCHECKED` (the judge failed).
 #[derive(Debug)]
 pub struct ToolCallJudge {
     judge: String,
@@ -54,6 +64,7 @@ pub struct ToolCallJudge {
     on_error: FailureMode,
     after_block: AfterBlock,
     max_argument_bytes: usize,
+    max_questions_per_call: usize,
 }
 
 /// What happens after a call was blocked.
@@ -86,6 +97,8 @@ struct Config {
     after_block: AfterBlock,
     #[serde(default = "Config::default_max_argument_bytes")]
     max_argument_bytes: usize,
+    #[serde(default = "Config::default_max_questions_per_call")]
+    max_questions_per_call: usize,
 }
 
 impl Config {
@@ -99,6 +112,10 @@ impl Config {
 
     const fn default_max_argument_bytes() -> usize {
         8192
+    }
+
+    const fn default_max_questions_per_call() -> usize {
+        8
     }
 }
 
@@ -125,6 +142,7 @@ enum Reason<'a> {
     Denied { entry: &'a str },
     Invalid { why: &'static str },
     Judged(Verdict),
+    TooLong,
     Unchecked,
 }
 
@@ -134,6 +152,7 @@ impl Reason<'_> {
             Self::Denied { .. } => "TOOL_CALL_DENIED",
             Self::Invalid { .. } => "TOOL_CALL_INVALID",
             Self::Judged(_) => "TOOL_CALL_REFUSED",
+            Self::TooLong => "TOOL_CALL_TOO_LONG",
             Self::Unchecked => "TOOL_CALL_UNCHECKED",
         }
     }
@@ -143,6 +162,7 @@ impl Reason<'_> {
             Self::Denied { .. } => "denylist",
             Self::Invalid { .. } => "validity",
             Self::Judged(_) => "judge",
+            Self::TooLong => "length",
             Self::Unchecked => "on_error",
         }
     }
@@ -156,6 +176,7 @@ impl Reason<'_> {
                 let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
                 if explanation.is_empty() { "the call was judged to be harmful".to_owned() } else { explanation }
             }
+            Self::TooLong => "the call's arguments are too long to be checked".to_owned(),
             Self::Unchecked => "the call could not be checked, so it was not let through".to_owned(),
         }
     }
@@ -203,22 +224,65 @@ fn describe_call(block: &ToolCallBlock) -> Map<String, Value> {
 type Context = StreamingContext<Tally>;
 
 impl ToolCallJudge {
+    /// The entry that the first of these tools is allowed by, if all of them are.
+    fn find_allowed(&self, names: &[&str]) -> Option<&str> {
+        let mut entries = names.iter().map(|name| self.allow.find(name));
+        let first = entries.next()??;
+        entries.all(|entry| entry.is_some()).then_some(first)
+    }
+
+    /// Says, once all calls before it are decided, whether the answer has ended before this one.
+    async fn is_skipped(&self, block: &ToolCallBlock, cx: &Context) -> bool {
+        cx.turn().await;
+        let is_skipped = cx.is_output_finished();
+        if is_skipped {
+            skip(block, cx);
+        }
+        is_skipped
+    }
+
+    /// What needs no judge is decided in its turn, too: what is told of a call does not depend on when another was judged.
+    async fn decide_alone(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockAction {
+        if self.is_skipped(block, cx).await { BlockAction::Drop } else { self.block(block, reason, cx) }
+    }
+
     async fn put_to_judge(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         // As a client reads them: escapes can hide a word from a reader of the raw text.
         let arguments = block.canonical_arguments();
         let call = Call { tool: block.name(), arguments: &arguments, server_side: block.is_server_side() };
-        let matter = call.write_matter(&question::tag(cx.call_id(), block.id()), self.max_argument_bytes);
-        let question = JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter: &matter };
+        let tag = question::tag(cx.call_id(), block.id());
+        let Some(matters) = call.write_matters(&tag, self.max_argument_bytes, self.max_questions_per_call) else {
+            return self.decide_alone(block, &Reason::TooLong, cx).await;
+        };
+        let ask = |matter| cx.judge(JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter });
+        // All are sent before the first is awaited. They are read in their order, so that it does not matter which is answered first.
+        let questions: Vec<_> = matters.iter().map(|matter| ask(matter)).collect();
+        if self.is_skipped(block, cx).await {
+            return BlockAction::Drop;
+        }
         cx.scratchpad(|tally| add_one(&mut tally.judged));
-        match cx.judge(question).await {
-            Ok(verdict) if verdict.probability >= self.threshold => self.block(block, &Reason::Judged(verdict), cx),
-            // Another call was blocked meanwhile, and the answer ended there.
-            Ok(_) if cx.is_output_finished() => skip(block, cx),
-            Ok(verdict) => {
-                let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
-                pass(block, json!({ "by": "judge", "probability": verdict.probability, "explanation": explanation }), cx)
+        let (mut worst, mut failure) = (None::<Verdict>, None);
+        for question in questions {
+            match question.await {
+                Ok(verdict) if verdict.probability >= self.threshold => return self.block(block, &Reason::Judged(verdict), cx),
+                Ok(verdict) => {
+                    let is_worse = worst.as_ref().is_none_or(|worst| verdict.probability > worst.probability);
+                    worst = if is_worse { Some(verdict) } else { worst };
+                }
+                Err(error) => failure = failure.or(Some(error)),
             }
-            Err(error) => self.fail(block, error, cx),
+        }
+        match failure {
+            Some(error) => self.fail(block, error, cx),
+            None => {
+                let how = json!({
+                    "by": "judge",
+                    "probability": worst.as_ref().map(|worst| worst.probability),
+                    "explanation": worst.as_ref().map(|worst| one_line(&worst.explanation, MAX_EXPLANATION_CHARS)),
+                    "questions": matters.len(),
+                });
+                pass(block, how, cx)
+            }
         }
     }
 
@@ -249,7 +313,7 @@ impl ToolCallJudge {
             AfterBlock::End => {
                 // If the output is finished, an earlier block has spoken already.
                 if cx.send(chunk).is_ok() {
-                    cx.mark_output_finished();
+                    cx.end_output(OutputEnd::because(FinishReason::Stop));
                 }
                 BlockAction::Drop
             }
@@ -314,6 +378,7 @@ impl Policy<Tally> for ToolCallJudge {
             "on_error": self.on_error,
             "after_block": self.after_block,
             "max_argument_bytes": self.max_argument_bytes,
+            "max_questions_per_call": self.max_questions_per_call,
         })
     }
 
@@ -323,18 +388,36 @@ impl Policy<Tally> for ToolCallJudge {
 
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         if cx.is_output_finished() {
-            skip(block, cx)
-        } else if let Some(entry) = self.deny.find(block.name()) {
-            cx.note_denylist_hit(block.name());
-            self.block(block, &Reason::Denied { entry }, cx)
-        } else if let Some(entry) = self.allow.find(block.name()) {
-            cx.note_allowlist_hit(block.name());
-            pass(block, json!({ "by": "allowlist", "entry": entry }), cx)
-        } else if let Some(why) = find_fault(block) {
-            self.block(block, &Reason::Invalid { why }, cx)
-        } else {
-            self.put_to_judge(block, cx).await
+            return skip(block, cx);
         }
+        let unfolded = unfold(block);
+        let names = match &unfolded {
+            Unfolded::Itself | Unfolded::Unreadable => vec![block.name()],
+            Unfolded::Tools(tools) => tools.iter().map(String::as_str).collect(),
+        };
+        let denied = core::iter::once(block.name()).chain(names.iter().copied());
+        if let Some((name, entry)) = denied.filter_map(|name| self.deny.find(name).map(|entry| (name, entry))).next() {
+            if self.is_skipped(block, cx).await {
+                return BlockAction::Drop;
+            }
+            cx.note_denylist_hit(name);
+            return self.block(block, &Reason::Denied { entry }, cx);
+        }
+        if unfolded == Unfolded::Unreadable {
+            let reason = Reason::Invalid { why: "nobody can tell which tools the call is for" };
+            return self.decide_alone(block, &reason, cx).await;
+        }
+        if let Some(entry) = self.find_allowed(&names) {
+            if self.is_skipped(block, cx).await {
+                return BlockAction::Drop;
+            }
+            names.iter().for_each(|name| cx.note_allowlist_hit(name));
+            return pass(block, json!({ "by": "allowlist", "entry": entry }), cx);
+        }
+        if let Some(why) = find_fault(block) {
+            return self.decide_alone(block, &Reason::Invalid { why }, cx).await;
+        }
+        self.put_to_judge(block, cx).await
     }
 
     /// A tool that would be blocked by its name alone need not be known.
@@ -346,7 +429,7 @@ impl Policy<Tally> for ToolCallJudge {
         OfferAction::Remove
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext<Tally>) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Tally>) {
         let Tally { judged, passed, blocked, skipped, failed } = cx.scratchpad(|tally| *tally);
         if [judged, passed, blocked, skipped].iter().all(|count| *count == 0) {
             return;
@@ -359,8 +442,18 @@ impl Policy<Tally> for ToolCallJudge {
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
-    let Config { judge, threshold, allow, deny, instructions, block_message, on_error, after_block, max_argument_bytes } =
-        parse(config.with)?;
+    let Config {
+        judge,
+        threshold,
+        allow,
+        deny,
+        instructions,
+        block_message,
+        on_error,
+        after_block,
+        max_argument_bytes,
+        max_questions_per_call,
+    } = parse(config.with)?;
     if !config.judges.contains_key(judge.as_str()) {
         return Err(DocumentError::new("judge", unknown_judge(&judge, config)));
     }
@@ -381,6 +474,10 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
         let message = format!("must be between {} and {}", ARGUMENT_BYTES.start(), ARGUMENT_BYTES.end());
         return Err(DocumentError::new("max_argument_bytes", message));
     }
+    if !QUESTIONS_PER_CALL.contains(&max_questions_per_call) {
+        let message = format!("must be between {} and {}", QUESTIONS_PER_CALL.start(), QUESTIONS_PER_CALL.end());
+        return Err(DocumentError::new("max_questions_per_call", message));
+    }
     let policy = ToolCallJudge {
         judge,
         threshold,
@@ -392,6 +489,7 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
         on_error,
         after_block,
         max_argument_bytes,
+        max_questions_per_call,
     };
     Ok(SharedPolicy::new("ToolCallJudge", policy))
 }
@@ -436,7 +534,7 @@ mod tests {
         assert_eq!(
             policy.describe(),
             json!({"judge": "main", "threshold": 0.6, "allow": [], "deny": [], "instructions": "default", "on_error": "block",
-                   "after_block": "continue", "max_argument_bytes": 8192})
+                   "after_block": "continue", "max_argument_bytes": 8192, "max_questions_per_call": 8})
         );
     }
 
@@ -458,6 +556,7 @@ mod tests {
             (r#""judge":"main","on_error":"ignore""#, "on_error"),
             (r#""judge":"main","after_block":"stop""#, "after_block"),
             (r#""judge":"main","max_argument_bytes":1"#, "max_argument_bytes"),
+            (r#""judge":"main","max_questions_per_call":0"#, "max_questions_per_call"),
             (r#""judge":"main","treshold":0.5"#, "treshold"),
         ] {
             assert_eq!(read(&format!("{{{fields}}}")).unwrap_err().path, path, "{fields}");

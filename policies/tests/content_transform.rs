@@ -236,7 +236,7 @@ fn a_term_cut_in_an_unknown_block_is_found_there_too() {
     let end = chunks.len() - 2;
     let event = |value: Value| format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap()).into_bytes();
     let delta =
-        |text: &str| event(json!({"type": "content_block_delta", "index": 1, "delta": {"type": "new_delta", "text": text}}));
+        |text: &str| event(json!({"type": "content_block_delta", "index": 1, "delta": {"type": "new_delta", "note": text}}));
     let block = [
         event(json!({"type": "content_block_start", "index": 1, "content_block": {"type": "new"}})),
         delta("a "),

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use support::{Run, Shape, call_in_question, careful_judge, run, run_stream};
 use weir::decision::Decision;
 use weir::dialect::Dialect::{self, ChatCompletions, Messages};
-use weir::exchange::EndReason;
-use weir::judge::CalloutReply;
+use weir::exchange::{CalloutReply, EndReason};
+use weir_test_support::answer::{Answer, Said};
 use weir_test_support::client::{check_request, next_request};
 use weir_test_support::fixtures::{self, stream, whole};
 use weir_test_support::{chunking, legality, sse};
@@ -83,7 +83,7 @@ fn calls_that_pass_leave_as_they_came() {
     // A ping may overtake what is held.
     let without_pings = |body: &[u8]| sse::read(body).into_iter().filter(|event| event.name != "ping").collect::<Vec<_>>();
     for dialect in [ChatCompletions, Messages] {
-        for fixture in fixtures::streams(dialect) {
+        for fixture in fixtures::streams(dialect).iter().filter(|fixture| fixture.is_plain()) {
             if ["call_cut_by_length", "call_cut_by_max_tokens"].contains(&fixture.name) {
                 continue;
             }
@@ -207,7 +207,7 @@ fn after_a_block_the_answer_can_end_and_later_calls_are_skipped() {
 }
 
 #[test]
-fn a_call_that_waits_when_the_answer_ends_is_skipped_whatever_its_verdict() {
+fn a_call_before_the_one_that_ends_the_answer_passes_whichever_verdict_comes_first() {
     for dialect in [ChatCompletions, Messages] {
         let mut run = Run::start(&chain(json!({"after_block": "end"})), dialect, Shape::Stream);
         let _ = run.feed(stream(dialect, parallel(dialect)), false);
@@ -217,9 +217,9 @@ fn a_call_that_waits_when_the_answer_ends_is_skipped_whatever_its_verdict() {
         let _ = run.feed(b"", true);
         let outcome = run.end(EndReason::Completed);
         legality::assert_stream(dialect, &outcome.out);
-        assert_eq!(outcome.message.only().tools(), [""; 0]);
+        assert_eq!(outcome.message.only().tools(), ["get_weather"]);
         assert_eq!(outcome.message.only().text, "⛔ BLOCKED: delete_files - bad");
-        assert_eq!(outcome.policy_events(), ["judge.blocked", "judge.skipped", "judge.summary"]);
+        assert_eq!(outcome.policy_events(), ["judge.passed", "judge.blocked", "judge.summary"]);
     }
 }
 
@@ -274,4 +274,84 @@ proptest! {
             }
         }
     }
+}
+
+/// An answer that is one call of `name`, in two dialects.
+fn one_call(name: &str, arguments: &str, fields: &Value, judge: &dyn Fn(&Value) -> String) -> Vec<support::Outcome> {
+    let arguments = [arguments];
+    let said = vec![Said::Call { id: "call_1", name, arguments: &arguments }];
+    let answer = Answer { said, cut: false };
+    let play = |dialect| run(&chain(fields.clone()), dialect, Shape::Stream, &[answer.streamed(dialect)], judge);
+    [ChatCompletions, Messages].map(play).into()
+}
+
+#[test]
+fn harm_that_stands_anywhere_in_long_arguments_is_shown_to_a_judge() {
+    let judge = |call: &Value| {
+        let harmful = call["arguments"].as_str().unwrap().contains("rm -rf /");
+        json!({"probability": if harmful { 1.0 } else { 0.0 }, "explanation": "so it seems"}).to_string()
+    };
+    for before in (0..3_000).step_by(97) {
+        let (before, after) = ("x".repeat(before), "y".repeat(3_000 - before));
+        let arguments = json!({"cmd": format!("{before}rm -rf /{after}")}).to_string();
+        for outcome in one_call("bash", &arguments, &json!({"max_argument_bytes": 512}), &judge) {
+            assert_eq!(outcome.message.only().tools(), Vec::<&str>::new(), "{}", before.len());
+            assert_eq!(outcome.reason_code(), "TOOL_CALL_REFUSED");
+        }
+    }
+    let harmless = json!({"cmd": "x".repeat(3_000)}).to_string();
+    for outcome in one_call("bash", &harmless, &json!({"max_argument_bytes": 512}), &judge) {
+        assert_eq!(outcome.message.only().tools(), ["bash"]);
+        assert_eq!(outcome.event("judge.passed").metadata["questions"], 8);
+        assert_eq!(outcome.event("judge.summary").metadata["judged"], 1);
+    }
+}
+
+#[test]
+fn a_part_without_a_verdict_is_a_call_without_one() {
+    let judge = |call: &Value| if call["part"] == 2 { "no idea".to_owned() } else { careful_judge(call) };
+    let arguments = json!({"cmd": "x".repeat(1_000)}).to_string();
+    for outcome in one_call("bash", &arguments, &json!({"max_argument_bytes": 512}), &judge) {
+        assert_eq!(outcome.reason_code(), "TOOL_CALL_UNCHECKED");
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_whole_is_blocked_unasked() {
+    let arguments = json!({"cmd": "x".repeat(1_000)}).to_string();
+    let fields = json!({"max_argument_bytes": 512, "max_questions_per_call": 2});
+    for outcome in one_call("bash", &arguments, &fields, &|_| panic!("nobody is asked")) {
+        assert_eq!(outcome.reason_code(), "TOOL_CALL_TOO_LONG");
+        assert_eq!(outcome.message.only().tools(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_denied_tool_is_denied_inside_a_parallel_call_too() {
+    let fields = json!({"deny": ["deny_me"], "allow": ["get_*"]});
+    let using = |names: &[&str]| {
+        let uses: Vec<Value> = names.iter().map(|name| json!({"recipient_name": name, "parameters": {}})).collect();
+        json!({"tool_uses": uses}).to_string()
+    };
+    let name = "multi_tool_use.parallel";
+    for (arguments, reason) in [
+        (using(&["functions.get_weather", "functions.deny_me"]), "TOOL_CALL_DENIED"),
+        (using(&["deny_me"]), "TOOL_CALL_DENIED"),
+        (using(&["functions.get_weather", "get_time"]), "ALLOW"),
+        (using(&["functions.get_weather", "functions.delete_all"]), "ALLOW"),
+        ("{}".to_owned(), "TOOL_CALL_INVALID"),
+    ] {
+        for outcome in one_call(name, &arguments, &fields, &careful_judge) {
+            assert_eq!(outcome.reason_code(), reason, "{arguments}");
+        }
+    }
+    let asked = std::cell::Cell::new(0);
+    let judge = |call: &Value| {
+        asked.set(asked.get() + 1);
+        careful_judge(call)
+    };
+    one_call(name, &using(&["get_weather", "get_time"]), &fields, &judge);
+    assert_eq!(asked.get(), 0, "all of them are allowed");
+    one_call(name, &using(&["get_weather", "move_file"]), &fields, &judge);
+    assert_eq!(asked.get(), 2, "one of them is not");
 }

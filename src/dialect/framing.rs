@@ -1,16 +1,12 @@
 //! Writing events: what both dialects share.
 
-use crate::wire::scan::find_line_end;
-use crate::wire::sse;
+use crate::wire::sse::{self, take_line};
 
 /// Said in place of content when nothing else would be left of a message.
 pub(crate) const WITHHELD: &str = "This content was withheld by policy.";
 
 /// Said in place of a response that could not be checked, or not to its end.
 pub(crate) const RESPONSE_WITHHELD: &str = "The provider's response was withheld: it could not be checked by policy.";
-
-/// Said in place of a tool call that a provider changed after it was judged.
-pub(crate) const TOOL_CALL_WITHHELD: &str = "⛔ A tool call was withheld: it went on after it was complete.";
 
 /// Keeps events of Weir's own apart from an event of the upstream that lacks the blank line at its end.
 #[derive(Debug, Default)]
@@ -65,15 +61,6 @@ fn missing_line_ends(raw: &[u8]) -> &'static str {
 
 fn strip_line_end(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).or_else(|| bytes.strip_suffix(b"\r"))
-}
-
-fn take_line<'a>(unread: &mut &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    let length = find_line_end(unread).unwrap_or(unread.len());
-    let (line, rest) = unread.split_at_checked(length).unwrap_or((unread, &[]));
-    let line_end_length = if rest.starts_with(b"\r\n") { 2 } else { rest.len().min(1) };
-    let (line_end, rest) = rest.split_at_checked(line_end_length).unwrap_or((rest, &[]));
-    *unread = rest;
-    (line, line_end)
 }
 
 /// Calls `then` with the data of the event `raw`.

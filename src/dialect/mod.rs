@@ -10,6 +10,7 @@ mod decoding;
 pub(crate) mod framing;
 pub(crate) mod mcp;
 mod messages;
+pub(crate) mod plain;
 pub mod reply;
 pub mod request;
 mod responses;
@@ -24,6 +25,7 @@ mod testing;
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::block::{BlockId, BlockKind, Chunk, Clarity};
@@ -112,6 +114,8 @@ pub struct Delta<'a> {
     pub free_form: bool,
     /// How clearly its bytes say what it is.
     pub clarity: Clarity,
+    /// Members of a tool call that go along where it is written anew (thought signatures), as JSON; empty where there are none.
+    pub extras: &'a str,
 }
 
 impl Delta<'_> {
@@ -128,6 +132,7 @@ impl Delta<'_> {
             text: "",
             free_form: false,
             clarity: Clarity::Plain,
+            extras: "",
         }
     }
 }
@@ -195,11 +200,11 @@ impl Frame {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SlotAction {
     /// It leaves as it came.
-    #[default]
     Keep,
     /// It leaves with this text (or these arguments) in place of its own.
     Replace(String),
     /// It does not leave.
+    #[default]
     Remove,
 }
 
@@ -210,6 +215,17 @@ pub struct Insertion {
     pub before: usize,
     /// What to put there.
     pub chunk: Chunk,
+    /// Members of the provider's that go along with a call.
+    pub extras: String,
+}
+
+/// What becomes of the bytes of an event before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arranged {
+    /// They may leave as they came.
+    AsItCame,
+    /// Other events take its place, or none.
+    Anew,
 }
 
 /// Why a frame cannot be read.
@@ -239,10 +255,14 @@ pub enum DecodeError {
     NamesTooLong,
     /// More than [`MAX_REPEATED_BYTES`] of text that the end of the response is to repeat.
     TextTooLong,
+    /// More than [`MAX_WAITING_BYTES`] of events that wait for what has to leave before them.
+    TooMuchWaiting,
     /// A request with more texts than [`request::MAX_REQUEST_PARTS`].
     TooManyParts,
     /// A request whose text is given as numbers of tokens.
     Tokens,
+    /// Something that cannot be: what the engine knows of the response contradicts itself. Nothing may pass on it.
+    Unreachable(&'static str),
 }
 
 impl fmt::Display for DecodeError {
@@ -255,7 +275,9 @@ impl fmt::Display for DecodeError {
             Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
             Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
             Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
+            Self::Unreachable(what) => write!(f, "unreachable: {what}"),
             Self::TextTooLong => write!(f, "more than {MAX_REPEATED_BYTES} bytes of text that have to be repeated"),
+            Self::TooMuchWaiting => write!(f, "more than {MAX_WAITING_BYTES} bytes of events that wait for one before them"),
             Self::NamesTooLong => write!(f, "more than {MAX_NAME_BYTES} bytes of tool calls' ids and names"),
         }
     }
@@ -271,6 +293,10 @@ pub const MAX_NAME_BYTES: usize = 1024 * 1024;
 
 /// Most bytes of text of one response of `responses`: they are kept until its end, which repeats them in one event.
 pub const MAX_REPEATED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most bytes of the events of one stream that wait until another block of it has ended, or until it is known whether
+/// they are signed.
+pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads the frames of one response.
 #[derive(Debug)]
@@ -296,7 +322,98 @@ impl Decoder {
         }
     }
 
-    /// Reads one event of a stream: fills `frame` and reports the parts in order. Nothing is reported on an error.
+    /// Reasoning that might be signed, and is not, is text that policies want to see.
+    pub(crate) const fn read_reasoning(&mut self) {
+        match self {
+            Self::Messages(decoder) => decoder.read_thinking(),
+            // Their reasoning says at its beginning whether it is sealed.
+            Self::Chat(_) | Self::Responses(_) | Self::Mcp(_) => {}
+        }
+    }
+
+    /// The upstream has ended: the events that were kept back are in `out`.
+    ///
+    /// # Errors
+    /// As those of [`Self::arrange`].
+    pub fn arrange_end(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        match self {
+            Self::Messages(decoder) => decoder.arrange_end(out),
+            Self::Chat(_) | Self::Responses(_) | Self::Mcp(_) => Ok(()),
+        }
+    }
+
+    /// Reads an event that is like an earlier one but for a string, and so is plain; false if it is not, and then nothing
+    /// was read.
+    ///
+    /// # Errors
+    /// When the event cannot be read.
+    pub(crate) fn event_again(
+        &mut self,
+        event: &sse::Event<'_>,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(data) = event.data.filter(|_| event.is_plain) else { return Ok(false) };
+        match self {
+            Self::Chat(decoder) if event.name.is_empty() => {
+                frame.clear();
+                decoder.event_again(data, frame, each)
+            }
+            Self::Responses(decoder) => {
+                frame.clear();
+                decoder.event_again(event.name, data, frame, each)
+            }
+            Self::Messages(decoder) => {
+                frame.clear();
+                decoder.event_again(event.name, data, frame, each)
+            }
+            Self::Chat(_) | Self::Mcp(_) => Ok(false),
+        }
+    }
+
+    /// Arranges an event of a stream before it is read: what leaves in its place are the events in `out`, each of which is
+    /// to be read then, unless it may leave as it came.
+    ///
+    /// # Errors
+    /// When the event cannot be read as the client would read it.
+    pub fn arrange(&mut self, event: &sse::Event<'_>, out: &mut Vec<u8>) -> Result<Arranged, DecodeError> {
+        match self {
+            Self::Messages(decoder) => decoder.arrange(event, out),
+            Self::Mcp(decoder) => decoder.arrange(event, out),
+            Self::Chat(_) | Self::Responses(_) => Ok(Arranged::AsItCame),
+        }
+    }
+
+    /// Arranges a whole body before it is read: what leaves in its place, unless it may leave as it came.
+    ///
+    /// # Errors
+    /// As those of [`Self::arrange`].
+    pub fn arrange_body(&mut self, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+        match self {
+            Self::Mcp(decoder) => decoder.arrange_body(body),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => Ok(None),
+        }
+    }
+
+    /// Whether what is read may say nothing at all.
+    pub(crate) fn expects_nothing(&self) -> bool {
+        match self {
+            Self::Mcp(decoder) => decoder.expects_nothing(),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => false,
+        }
+    }
+
+    /// How many messages were left out by [`Self::arrange`] and [`Self::arrange_body`] since the last call, because some
+    /// clients would have taken them for an answer to what they asked.
+    pub(crate) fn take_withheld(&mut self) -> u32 {
+        match self {
+            Self::Mcp(decoder) => decoder.take_withheld(),
+            Self::Chat(_) | Self::Messages(_) | Self::Responses(_) => 0,
+        }
+    }
+
+    /// Reads one event of a stream, one that is plain: fills `frame` and reports the parts in order. Nothing is reported
+    /// on an error.
     ///
     /// # Errors
     /// When the event cannot be read as the client would read it.
@@ -312,9 +429,9 @@ impl Decoder {
             return Ok(());
         };
         match self {
-            Self::Chat(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Chat(decoder) => decoder.event(data, frame, each),
             Self::Messages(decoder) => decoder.event(event.name, data, frame, each),
-            Self::Responses(decoder) => decoder.event(event.name, data, frame, each),
+            Self::Responses(decoder) => decoder.event(data, frame, each),
             Self::Mcp(decoder) => decoder.event(event.name, data, frame, each),
         }
     }
@@ -345,7 +462,8 @@ impl Decoder {
 }
 
 /// How an answer ends before the upstream has ended it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// The answer is complete as it stands (`stop`, `end_turn`).
     Stop,
@@ -434,6 +552,28 @@ impl Encoder {
             Self::Messages(encoder) => encoder.chunk(chunk, out),
             Self::Responses(encoder) => encoder.chunk(chunk, out),
             Self::Mcp(encoder) => encoder.chunk(chunk),
+        }
+    }
+
+    /// Writes a tool call in the place of that which came, with those members of the provider's that go along.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`] has them.
+    pub fn call(&mut self, chunk: &Chunk, extras: &str, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        match self {
+            Self::Chat(encoder) => encoder.call(chunk, extras, out),
+            Self::Messages(_) | Self::Responses(_) | Self::Mcp(_) => self.chunk(chunk, out),
+        }
+    }
+
+    /// The next frame or body is the last that leaves: a finish reason in it is to say this.
+    pub const fn set_ending(&mut self, ending: Ending) {
+        match self {
+            Self::Chat(encoder) => encoder.set_ending(ending),
+            Self::Messages(encoder) => encoder.set_ending(ending),
+            Self::Responses(encoder) => encoder.set_ending(ending),
+            // Its messages have no finish reason.
+            Self::Mcp(_) => {}
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::mcp::{self, Asked};
 use super::{Dialect, Encoder, Ending, chat, messages, responses};
-use crate::block::build_text_chunk;
+use crate::answer::{Answer, AnswerChoice, Unsayable};
+use crate::usage::Usage;
 
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -14,104 +15,111 @@ pub struct Reply {
     pub status: u16,
     /// Value of the `content-type` header.
     pub content_type: &'static str,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// What an answer of Weir's own says.
-#[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
-    /// Id of the exchange; the answer's id is made of it.
-    pub call_id: &'a str,
-    /// The model that the request asked for.
-    pub model: &'a str,
-    /// Unix time in seconds.
-    pub created: u64,
-    /// The text; must not be empty.
-    pub text: &'a str,
-    /// How the answer ends.
-    pub ending: Ending,
-}
-
-/// An answer that clients parse as a normal one, with status 200; as a stream if `streamed`.
-pub fn answer(dialect: Dialect, answer: &Answer<'_>, streamed: bool) -> Reply {
-    let mut body = Vec::new();
-    match (dialect, streamed) {
-        (Dialect::ChatCompletions, true) => {
-            let mut encoder = chat::Encoder::with_identity(chat_identity(answer));
-            encoder.begin_choice(0, &mut body);
-            stream(Encoder::Chat(encoder), answer, &mut body);
-        }
-        (Dialect::ChatCompletions, false) => {
-            let finish_reason = match answer.ending {
-                Ending::Stop => "stop",
-                Ending::Cut => "length",
-                Ending::Refusal => "content_filter",
-            };
-            chat::output::completion(&chat_identity(answer), answer.text, finish_reason, &mut body);
-        }
-        (Dialect::Messages, true) => {
-            let encoder = messages::Encoder::with_identity(messages_identity(answer));
-            stream(Encoder::Messages(encoder), answer, &mut body);
-        }
-        (Dialect::Messages, false) => {
-            let stop_reason = match answer.ending {
-                Ending::Stop => "end_turn",
-                Ending::Cut => "max_tokens",
-                Ending::Refusal => "refusal",
-            };
-            messages::output::message(&messages_identity(answer), answer.text, stop_reason, &mut body);
-        }
-        (Dialect::Responses, true) => {
-            let encoder = responses::Encoder::with_identity(responses_identity(answer));
-            stream(Encoder::Responses(encoder), answer, &mut body);
-        }
-        (Dialect::Responses, false) => {
-            responses::output::text_response(&responses_identity(answer), answer.text, answer.ending, &mut body);
-        }
-        (Dialect::McpTool, streamed) => mcp::output::answer_all(&Asked::default(), answer.text, streamed, &mut body),
+impl Reply {
+    /// Answers with this body and no further header.
+    pub(crate) const fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, headers: Vec::new(), body }
     }
-    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
 }
 
-/// What MCP answers in place of a server: every call with a result that says `text`, all else with an error.
-pub(crate) fn answer_to(asked: &Asked, text: &str, streamed: bool) -> Reply {
+/// What an answer of Weir's own says about itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// Id of the exchange; the answer's id is made of it.
+    pub(crate) call_id: &'a str,
+    /// The model that the request asked for.
+    pub(crate) model: &'a str,
+    /// Unix time in seconds.
+    pub(crate) created: u64,
+}
+
+/// Says `answer` as clients parse a normal one, with status 200; as a stream if `streamed`.
+pub(crate) fn answer(dialect: Dialect, origin: &Origin<'_>, answer: &Answer, streamed: bool) -> Result<Reply, Unsayable> {
+    let choices = answer.sayable(dialect)?;
+    let usage = answer.usage.unwrap_or_default();
     let mut body = Vec::new();
-    mcp::output::answer_all(asked, text, streamed, &mut body);
-    Reply { status: 200, content_type: if streamed { EVENT_STREAM } else { JSON }, body }
+    if streamed {
+        stream(dialect, origin, &choices, usage, &mut body);
+    } else if let Some(first) = choices.first() {
+        match dialect {
+            Dialect::ChatCompletions => chat::output::completion(&origin.of_chat(), &choices, usage, &mut body),
+            Dialect::Messages => messages::output::message(&origin.of_messages(usage), first, &mut body),
+            Dialect::Responses => responses::output::whole_response(&origin.of_responses(answer.usage), first, &mut body),
+            // It takes knowing what was asked ([`answer_to`]).
+            Dialect::McpTool => return Err(Unsayable),
+        }
+    } else {
+        return Err(Unsayable);
+    }
+    Ok(Reply::new(200, if streamed { EVENT_STREAM } else { JSON }, body))
+}
+
+/// What MCP answers in place of a server: every call with a result that says the text of `answer`, all else with an error.
+pub(crate) fn answer_to(asked: &Asked, answer: &Answer, streamed: bool) -> Reply {
+    let mut body = Vec::new();
+    // What a policy says of its own is no result of the tool.
+    let is_error = !answer.passes_policies || answer.ending() != Ending::Stop;
+    mcp::output::answer_all(asked, &answer.to_text(), is_error, streamed, &mut body);
+    Reply::new(200, if streamed { EVENT_STREAM } else { JSON }, body)
 }
 
 /// An error of MCP, addressed to what was asked.
 pub(crate) fn error_to(asked: &Asked, status: u16, code: &str, message: &str) -> Reply {
     let mut body = Vec::new();
     mcp::output::error(asked, status, code, message, &mut body);
-    Reply { status, content_type: JSON, body }
+    Reply::new(status, JSON, body)
 }
 
-fn stream(mut encoder: Encoder, answer: &Answer<'_>, out: &mut Vec<u8>) {
-    // Nothing has left yet, so that it cannot be too late.
-    let _never_too_late = encoder.chunk(&build_text_chunk(0, answer.text), out);
-    encoder.end(answer.ending, out);
-}
-
-fn chat_identity(answer: &Answer<'_>) -> chat::output::Identity {
-    chat::output::Identity {
-        id: format!("chatcmpl-{}", answer.call_id),
-        created: answer.created,
-        model: answer.model.to_owned(),
-        system_fingerprint: None,
+fn stream(dialect: Dialect, origin: &Origin<'_>, choices: &[AnswerChoice], usage: Usage, out: &mut Vec<u8>) {
+    let mut encoder = match dialect {
+        Dialect::ChatCompletions => {
+            let mut encoder = chat::Encoder::with_identity(origin.of_chat());
+            (0..).zip(choices).for_each(|(index, _)| encoder.begin_choice(index, out));
+            Encoder::Chat(encoder)
+        }
+        Dialect::Messages => Encoder::Messages(messages::Encoder::with_identity(origin.of_messages(usage))),
+        Dialect::Responses => Encoder::Responses(responses::Encoder::with_identity(origin.of_responses(Some(usage)))),
+        Dialect::McpTool => return,
+    };
+    for (index, choice) in (0..).zip(choices) {
+        for block in &choice.blocks {
+            // Nothing has left yet, and the blocks are in an order in which they can be said: it cannot be too late.
+            let _never_too_late = encoder.chunk(&block.to_chunk(index), out);
+        }
+        if let Encoder::Chat(encoder) = &mut encoder {
+            encoder.finish_choice(index, choice.ending, out);
+        }
     }
+    encoder.end(choices.first().map_or(Ending::Stop, |choice| choice.ending), out);
 }
 
-fn messages_identity(answer: &Answer<'_>) -> messages::output::Identity {
-    messages::output::Identity { id: format!("msg_{}", answer.call_id), model: answer.model.to_owned() }
-}
+impl Origin<'_> {
+    fn of_chat(&self) -> chat::output::Identity {
+        chat::output::Identity {
+            id: format!("chatcmpl-{}", self.call_id),
+            created: self.created,
+            model: self.model.to_owned(),
+            system_fingerprint: None,
+        }
+    }
 
-fn responses_identity(answer: &Answer<'_>) -> responses::output::Identity {
-    responses::output::Identity {
-        id: format!("resp_{}", answer.call_id),
-        created: answer.created,
-        model: answer.model.to_owned(),
+    fn of_messages(&self, usage: Usage) -> messages::output::Identity {
+        messages::output::Identity { id: format!("msg_{}", self.call_id), model: self.model.to_owned(), usage }
+    }
+
+    fn of_responses(&self, usage: Option<Usage>) -> responses::output::Identity {
+        responses::output::Identity {
+            id: format!("resp_{}", self.call_id),
+            created: self.created,
+            model: self.model.to_owned(),
+            usage,
+        }
     }
 }
 
@@ -125,7 +133,7 @@ pub fn error(dialect: Option<Dialect>, status: u16, code: &str, message: &str) -
             chat::output::failure(chat_error_type(status), Some(code), message, &mut body);
         }
     }
-    Reply { status, content_type: JSON, body }
+    Reply::new(status, JSON, body)
 }
 
 const fn chat_error_type(status: u16) -> &'static str {

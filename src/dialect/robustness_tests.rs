@@ -167,7 +167,7 @@ proptest! {
                 continue;
             }
             let actions: Vec<SlotAction> = frame.slots.iter().zip(numbers.iter().cycle()).map(|(_, number)| action(*number)).collect();
-            let insertions = [Insertion { before, chunk: build_text_chunk(0, "own") }];
+            let insertions = [Insertion { before, chunk: build_text_chunk(0, "own"), extras: String::new() }];
             Encoder::new(dialect).body(body.as_bytes(), &frame, &actions, &insertions, &mut out);
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&out).is_ok(), "{}", String::from_utf8_lossy(&out));
         }

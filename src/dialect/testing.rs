@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::plain::{Normalizer, Wants};
 use super::*;
 
 /// What came of a stream: the parts in short notation, and what left.
@@ -19,7 +20,7 @@ impl Transcript {
 }
 
 /// A part in short notation: `0:Text^"Hi"` is a delta of block 0, `^` where the block begins and `$` where it ends,
-/// `[id,name]` where it says either, `@1` in choice 1; `0:stop` and `0:cut` are complete and broken-off ends.
+/// `[id,name]` where it says either, `@1` in choice 1, `~` where it is to be written anew, `?` where it is ambiguous; `0:stop` and `0:cut` are complete and broken-off ends.
 pub(super) fn notation(part: &DecodedEvent<'_>) -> String {
     let mut text = String::new();
     match part {
@@ -37,6 +38,11 @@ pub(super) fn notation(part: &DecodedEvent<'_>) -> String {
                 write!(text, "{:?}", delta.text).unwrap();
             }
             text.push_str(if delta.free_form { " free" } else { "" });
+            match delta.clarity {
+                Clarity::Plain => {}
+                Clarity::Canonical => text.push('~'),
+                Clarity::Ambiguous(why) => write!(text, "?({why})").unwrap(),
+            }
         }
         DecodedEvent::Tool { name } => write!(text, "tool {name}").unwrap(),
         DecodedEvent::Stop { block, complete } => {
@@ -57,21 +63,74 @@ pub(super) fn run<'c>(
     let mut parser = sse::Parser::new(1 << 24);
     let (mut decoder, mut encoder) = (Decoder::new(dialect), Encoder::new(dialect));
     let (mut frame, mut transcript) = (Frame::default(), Transcript::default());
-    let mut pass = |event: sse::Event<'_>, transcript: &mut Transcript| {
+    let mut normalizer = Normalizer::new(dialect, Wants { text: true, calls: true, reasoning: false });
+    let mut pass = |event: Option<sse::Event<'_>>, transcript: &mut Transcript| {
         let mut actions = Vec::new();
-        let result = decoder.event(&event, &mut frame, &mut |part| {
-            if let DecodedEvent::Delta(delta) = &part {
-                actions.push(action(delta));
+        let mut read = |decoder: &mut Decoder, event: &sse::Event<'_>, again: bool, transcript: &mut Transcript| -> bool {
+            actions.clear();
+            let each = &mut |part: DecodedEvent<'_>| {
+                if let DecodedEvent::Delta(delta) = &part {
+                    actions.push(action(delta));
+                }
+                transcript.parts.push(notation(&part));
+            };
+            let result = if again {
+                decoder.event_again(event, &mut frame, each)
+            } else {
+                decoder.event(event, &mut frame, each).map(|()| true)
+            };
+            match result {
+                Ok(true) => {
+                    assert_eq!(frame.slots.len(), actions.len(), "each delta has a slot");
+                    encoder.event(event.raw, &frame, &actions, &mut transcript.output);
+                    true
+                }
+                Ok(false) => false,
+                Err(error) => {
+                    assert!(actions.is_empty(), "nothing is reported on an error");
+                    transcript.error.get_or_insert(error);
+                    true
+                }
             }
-            transcript.parts.push(notation(&part));
-        });
-        match result {
-            Ok(()) => {
-                assert_eq!(frame.slots.len(), actions.len(), "each delta has a slot");
-                encoder.event(event.raw, &frame, &actions, &mut transcript.output);
+        };
+        let mut arranged = Vec::new();
+        let Some(event) = event else {
+            decoder.arrange_end(&mut arranged).unwrap();
+            let (mut parser, mut unread) = (sse::Parser::new(usize::MAX), arranged.as_slice());
+            while let Some(event) = parser.next(&mut unread).unwrap() {
+                read(&mut decoder, &event, false, transcript);
+            }
+            return;
+        };
+        if read(&mut decoder, &event, true, transcript) {
+            return;
+        }
+        let mut arrange = |event: &sse::Event<'_>, transcript: &mut Transcript| {
+            arranged.clear();
+            match decoder.arrange(event, &mut arranged) {
+                Ok(Arranged::AsItCame) => {
+                    read(&mut decoder, event, false, transcript);
+                }
+                Ok(Arranged::Anew) => {
+                    let (mut parser, mut unread) = (sse::Parser::new(usize::MAX), arranged.as_slice());
+                    while let Some(event) = parser.next(&mut unread).unwrap() {
+                        read(&mut decoder, &event, false, transcript);
+                    }
+                }
+                Err(error) => {
+                    transcript.error.get_or_insert(error);
+                }
+            }
+        };
+        match normalizer.event(&event) {
+            Ok(None) => arrange(&event, transcript),
+            Ok(Some(mut written)) => {
+                let mut parser = sse::Parser::new(usize::MAX);
+                while let Some(event) = parser.next(&mut written).unwrap() {
+                    arrange(&event, transcript);
+                }
             }
             Err(error) => {
-                assert!(actions.is_empty(), "nothing is reported on an error");
                 transcript.error.get_or_insert(error);
             }
         }
@@ -79,12 +138,13 @@ pub(super) fn run<'c>(
     for chunk in chunks {
         let mut input = chunk;
         while let Some(event) = parser.next(&mut input).unwrap() {
-            pass(event, &mut transcript);
+            pass(Some(event), &mut transcript);
         }
     }
     if let Some(event) = parser.finish() {
-        pass(event, &mut transcript);
+        pass(Some(event), &mut transcript);
     }
+    pass(None, &mut transcript);
     decoder.finish(&mut |part| transcript.parts.push(notation(&part)));
     transcript
 }

@@ -2,7 +2,9 @@
 
 mod configuration;
 
+use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -27,24 +29,34 @@ pub struct PolicyConfig<'a> {
     pub judges: &'a HashMap<String, Judge>,
 }
 
-/// Makes a policy from its configuration; error paths are relative to `with`.
-pub type Factory = fn(PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError>;
+/// Makes a policy from its configuration; error paths are relative to `with`. It may capture what its policies share.
+pub type Factory = Arc<dyn Fn(PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> + Send + Sync>;
 
 /// The policies that documents can name with `use`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Registry(Vec<(&'static str, Factory)>);
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Registry {
     /// Adds a policy under `name`; a later one of the same name takes the place of an earlier.
     #[must_use]
-    pub fn with(mut self, name: &'static str, factory: Factory) -> Self {
+    pub fn with(
+        mut self,
+        name: &'static str,
+        factory: impl Fn(PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> + Send + Sync + 'static,
+    ) -> Self {
         self.0.retain(|(known, _)| *known != name);
-        self.0.push((name, factory));
+        self.0.push((name, Arc::new(factory)));
         self
     }
 
-    fn factory(&self, name: &str) -> Option<Factory> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, factory)| *factory)
+    fn factory(&self, name: &str) -> Option<&Factory> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, factory)| factory)
     }
 
     fn names(&self) -> String {
@@ -361,6 +373,20 @@ mod tests {
         assert_eq!(document.events.unwrap().max_batch, 256);
         assert_eq!(document.chain.limits.max_held_bytes, 4096);
         assert_eq!(document.proxy, r#"{"request_hold":"headers"}"#);
+    }
+
+    #[test]
+    fn a_factory_may_capture_what_its_policies_share() {
+        let made = Arc::new(core::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let registry = Registry::default().with("counted", move |_| {
+            counted.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+            Ok(SharedPolicy::new("Plain", Plain))
+        });
+        let json = r#"{"policy":{"id":"p"},"chain":[{"use":"counted"},{"use":"counted"}]}"#;
+        assert!(Document::parse(json, &registry, &|_| None).is_ok());
+        assert_eq!(made.load(core::sync::atomic::Ordering::Relaxed), 2);
+        assert_eq!(format!("{registry:?}"), r#"{"counted"}"#);
     }
 
     #[test]

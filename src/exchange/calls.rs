@@ -5,6 +5,8 @@ use std::rc::Rc;
 use super::RequestProgress;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
+use super::replay::Given;
+use super::request::refused;
 use super::response::take_part;
 use crate::dialect::mcp;
 use crate::dialect::reply::Reply;
@@ -19,6 +21,8 @@ pub(super) struct Calls {
     out: Vec<u8>,
     /// The body differs from what the client sent, because a policy rewrote it.
     is_rewritten: bool,
+    /// What a policy answers in the server's place.
+    pub(super) given: Option<Given>,
 }
 
 /// Reader and writer of the answer, which know what was asked.
@@ -33,6 +37,18 @@ impl Wire {
         Self { decoder: Decoder::new(dialect), encoder: Encoder::new(dialect) }
     }
 
+    /// Whether nothing that left is to be answered.
+    pub(super) fn expects_nothing(&self) -> bool {
+        self.decoder.expects_nothing()
+    }
+
+    /// Whatever left, this response need not answer it.
+    pub(super) const fn expect_nothing(&mut self) {
+        if let Decoder::Mcp(decoder) = &mut self.decoder {
+            decoder.expect_nothing();
+        }
+    }
+
     /// The answer to what did not leave, for a response that has no body to put it into.
     pub(super) fn refusals(&mut self, shared: &Shared) -> Option<Reply> {
         let Encoder::Mcp(encoder) = &mut self.encoder else { return None };
@@ -42,14 +58,21 @@ impl Wire {
 
 impl Calls {
     /// Takes the calls of the request's body through the stages.
-    pub(super) fn begin(shared: &Shared, pipeline: &mut Pipeline, is_rewritten: bool) -> Result<Self, DecodeError> {
+    pub(super) fn begin(
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        is_rewritten: bool,
+        given: Option<Given>,
+    ) -> Result<Self, DecodeError> {
+        pipeline.begin(Dialect::McpTool);
         let asked = shared.asked();
         let encoder = Encoder::Mcp(mcp::Encoder::new(Rc::clone(&asked)));
         let mut calls = Self {
             decoder: mcp::Decoder::new(asked),
-            release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder),
+            release_queue: ReleaseQueue::new(Dialect::McpTool, Shape::Whole, encoder, Rc::clone(&shared.output)),
             out: Vec::new(),
             is_rewritten,
+            given,
         };
         let request = shared.request();
         let mut frame = Frame::default();
@@ -75,9 +98,13 @@ impl Calls {
         // Nothing can decide any more what is still undecided.
         self.release_queue.remove_undecided(&mut self.out);
         pipeline.report_late(self.release_queue.take_late());
+        pipeline.report_lost(self.release_queue.take_lost());
+        if let Some(refusal) = self.release_queue.take_refusal() {
+            return (RequestProgress::Answer(refused(shared, Some(Dialect::McpTool), refusal)), None);
+        }
         let Encoder::Mcp(mut encoder) = self.release_queue.into_encoder() else { return (RequestProgress::Hold, None) };
         pipeline.report_late(encoder.late());
-        if shared.output_finished.get() {
+        if shared.output.is_ending() {
             encoder.refuse_all();
             self.out.clear();
         }
@@ -96,5 +123,5 @@ impl Calls {
 
 fn reply(shared: &Shared, body: Vec<u8>) -> Reply {
     let content_type = if shared.asked().streams_only() { "text/event-stream" } else { "application/json" };
-    Reply { status: 200, content_type, body }
+    Reply::new(200, content_type, body)
 }

@@ -4,41 +4,26 @@ use core::time::Duration;
 
 use serde_json::json;
 
-use super::EndReason;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
+use crate::end::End;
 use crate::event::{EventKind, Severity};
 use crate::policy::Shared;
 use crate::route::Endpoint;
 
 /// What the exchange knows at its end.
 pub(super) struct Facts {
-    pub(super) reason: EndReason,
-    pub(super) status: u16,
-    pub(super) streamed: bool,
+    pub(super) end: End,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
-    pub(super) duration: Duration,
     pub(super) held: Duration,
-}
-
-impl EndReason {
-    /// The word that events use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::ClientGone => "client_gone",
-            Self::UpstreamBroke => "upstream_broke",
-            Self::ProxyBufferExceeded => "proxy_buffer_exceeded",
-        }
-    }
 }
 
 pub(super) fn record(shared: &Shared, facts: &Facts) {
     let request = shared.request();
-    let decision = shared.decision.get();
-    let reason_code = shared.reason_code.with(|code| code.clone()).unwrap_or_else(|| decision.reason_code().to_owned());
-    let (questions, waited) = shared.judgings.with(|judgings| (judgings.asked(), judgings.waited));
+    let decision = shared.outcome.decision();
+    let reason_code = shared.outcome.reason_code();
+    let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
     let route = request.endpoint.unwrap_or(Endpoint::Unknown);
     let metadata = json!({
         "decision": decision.name(),
@@ -47,27 +32,29 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "enforced": true,
         "rollout_mode": "enforced",
         "reason_code": reason_code,
-        "allowlist_hits": shared.allowlist_hits.take(),
-        "denylist_hits": shared.denylist_hits.take(),
+        "categories": shared.outcome.take_categories(),
+        "allowlist_hits": shared.outcome.take_allowlist_hits(),
+        "denylist_hits": shared.outcome.take_denylist_hits(),
         "policy_target": request.dialect.map(Dialect::name),
         "route": route.name(),
         "policy_user": request.policy_user,
         "policy_id": shared.chain.id,
         "policy_name": shared.chain.name,
         "policy_revision": shared.chain.revision,
-        "ended": facts.reason.name(),
-        "status": facts.status,
-        "streamed": facts.streamed,
+        "ended": facts.end.reason.name(),
+        "status": facts.end.status,
+        "streamed": facts.end.is_streamed,
         "model": request.model,
         "request_bytes": facts.request_bytes,
         "response_bytes": facts.response_bytes,
-        "duration_ms": millis(facts.duration),
+        "duration_ms": millis(facts.end.duration),
         "held_ms": millis(facts.held),
         "judge_questions": questions,
         "judge_latency_ms": millis(waited),
     });
     let severity = if decision >= Decision::Escalate { Severity::Warning } else { Severity::Info };
-    let summary = format!("{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.status, facts.reason.name());
+    let summary =
+        format!("{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.end.status, facts.end.reason.name());
     shared.emit_value(EventKind::Response, "enforcement", severity, summary, metadata);
 }
 

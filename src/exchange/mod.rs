@@ -4,11 +4,13 @@ mod calls;
 mod enforcement;
 mod pipeline;
 mod release_queue;
+mod replay;
 mod request;
 mod response;
 mod stage;
 
-pub use crate::effect::{Callout, CalloutId, Effect, Observation};
+pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, HookRun, Observation};
+pub use crate::end::{End, EndReason};
 pub use crate::head::{Request, RequestHead, Response, ResponseHead};
 
 use core::time::Duration;
@@ -19,16 +21,20 @@ use std::sync::Arc;
 
 use self::calls::{Calls, Wire};
 use self::pipeline::Pipeline;
+use self::replay::{Given, Replay};
 use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
+use crate::answer::{Answer, AnswerBlock, AnswerChoice};
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::framing::RESPONSE_WITHHELD;
 use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
+use crate::head::is_event_stream;
 use crate::id::CallId;
-use crate::judge::CalloutReply;
 use crate::policy::Shared;
+use crate::route::Endpoint;
+use crate::state::{StateError, StoreRequestId, Stored};
 use crate::time::{Now, Timestamp};
 
 /// What is to happen to the request.
@@ -65,26 +71,14 @@ pub enum ResponseProgress {
 pub enum ResponseMode {
     /// It passes as it is: neither governed nor to be fed.
     Pass,
-    /// It is an event stream: remove `content-length` and `content-encoding`, feed the body, send what comes out at once.
+    /// It is announced as an event stream: remove `content-length` and `content-encoding`, set the `content-type` to
+    /// [`Exchange::response_content_type`], feed the body, send what comes out at once.
     Stream,
-    /// It is a whole JSON body: remove `content-length` and `content-encoding`, feed the body; all comes out at its end. Hold the head until
-    /// then where that can be done, so that the status can still change.
+    /// It is announced as a whole JSON body: as [`Self::Stream`], but all comes out at its end. Hold the head until then
+    /// where that can be done, so that the status can still change, or until [`Exchange::is_response_streamed`].
     Whole,
     /// It cannot be read, and is blocked: answer, or treat as a [`Self::Stream`] that yields an error.
     Refuse,
-}
-
-/// Why an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Request and response went through, or were answered.
-    Completed,
-    /// The client went away.
-    ClientGone,
-    /// The upstream broke off.
-    UpstreamBroke,
-    /// The proxy's buffer was too small for what was held.
-    ProxyBufferExceeded,
 }
 
 /// One request and its response. Feed it through the `handle_*` methods in the order in which things happen, and
@@ -95,8 +89,9 @@ pub enum EndReason {
 ///    │                │                     │         (MCP)   │                   │
 ///    │                └──── unreadable, ────┴───── answered, ─┴──► Answered ◄──── Refused ◄── cannot be read
 ///    │                      too large              refused                        │
-///    └──► no concern of the frame ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
+///    └──► no concern of the chain ──────────────────────────────► Passing ◄────┘ an upstream error, nothing to read
 /// ```
+/// An answer of a policy's that the policies behind it are to see is `Replaying` between the hooks and `Answered`.
 /// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
 /// from every state, once.
 pub struct Exchange {
@@ -120,6 +115,8 @@ enum Phase {
     Asking(Asking),
     /// The calls in the request are being decided.
     Calls(Box<Calls>),
+    /// A policy's answer is on its way through the policies behind it.
+    Replaying(Box<Replay>),
     /// The request is on its way to the provider. Of MCP, what the answer is read and written with.
     Sent(Option<Box<Wire>>),
     /// The client has got an answer that was made here.
@@ -137,6 +134,7 @@ impl fmt::Debug for Exchange {
             Phase::Reading(_) => "Reading",
             Phase::Asking(_) => "Asking",
             Phase::Calls(_) => "Calls",
+            Phase::Replaying(_) => "Replaying",
             Phase::Sent(_) => "Sent",
             Phase::Answered => "Answered",
             Phase::Refused(_) => "Refused",
@@ -182,8 +180,8 @@ impl Exchange {
     }
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
-    pub const fn reads_response(&self) -> bool {
-        matches!(self.phase, Phase::Sent(_))
+    pub fn reads_response(&self) -> bool {
+        matches!(self.phase, Phase::Sent(_)) && self.shared.chain.interests().reads_response()
     }
 
     /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
@@ -208,7 +206,7 @@ impl Exchange {
                 self.take_step(step)
             }
             phase => {
-                let holds = matches!(phase, Phase::Asking(_) | Phase::Calls(_));
+                let holds = matches!(phase, Phase::Asking(_) | Phase::Calls(_) | Phase::Replaying(_));
                 self.phase = phase;
                 if holds { RequestProgress::Hold } else { RequestProgress::Send }
             }
@@ -220,7 +218,7 @@ impl Exchange {
             if let request::Step::Asking(asking) = step { request::ask(&self.shared, &self.pipeline, asking) } else { step };
         self.renew_deadlines();
         match step {
-            request::Step::Ungoverned => {
+            request::Step::Ungoverned | request::Step::Unread => {
                 self.phase = Phase::Passing;
                 RequestProgress::Send
             }
@@ -232,7 +230,8 @@ impl Exchange {
                 self.phase = Phase::Asking(asking);
                 RequestProgress::Hold
             }
-            request::Step::Calls { is_rewritten } => self.begin_calls(is_rewritten),
+            request::Step::Calls { is_rewritten, given } => self.begin_calls(is_rewritten, given),
+            request::Step::Given(given) => self.begin_replay(given, None),
             request::Step::Decided(progress) => {
                 if let RequestProgress::Answer(reply) = &progress {
                     self.status = reply.status;
@@ -247,11 +246,11 @@ impl Exchange {
     }
 
     /// The hooks let the request pass: its calls are next.
-    fn begin_calls(&mut self, is_rewritten: bool) -> RequestProgress {
+    fn begin_calls(&mut self, is_rewritten: bool, given: Option<Given>) -> RequestProgress {
         if is_rewritten && let Some(refused) = request::read_again(&self.shared) {
             return self.take_step(refused);
         }
-        match Calls::begin(&self.shared, &mut self.pipeline, is_rewritten) {
+        match Calls::begin(&self.shared, &mut self.pipeline, is_rewritten, given) {
             Ok(calls) => self.settle_calls(Box::new(calls)),
             Err(error) => {
                 let refused = request::unreadable_calls(&self.shared, error);
@@ -260,14 +259,18 @@ impl Exchange {
         }
     }
 
-    fn settle_calls(&mut self, calls: Box<Calls>) -> RequestProgress {
+    fn settle_calls(&mut self, mut calls: Box<Calls>) -> RequestProgress {
         self.renew_deadlines();
         if self.pipeline.is_waiting() {
             self.phase = Phase::Calls(calls);
             return RequestProgress::Hold;
         }
+        let given = calls.given.take();
         let (progress, wire) = calls.settle(&self.shared, &self.pipeline);
         request::forget_body(&self.shared);
+        if let (RequestProgress::Send, Some(given)) = (&progress, given) {
+            return self.begin_replay(given, wire);
+        }
         let progress = self.take_step(request::Step::Decided(progress));
         if let Phase::Sent(known) = &mut self.phase {
             *known = wire;
@@ -275,11 +278,53 @@ impl Exchange {
         progress
     }
 
+    /// A policy answers in the provider's place, and the policies behind it are to see what.
+    fn begin_replay(&mut self, given: Given, wire: Option<Box<Wire>>) -> RequestProgress {
+        self.pipeline.skip_to(given.stage.saturating_add(1));
+        let request = self.shared.request();
+        let endpoint = request.endpoint.unwrap_or(Endpoint::Unknown);
+        let said = request.dialect.map(|dialect| {
+            let streamed = if dialect == Dialect::McpTool { self.shared.asked().streams_only() } else { request.stream };
+            request::local_answer(&self.shared, dialect, &given.answer, streamed)
+        });
+        let Some(Ok(reply)) = said else {
+            let refused = request::unsayable(&self.shared, endpoint);
+            return self.take_step(refused);
+        };
+        let head = ResponseHead { status: reply.status, content_type: reply.content_type.as_bytes(), content_encoding: b"" };
+        match Governed::begin(&self.shared, &head, false, self.max_held_bytes, wire) {
+            Opening::Governed(governed) => {
+                self.streamed = governed.is_streamed();
+                let mut replay = Replay::new(governed, reply.content_type);
+                let progress = replay.feed(&self.shared, &mut self.pipeline, &reply.body);
+                self.settle_replay(replay, progress)
+            }
+            Opening::Refused(reply) => self.take_step(request::Step::Decided(RequestProgress::Answer(reply))),
+            // No policy behind it looks at answers.
+            Opening::Pass => self.take_step(request::Step::Decided(RequestProgress::Answer(reply))),
+        }
+    }
+
+    fn settle_replay(&mut self, replay: Replay, progress: ResponseProgress) -> RequestProgress {
+        self.renew_deadlines();
+        match replay.settle(progress) {
+            Ok(progress) => self.take_step(request::Step::Decided(progress)),
+            Err(waiting) => {
+                self.phase = Phase::Replaying(Box::new(waiting));
+                RequestProgress::Hold
+            }
+        }
+    }
+
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         self.shared.set_now(now);
         self.status = head.status;
+        self.streamed = is_event_stream(head.content_type);
         let Phase::Sent(wire) = &mut self.phase else { return ResponseMode::Pass };
+        if let Some(dialect) = self.shared.request().dialect {
+            self.pipeline.begin(dialect);
+        }
         match Governed::begin(&self.shared, head, end, self.max_held_bytes, wire.take()) {
             Opening::Pass => {
                 self.phase = Phase::Passing;
@@ -298,6 +343,20 @@ impl Exchange {
         }
     }
 
+    /// What the `content-type` of the response's head is to be set to, once that head came; `None` where it stays as it is.
+    pub fn response_content_type(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Governed(governed) => governed.content_type(),
+            _ => None,
+        }
+    }
+
+    /// Whether the response that is fed is an event stream. Its first bytes tell, whatever [`ResponseMode`] its head had:
+    /// what comes out of a stream is to be sent at once, and what comes out of a whole body comes at its end.
+    pub fn is_response_streamed(&self) -> bool {
+        matches!(&self.phase, Phase::Governed(governed) if governed.is_streamed())
+    }
+
     /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
     pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
         self.shared.set_now(now);
@@ -309,7 +368,7 @@ impl Exchange {
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Refused(reply) => self.answer(reply),
             // Whatever else comes after an answer of our own is the provider's, and dropped.
-            Phase::Answered if self.shared.output_finished.get() => ResponseProgress::Finished,
+            Phase::Answered if self.shared.output.is_over() => ResponseProgress::Finished,
             phase => {
                 self.phase = phase;
                 out.extend_from_slice(chunk);
@@ -319,12 +378,13 @@ impl Exchange {
     }
 
     fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
+        self.streamed = self.is_response_streamed();
         self.renew_deadlines();
         if let ResponseProgress::Answer(reply) = progress { self.answer(reply) } else { progress }
     }
 
     fn answer(&mut self, reply: Reply) -> ResponseProgress {
-        self.shared.output_finished.set(true);
+        self.shared.output.end();
         self.status = reply.status;
         self.phase = Phase::Answered;
         ResponseProgress::Answer(reply)
@@ -338,23 +398,37 @@ impl Exchange {
             // JSON-RPC has errors of its own, whatever the status.
             return request::error(&self.shared, Some(dialect), 502, "response_withheld", RESPONSE_WITHHELD).body;
         }
-        request::local_answer(&self.shared, dialect, RESPONSE_WITHHELD, Ending::Refusal, false).body
+        let choice = AnswerChoice { blocks: vec![AnswerBlock::Text(RESPONSE_WITHHELD.to_owned())], ending: Ending::Refusal };
+        let answer = Answer { choices: vec![choice], ..Answer::default() };
+        request::local_answer(&self.shared, dialect, &answer, false).map_or_else(|_| Vec::new(), |reply| reply.body)
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
-        let Some(observation) = self.shared.judgings.with(|judgings| judgings.answer(id, reply, now)) else {
+        let Some(observation) = self.shared.waits.with(|waits| waits.settle(id, reply, now)) else {
             return Resumed::Nothing;
         };
         self.shared.push_effect(Effect::Observe(observation));
         self.wake(out)
     }
 
-    /// Time passed: ends questions whose deadline is over.
+    /// The store answered. What that sets going in the response is appended to `out`.
+    pub fn handle_store_reply(
+        &mut self,
+        id: StoreRequestId,
+        stored: Result<Stored, StateError>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Resumed {
+        self.shared.set_now(now);
+        if self.shared.waits.with(|waits| waits.settle_stored(id, stored)) { self.wake(out) } else { Resumed::Nothing }
+    }
+
+    /// Time passed: ends the waits whose deadline is over.
     pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
-        if self.shared.judgings.with(|judgings| judgings.expire(now)) { self.wake(out) } else { Resumed::Nothing }
+        if self.shared.waits.with(|waits| waits.expire(now)) { self.wake(out) } else { Resumed::Nothing }
     }
 
     fn wake(&mut self, out: &mut Vec<u8>) -> Resumed {
@@ -368,6 +442,10 @@ impl Exchange {
                 calls.wake(&mut self.pipeline);
                 Resumed::Request(self.settle_calls(calls))
             }
+            Phase::Replaying(mut replay) => {
+                let progress = replay.wake(&self.shared, &mut self.pipeline);
+                Resumed::Request(self.settle_replay(*replay, progress))
+            }
             phase => {
                 self.phase = phase;
                 Resumed::Nothing
@@ -377,7 +455,8 @@ impl Exchange {
 
     fn renew_deadlines(&self) {
         if self.shared.renews_deadlines.take() {
-            self.shared.judgings.with(|judgings| judgings.renew(self.shared.now()));
+            let now = self.shared.now();
+            self.shared.waits.with(|waits| waits.renew(now));
         }
     }
 
@@ -389,22 +468,21 @@ impl Exchange {
         if mem::replace(&mut self.ended, true) || !is_ours {
             return;
         }
-        self.shared.output_finished.set(true);
+        self.shared.output.end();
         self.pipeline.abandon();
-        self.pipeline.complete();
-        let decision = self.shared.decision.get();
-        enforcement::record(
-            &self.shared,
-            &enforcement::Facts {
-                reason,
-                status: self.status,
-                streamed: self.streamed,
-                request_bytes: self.request_bytes,
-                response_bytes: self.response_bytes,
-                duration: now.since(self.began),
-                held: self.held_time(),
-            },
-        );
+        let end = End {
+            reason,
+            status: self.status,
+            is_streamed: self.streamed,
+            decision: self.shared.outcome.decision(),
+            usage: self.shared.usage.get().usage(),
+            duration: now.since(self.began),
+        };
+        self.pipeline.complete(&end);
+        let decision = self.shared.outcome.decision();
+        let held = self.held_time();
+        let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
+        enforcement::record(&self.shared, &facts);
         self.shared.push_effect(Effect::Observe(Observation::Decided(decision)));
     }
 
@@ -415,7 +493,7 @@ impl Exchange {
 
     /// When [`Self::handle_tick`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.shared.judgings.with(|judgings| judgings.next_deadline())
+        self.shared.waits.with(|waits| waits.next_deadline())
     }
 
     /// Whether anything of the response came and has not left.
@@ -438,6 +516,7 @@ impl Exchange {
             Phase::Reading(reading) => reading.kept_bytes(),
             Phase::Asking(_) => self.shared.request().body.len(),
             Phase::Calls(calls) => self.shared.request().body.len().saturating_add(calls.kept_bytes()),
+            Phase::Replaying(replay) => replay.kept_bytes(),
             Phase::Governed(governed) => governed.kept_bytes(),
             _ => 0,
         }
@@ -445,7 +524,7 @@ impl Exchange {
 
     /// What the chain concluded so far.
     pub fn decision(&self) -> Decision {
-        self.shared.decision.get()
+        self.shared.outcome.decision()
     }
 
     /// The time for which a part of the response was held so far.

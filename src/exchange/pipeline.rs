@@ -1,24 +1,34 @@
 //! The pipeline: takes the parts of a response through the stages of the chain, one after the other.
 //!
-//! What a stage lets go on, the next stage sees; what passes all stages is decided in the release_queue. A hook that waits is
-//! kept here with what it was asked about, and goes on where it stopped once a callout was answered.
+//! What a stage lets go on, the next stage sees; what passes all stages is decided in the release queue. A hook that waits is
+//! kept here with what it was asked about, and goes on where it stopped once what it waits for came. Whatever order the
+//! answers come in, the hooks of a stage are settled in the order of the stream: decisions do not depend on timing.
 
-use core::task::{Context, Poll, Waker};
-use std::borrow::Cow;
+mod canonical;
+mod order;
+mod server_calls;
+
+use core::task::Poll;
+
 use std::rc::Rc;
 
 use serde_json::{Map, json};
 
+use self::canonical::Canonical;
+use self::order::Running;
+use self::server_calls::ServerCalls;
 use super::release_queue::{ReleaseQueue, SlotRef};
-use super::stage::{Finish, Passage, Progress, Stage, StageDelta};
-use crate::block::{BlockId, BlockKind, Chunk, Clarity, build_text_chunk};
+use super::stage::{Finish, Flow, LaneKey, Next, Settlement, Stage, StageDelta, Taken, Withheld};
+use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::decision::Decision;
-use crate::dialect::framing::TOOL_CALL_WITHHELD;
-use crate::dialect::{Delta, Ending, SlotAction};
+use crate::dialect::{Delta, Dialect, SlotAction};
+use crate::end::End;
 use crate::event::Severity;
-use crate::policy::{BlockAction, Hook, HookOutput, OfferAction, Outgoing, Shared};
+use crate::policy::{
+    At, BlockAction, FinishReason, Hook, HookOutput, OfferAction, Outgoing, OutputEnd, Place, Shared, build_refusal_chunk,
+};
 
-/// The release_queue with the buffer that it writes to.
+/// The release queue with the buffer that it writes to.
 pub(super) struct Sink<'a> {
     pub(super) release_queue: &'a mut ReleaseQueue,
     pub(super) out: &'a mut Vec<u8>,
@@ -27,14 +37,14 @@ pub(super) struct Sink<'a> {
 /// The end of a block on its way through the stages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockEnd {
-    block: BlockId,
-    complete: bool,
+    pub(super) block: BlockId,
+    pub(super) complete: bool,
     /// The slot that says so, where there is one.
-    slot: Option<SlotRef>,
-    /// Where something that is made at the end goes.
-    before: SlotRef,
-    /// The block began in the same delta: nothing else of it can come.
-    is_whole: bool,
+    pub(super) slot: Option<SlotRef>,
+    /// Where it stands; what is made at the end goes before it.
+    pub(super) before: Place,
+    /// The block began in the same delta.
+    pub(super) is_whole: bool,
 }
 
 /// What a waiting hook was asked about.
@@ -44,32 +54,35 @@ enum Matter {
     Finish(Finish),
 }
 
-struct Running {
-    stage: usize,
-    matter: Matter,
-    hook: Hook,
+impl Matter {
+    const fn place(&self) -> Place {
+        match self {
+            Self::Block(end) => end.before,
+            Self::Finish(finish) => Place { frame: finish.frame, at: At::End },
+        }
+    }
 }
 
-/// A call that the provider carries out itself, and what comes of it for its result.
-#[derive(Debug)]
-struct ServerCall {
-    block: BlockId,
-    call_id: String,
-    removed: Option<bool>,
-    result: Option<BlockId>,
-    waiting: Vec<SlotRef>,
+/// How texts that are held are ended.
+#[derive(Clone, Copy, Debug)]
+struct TextsEnd {
+    /// The next stage whose texts end.
+    stage: usize,
+    /// What stands behind this place does not matter any more.
+    limit: Option<Place>,
+    /// What is held is dropped, and no policy asked.
+    drops: bool,
 }
 
 pub(super) struct Pipeline {
     shared: Rc<Shared>,
+    /// Those that have nothing to say about the answer any more: a policy before its end gave it.
+    front: Vec<Stage>,
     stages: Vec<Stage>,
     running: Vec<Running>,
-    server_calls: Vec<ServerCall>,
-}
-
-/// Runs a hook as far as it goes. No executor: the exchange polls what waits whenever an answer came.
-pub(super) fn poll(hook: &mut Hook) -> Poll<HookOutput> {
-    hook.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    server_calls: ServerCalls,
+    canonical: Canonical,
+    texts_end: Option<TextsEnd>,
 }
 
 impl Pipeline {
@@ -81,58 +94,81 @@ impl Pipeline {
             .iter()
             .map(|policy| Stage::new(policy.start(Rc::clone(shared)), policy.interests(), limits.max_response_bytes))
             .collect();
-        Self { shared: Rc::clone(shared), stages, running: Vec::new(), server_calls: Vec::new() }
+        Self {
+            shared: Rc::clone(shared),
+            front: Vec::new(),
+            stages,
+            running: Vec::new(),
+            server_calls: ServerCalls::default(),
+            canonical: Canonical::default(),
+            texts_end: None,
+        }
     }
 
     pub(super) fn stages(&self) -> &[Stage] {
         &self.stages
     }
 
+    /// Leaves the stages before the `first` out of all that follows but the exchange's end.
+    pub(super) fn skip_to(&mut self, first: usize) {
+        let behind = self.stages.split_off(first.min(self.stages.len()));
+        self.front.append(&mut core::mem::replace(&mut self.stages, behind));
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         !self.running.is_empty()
+    }
+
+    /// The dialect is known: of MCP, every text stands for itself.
+    pub(super) fn begin(&mut self, dialect: Dialect) {
+        if dialect == Dialect::McpTool {
+            self.stages.iter_mut().for_each(Stage::read_blocks_apart);
+        }
     }
 
     /// Takes a delta of a frame through the stages.
     pub(super) fn delta(&mut self, delta: &Delta<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
         match delta.kind {
-            BlockKind::ToolResult => return self.tool_result(delta, slot, sink),
+            BlockKind::ToolResult => return self.server_calls.result(delta, slot, sink),
             BlockKind::Other => return sink.release_queue.decide(slot, SlotAction::Keep),
             BlockKind::ToolCall if delta.starts => sink.release_queue.begin_call(delta.block),
-            BlockKind::ServerToolCall if delta.starts => self.server_calls.push(ServerCall {
-                block: delta.block,
-                call_id: delta.call_id.to_owned(),
-                removed: None,
-                result: None,
-                waiting: Vec::new(),
-            }),
+            BlockKind::ServerToolCall if delta.starts => self.server_calls.begin(delta),
             _ => {}
         }
-        let only_stops = delta.stops && !delta.starts && delta.text.is_empty();
+        let says_nothing = delta.text.is_empty() && delta.name.is_empty() && delta.call_id.is_empty();
+        let only_stops = delta.stops && !delta.starts && says_nothing && delta.clarity == Clarity::Plain;
         if !only_stops {
             self.pass(0, StageDelta::of(delta, slot), sink);
         }
         if delta.stops {
             sink.release_queue.end_call(delta.block);
             let slot_of_end = only_stops.then_some(slot);
-            let end = BlockEnd { block: delta.block, complete: true, slot: slot_of_end, before: slot, is_whole: delta.starts };
+            let end =
+                BlockEnd { block: delta.block, complete: true, slot: slot_of_end, before: slot.place(), is_whole: delta.starts };
             self.end_block(0, end, sink);
         }
     }
 
     /// A tool is offered to the client.
-    pub(super) fn tool_offered(&self, name: &str, slot: SlotRef, sink: &mut Sink<'_>) {
-        let is_removed = self.stages.iter().any(|stage| stage.instance.on_tool_offered(name) == OfferAction::Remove);
-        self.drain_outgoing(slot, sink);
-        if is_removed {
-            self.shared.conclude(Decision::Rewrite, None);
+    pub(super) fn tool_offered(&mut self, name: &str, slot: SlotRef, sink: &mut Sink<'_>) {
+        let mut is_removed = false;
+        for stage in &self.stages {
+            self.shared.enter_hook(slot.place(), false);
+            is_removed = stage.instance.on_tool_offered(name) == OfferAction::Remove;
+            if is_removed {
+                self.shared.outcome.infer(Decision::Rewrite);
+                break;
+            }
         }
+        let end = self.drain_outgoing(slot.place(), sink);
         sink.release_queue.decide(slot, if is_removed { SlotAction::Remove } else { SlotAction::Keep });
+        self.end_output(slot.place(), end, sink);
     }
 
     /// A block ended without a slot of its own.
     pub(super) fn stop(&mut self, block: BlockId, complete: bool, sink: &mut Sink<'_>) {
         sink.release_queue.end_call(block);
-        let before = SlotRef { frame: sink.release_queue.current(), slot: usize::MAX };
+        let before = sink.release_queue.end_of_current();
         self.end_block(0, BlockEnd { block, complete, slot: None, before, is_whole: false }, sink);
     }
 
@@ -142,14 +178,47 @@ impl Pipeline {
         self.pass_finish(0, finish, sink);
     }
 
-    /// Polls the hooks that wait; a callout was answered or ran out of time.
-    pub(super) fn wake(&mut self, sink: &mut Sink<'_>) {
-        for mut running in core::mem::take(&mut self.running) {
-            match self.advance(&mut running.hook) {
-                Some(output) => self.resume(running.stage, running.matter, output, sink),
-                None => self.running.push(running),
+    /// The message ended: no more text can come.
+    pub(super) fn end_texts(&mut self, sink: &mut Sink<'_>) {
+        self.texts_end = Some(TextsEnd { stage: 0, limit: None, drops: false });
+        self.go_on_ending_texts(sink);
+    }
+
+    /// Ends the texts of each stage, once all that the stages before it hold has come through.
+    fn go_on_ending_texts(&mut self, sink: &mut Sink<'_>) {
+        while let Some(end) = self.texts_end {
+            let Some(stage) = self.stages.get_mut(end.stage) else {
+                self.texts_end = None;
+                return;
+            };
+            stage.texts_ended |= end.limit.is_none();
+            for lane in stage.end_texts(end.limit) {
+                self.end_text(end.stage, lane, end, sink);
+            }
+            let waits = self.running.iter().any(|running| running.stage <= end.stage)
+                || self.stages.get(end.stage).is_some_and(Stage::has_waiting);
+            if waits && end.limit.is_none() {
+                return;
+            }
+            // Ending its texts may have ended those of all stages.
+            if let Some(known) = &mut self.texts_end {
+                known.stage = end.stage.saturating_add(1);
             }
         }
+    }
+
+    fn end_text(&mut self, index: usize, lane: LaneKey, end: TextsEnd, sink: &mut Sink<'_>) {
+        let place = end.limit.unwrap_or_else(|| sink.release_queue.end_of_current());
+        let Some(stage) = self.stages.get_mut(index) else { return };
+        self.shared.enter_hook(place, false);
+        let Taken { removed, is_change, .. } = stage.end_text(lane, end.drops);
+        if is_change {
+            self.infer(place, Decision::Rewrite);
+        }
+        let ends = self.drain_outgoing(place, sink);
+        self.remove_all(removed, sink);
+        self.advance_lane(index, lane, sink);
+        self.end_output(place, ends, sink);
     }
 
     /// The exchange is over: what waits will not be answered any more.
@@ -158,10 +227,10 @@ impl Pipeline {
     }
 
     /// Polls a hook. One that waits for nothing that could come counts as having failed.
-    pub(super) fn advance(&self, hook: &mut Hook) -> Option<HookOutput> {
-        match poll(hook) {
+    pub(super) fn advance(&self, hook: &mut Hook, place: Place) -> Option<HookOutput> {
+        match hook.poll(&self.shared, place) {
             Poll::Ready(output) => Some(output),
-            Poll::Pending if self.shared.judgings.with(|judgings| judgings.are_open()) => None,
+            Poll::Pending if !self.shared.output.is_in_turn() || self.shared.waits.with(|waits| waits.are_open()) => None,
             Poll::Pending => {
                 self.report(
                     "hook_stuck",
@@ -172,81 +241,82 @@ impl Pipeline {
         }
     }
 
+    /// Concludes from what a hook did, unless it is about what cannot leave any more.
+    fn infer(&self, place: Place, decision: Decision) {
+        if !self.shared.output.is_behind_end(place) {
+            self.shared.outcome.infer(decision);
+        }
+    }
+
     fn report(&self, word: &'static str, summary: &str) {
         self.shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
     }
 
-    fn resume(&mut self, stage: usize, matter: Matter, output: HookOutput, sink: &mut Sink<'_>) {
-        let next = stage.saturating_add(1);
-        match matter {
-            Matter::Block(end) => {
-                if self.settle(stage, end, output, sink) {
-                    self.end_block(next, end, sink);
-                }
-                self.resume_finishes(stage, sink);
-            }
-            Matter::Finish(finish) => {
-                self.drain_outgoing(SlotRef { frame: finish.frame, slot: usize::MAX }, sink);
-                self.pass_finish(next, finish, sink);
-            }
-        }
-    }
-
-    fn resume_finishes(&mut self, index: usize, sink: &mut Sink<'_>) {
-        let Some(stage) = self.stages.get_mut(index) else { return };
-        let waiting = core::mem::take(&mut stage.waiting_finishes);
-        for finish in waiting {
-            self.pass_finish(index, finish, sink);
-        }
-    }
-
     /// Takes a delta through the stages from `first` on.
-    fn pass(&mut self, first: usize, mut item: StageDelta<'_>, sink: &mut Sink<'_>) {
+    fn pass(&mut self, first: usize, item: StageDelta<'_>, sink: &mut Sink<'_>) {
+        let mut item = item;
         for index in first..self.stages.len() {
-            let Some(stage) = self.stages.get_mut(index) else { break };
-            if !stage.wants(item.kind) {
-                continue;
-            }
-            let passage = stage.take(&mut item);
-            if item.kind.is_tool_call() && !matches!(passage, Passage::On(_)) {
+            let Some(stage) = self.stages.get_mut(index).filter(|stage| stage.wants(item.kind)) else { continue };
+            let place = item.before;
+            let is_call = item.kind.is_tool_call();
+            self.shared.enter_hook(place, false);
+            let Taken { flow, lane, removed, is_change } = stage.take(item, sink.release_queue);
+            if is_call && !matches!(flow, Flow::On(_)) {
                 sink.release_queue.number_by_place();
             }
-            self.drain_outgoing(item.before, sink);
-            match passage {
-                Passage::On(held) => self.pass_all(index.saturating_add(1), held, sink),
-                Passage::Changed(held) => self.replace_held(index, held, sink),
-                Passage::Held => {
-                    if let Some(stage) = self.stages.get_mut(index) {
-                        stage.hold(item);
-                    }
-                    return;
+            let ends = self.drain_outgoing(place, sink);
+            if is_change {
+                self.infer(place, Decision::Rewrite);
+            }
+            self.remove_all(removed, sink);
+            match flow {
+                Flow::On(on) if ends.is_empty() => {
+                    item = on;
+                    continue;
                 }
-                Passage::Removed(removed) => {
-                    self.shared.conclude(Decision::Rewrite, None);
-                    self.remove_all(removed, sink);
+                Flow::On(on) => self.pass(index.saturating_add(1), on, sink),
+                Flow::Lane => self.advance_lane(index, lane, sink),
+                Flow::Removed(item) => {
                     self.remove(&item, sink);
-                    return;
+                    self.advance_lane(index, lane, sink);
                 }
-                Passage::Trailing => {
+                Flow::Trailing(item) => {
                     self.report("tool_call_trailing", "bytes of a tool call came after its end; they were dropped");
                     self.remove(&item, sink);
-                    return;
                 }
             }
+            return self.end_output(place, ends, sink);
         }
         self.arrive(item, sink);
     }
 
-    fn pass_all(&mut self, first: usize, items: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
-        for item in items {
-            self.pass(first, item, sink);
+    /// Lets go on from a lane what nothing keeps back any more.
+    fn advance_lane(&mut self, index: usize, lane: LaneKey, sink: &mut Sink<'_>) {
+        let next = index.saturating_add(1);
+        loop {
+            match self.stages.get_mut(index).and_then(|stage| stage.next(lane)) {
+                Some(Next::Delta(item)) => self.pass(next, item, sink),
+                Some(Next::End(end)) => self.end_block(next, end, sink),
+                None => return,
+            }
         }
     }
 
     /// A delta passed all stages.
     fn arrive(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
-        self.decide_server_call(item.block, item.kind, false, sink);
-        let Some(slot) = item.slot else { return self.arrive_without_slot(item, sink) };
+        self.server_calls.decide(item.block, item.kind, false, sink);
+        let wants_calls = |stage: &Stage| stage.wants(BlockKind::ToolCall);
+        if item.kind.is_tool_call()
+            && (item.clarity != Clarity::Plain || self.canonical.is_known(item.block))
+            && self.stages.iter().any(wants_calls)
+            && self.canonical.take(&item)
+        {
+            return;
+        }
+        let Some(slot) = item.slot else { return arrive_without_slot(item, sink) };
+        if item.kind == BlockKind::ToolCall && item.starts {
+            self.canonical.note_left(item.block);
+        }
         if !item.changed {
             if item.kind.is_content() {
                 sink.release_queue.note_kept_text(slot, &item.text);
@@ -261,40 +331,6 @@ impl Pipeline {
         sink.release_queue.decide(slot, action);
     }
 
-    fn arrive_without_slot(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
-        if item.kind.is_content() {
-            if sink.release_queue.edits_in_place() {
-                return sink.release_queue.append_to_slot(item.before, &item.text);
-            }
-            if !item.text.is_empty() {
-                let chunk = Chunk::Text { choice: item.choice, kind: item.kind, text: item.text.into_owned() };
-                sink.release_queue.insert(item.before, chunk, sink.out);
-            }
-            return;
-        }
-        let chunk = Chunk::ToolCall {
-            choice: item.choice,
-            call_id: item.call_id.into_owned(),
-            name: item.name.into_owned(),
-            arguments: item.text.into_owned(),
-            free_form: item.free_form,
-        };
-        sink.release_queue.insert(item.before, chunk, sink.out);
-    }
-
-    /// What a stage held of a block was replaced; a tool call keeps the delta that began it, without its text.
-    fn replace_held(&mut self, index: usize, held: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
-        for mut item in held {
-            if item.starts && item.kind.is_tool_call() {
-                item.changed |= !item.text.is_empty();
-                item.text = Cow::Borrowed("");
-                self.pass(index.saturating_add(1), item, sink);
-            } else {
-                self.remove(&item, sink);
-            }
-        }
-    }
-
     fn remove_all(&mut self, items: Vec<StageDelta<'static>>, sink: &mut Sink<'_>) {
         for item in items {
             self.remove(&item, sink);
@@ -302,7 +338,7 @@ impl Pipeline {
     }
 
     fn remove(&mut self, item: &StageDelta<'_>, sink: &mut Sink<'_>) {
-        self.decide_server_call(item.block, item.kind, true, sink);
+        self.server_calls.decide(item.block, item.kind, true, sink);
         if let Some(slot) = item.slot {
             sink.release_queue.decide(slot, SlotAction::Remove);
         }
@@ -311,192 +347,143 @@ impl Pipeline {
     /// Takes the end of a block through the stages from `first` on.
     fn end_block(&mut self, first: usize, end: BlockEnd, sink: &mut Sink<'_>) {
         for index in first..self.stages.len() {
-            let Some(hook) = self.stages.get_mut(index).and_then(|stage| stage.complete(end.block, end.complete)) else {
-                continue;
-            };
-            let mut running = Running { stage: index, matter: Matter::Block(end), hook };
-            let Some(output) = self.advance(&mut running.hook) else {
-                self.running.push(running);
-                return;
-            };
-            if !self.settle(index, end, output, sink) {
-                return;
-            }
+            let Some(hook) = self.stages.get_mut(index).and_then(|stage| stage.complete(end)) else { continue };
+            return self.run(index, Matter::Block(end), hook, sink);
         }
-        if let Some(slot) = end.slot {
+        if let Some(call) = self.canonical.end(end.block) {
+            call.leave(sink);
+            if let Some(slot) = end.slot {
+                sink.release_queue.decide(slot, SlotAction::Remove);
+            }
+        } else if let Some(slot) = end.slot {
             sink.release_queue.decide(slot, SlotAction::Keep);
         }
     }
 
-    /// Carries out what a policy decided about a block; whether the block's end goes on.
-    fn settle(&mut self, index: usize, end: BlockEnd, output: HookOutput, sink: &mut Sink<'_>) -> bool {
-        let action = if let HookOutput::Block(action) = output { action } else { BlockAction::Drop };
-        let goes_on = self.carry_out(index, end, action, sink);
-        if let Some(stage) = self.stages.get_mut(index) {
-            stage.forget(end.block, end.is_whole);
+    /// Takes what a hook decided to where it takes effect.
+    fn settle(&mut self, index: usize, matter: Matter, output: HookOutput, mut ends: Vec<OutputEnd>, sink: &mut Sink<'_>) {
+        let place = matter.place();
+        match matter {
+            Matter::Block(end) => {
+                let action = if let HookOutput::Block(action) = output { action } else { BlockAction::Drop };
+                self.settle_block(index, end, action, ends, sink);
+            }
+            Matter::Finish(finish) => {
+                ends.extend(self.drain_outgoing(place, sink));
+                self.pass_finish(index.saturating_add(1), finish, sink);
+                self.end_output(place, ends, sink);
+            }
         }
-        goes_on
+        self.resume_finishes(sink);
+        self.go_on_ending_texts(sink);
     }
 
-    fn carry_out(&mut self, index: usize, end: BlockEnd, mut action: BlockAction, sink: &mut Sink<'_>) -> bool {
-        let Some(block) = self.stages.get_mut(index).and_then(|stage| stage.block(end.block)) else { return true };
-        let (kind, choice) = (block.kind, block.choice);
-        if block.violated && action == BlockAction::Forward {
-            action = BlockAction::Replace(build_text_chunk(choice, TOOL_CALL_WITHHELD));
-        }
-        let changed = block.ends_changed(&action);
-        let withheld = action != BlockAction::Forward && (kind.is_tool_call() || !block.held.is_empty());
-        block.conclude(if withheld { Progress::Withheld } else { Progress::Passed });
-        if action == BlockAction::Forward {
-            if changed {
-                self.shared.conclude(Decision::Rewrite, None);
-            }
-            let held = core::mem::take(&mut block.held);
-            self.pass_all(index.saturating_add(1), held, sink);
-            self.drain_outgoing(end.before, sink);
-            return true;
-        }
-        let held = core::mem::take(&mut block.held);
-        block.start_removed |= held.iter().any(|item| item.starts);
-        let start_removed = block.start_removed;
-        let before = held.first().map_or(end.before, |item| item.before);
-        self.drain_outgoing(before, sink);
-        if changed {
-            self.shared.conclude(Decision::Rewrite, None);
-        }
-        if kind.is_tool_call() {
-            if start_removed {
-                self.shared.conclude(Decision::Refuse, None);
-            } else {
-                self.report(
-                    "action_too_late",
-                    "a policy withheld a tool call that it had forwarded before; hold its deltas to decide at its end",
-                );
-            }
-        }
-        self.remove_all(held, sink);
-        let reopened =
-            if let BlockAction::Replace(chunk) = action { self.replace(index, end, kind, chunk, before, sink) } else { false };
-        if start_removed && !reopened {
-            if let Some(slot) = end.slot {
-                sink.release_queue.decide(slot, SlotAction::Remove);
-            }
-            return false;
-        }
-        true
-    }
-
-    /// Puts a chunk in the place of a block; whether later stages see it as the block's own.
-    fn replace(
-        &mut self,
-        index: usize,
-        end: BlockEnd,
-        kind: BlockKind,
-        chunk: Chunk,
-        before: SlotRef,
-        sink: &mut Sink<'_>,
-    ) -> bool {
-        let next = index.saturating_add(1);
-        let item = |choice, text, call_id, name, free_form| StageDelta {
-            slot: None,
-            before,
-            block: end.block,
-            choice,
-            kind,
-            starts: true,
-            call_id: Cow::Owned(call_id),
-            name: Cow::Owned(name),
-            text: Cow::Owned(text),
-            free_form,
-            clarity: Clarity::Plain,
-            changed: true,
+    /// Carries out what a policy decided about a block.
+    fn settle_block(&mut self, index: usize, end: BlockEnd, action: BlockAction, mut ends: Vec<OutputEnd>, sink: &mut Sink<'_>) {
+        let Some(settlement) = self.stages.get_mut(index).and_then(|stage| stage.settle(end, action)) else {
+            return self.report("unreachable", "a hook decided about a block that its stage does not know");
         };
-        match chunk {
-            Chunk::Text { choice, text, .. } if kind.is_content() && kind != BlockKind::Unknown => {
-                self.pass(next, item(choice, text, String::new(), String::new(), false), sink);
-                true
-            }
-            Chunk::ToolCall { .. } if kind == BlockKind::ServerToolCall => {
-                self.report(
-                    "replacement_not_allowed",
-                    "a call that the provider carries out itself cannot be replaced by one for the client",
-                );
-                false
-            }
-            Chunk::ToolCall { choice, call_id, name, arguments, free_form } if kind.is_tool_call() => {
-                self.pass(next, item(choice, arguments, call_id, name, free_form), sink);
-                self.end_block(next, BlockEnd { slot: None, before, ..end }, sink);
-                false
-            }
-            chunk => {
-                sink.release_queue.insert(before, chunk, sink.out);
-                false
-            }
+        self.infer_settled(&settlement, end.before);
+        let Settlement { lane, removed, beside, before, end_removed, ends_text, .. } = settlement;
+        // What a hook sends goes before what it decides about.
+        ends.extend(self.drain_outgoing(before, sink));
+        self.remove_all(removed, sink);
+        if let Some(chunk) = beside {
+            sink.release_queue.insert(before, chunk, String::new(), sink.out);
+        }
+        if let Some(slot) = end.slot.filter(|_| end_removed) {
+            sink.release_queue.decide(slot, SlotAction::Remove);
+        }
+        if ends_text {
+            self.end_text(index, lane, TextsEnd { stage: index, limit: Some(end.before), drops: false }, sink);
+        }
+        self.advance_lane(index, lane, sink);
+        self.end_output(end.before, ends, sink);
+    }
+
+    /// Concludes from what became of a block, where its hook has not said itself what it concludes.
+    fn infer_settled(&self, settlement: &Settlement, place: Place) {
+        if settlement.is_change {
+            self.infer(place, Decision::Rewrite);
+        }
+        if settlement.not_allowed {
+            self.report(
+                "replacement_not_allowed",
+                "a call that the provider carries out itself cannot be replaced by one for the client",
+            );
+        }
+        match settlement.withheld {
+            Withheld::No | Withheld::Exchanged => {}
+            Withheld::Yes => self.infer(place, Decision::Refuse),
+            Withheld::TooLate => self.report(
+                "action_too_late",
+                "a policy withheld a tool call that it had forwarded before; hold its deltas to decide at its end",
+            ),
         }
     }
 
     /// Takes a finish reason through the stages from `first` on.
     fn pass_finish(&mut self, first: usize, finish: Finish, sink: &mut Sink<'_>) {
-        for index in first..self.stages.len() {
-            let Some(stage) = self.stages.get_mut(index) else { break };
-            if stage.is_completing(finish.choice) {
-                stage.waiting_finishes.push(finish);
-                return;
-            }
-            let hook = stage.instance.on_finish_reason(finish.reason.clone(), finish.choice);
-            let mut running = Running { stage: index, matter: Matter::Finish(finish.clone()), hook };
-            if self.advance(&mut running.hook).is_none() {
-                self.running.push(running);
-                return;
-            }
-            self.drain_outgoing(SlotRef { frame: finish.frame, slot: usize::MAX }, sink);
-        }
-        sink.release_queue.decide_finish(finish.frame);
-    }
-
-    /// Puts out what a hook has sent.
-    fn drain_outgoing(&self, before: SlotRef, sink: &mut Sink<'_>) {
-        for outgoing in self.shared.outgoing.take() {
-            match outgoing {
-                Outgoing::Chunk(chunk) => sink.release_queue.insert(before, chunk, sink.out),
-                Outgoing::Finish => sink.release_queue.end(Ending::Stop, sink.out),
-            }
-        }
-    }
-
-    fn decide_server_call(&mut self, block: BlockId, kind: BlockKind, removed: bool, sink: &mut Sink<'_>) {
-        if kind != BlockKind::ServerToolCall {
+        let Some(stage) = self.stages.get_mut(first) else { return sink.release_queue.decide_finish(finish.frame) };
+        if stage.is_busy(finish.choice) {
+            stage.waiting_finishes.push(finish);
             return;
         }
-        let Some(call) = self.server_calls.iter_mut().find(|call| call.block == block && call.removed.is_none()) else { return };
-        call.removed = Some(removed);
-        for slot in call.waiting.drain(..) {
-            sink.release_queue.decide(slot, if removed { SlotAction::Remove } else { SlotAction::Keep });
+        if !stage.interests().response {
+            return self.pass_finish(first.saturating_add(1), finish, sink);
+        }
+        let hook = stage.instance.on_finish_reason(finish.reason.clone(), finish.choice);
+        self.run(first, Matter::Finish(finish), hook, sink);
+    }
+
+    /// Lets finish reasons go on for which a stage has nothing more to wait for.
+    fn resume_finishes(&mut self, sink: &mut Sink<'_>) {
+        for index in 0..self.stages.len() {
+            let Some(stage) = self.stages.get_mut(index) else { return };
+            let waiting = core::mem::take(&mut stage.waiting_finishes);
+            for finish in waiting {
+                self.pass_finish(index, finish, sink);
+            }
         }
     }
 
-    /// The result of a call shares the call's lot: without it the next request would be refused.
-    fn tool_result(&mut self, delta: &Delta<'_>, slot: SlotRef, sink: &mut Sink<'_>) {
-        let call = self.server_calls.iter_mut().find(|call| {
-            if delta.starts {
-                !delta.call_id.is_empty() && call.call_id == delta.call_id
-            } else {
-                call.result == Some(delta.block)
+    /// Puts out what a hook has sent; gives back where it ends the output.
+    fn drain_outgoing(&self, before: Place, sink: &mut Sink<'_>) -> Vec<OutputEnd> {
+        let mut ends = Vec::new();
+        for outgoing in self.shared.output.take_outgoing() {
+            self.shared.outcome.infer(Decision::Rewrite);
+            match outgoing {
+                Outgoing::Chunk(chunk) => sink.release_queue.insert(before, chunk, String::new(), sink.out),
+                Outgoing::End(end) => ends.push(end),
+                Outgoing::Refuse(refusal) => {
+                    if let Some(refusal) = sink.release_queue.refuse(refusal) {
+                        sink.release_queue.insert(before, build_refusal_chunk(&refusal), String::new(), sink.out);
+                    }
+                    ends.push(OutputEnd::because(FinishReason::Refusal).dropping_held());
+                }
             }
-        });
-        let Some(call) = call else { return sink.release_queue.decide(slot, SlotAction::Keep) };
-        call.result = Some(delta.block);
-        match call.removed {
-            None => call.waiting.push(slot),
-            Some(true) => sink.release_queue.decide(slot, SlotAction::Remove),
-            Some(false) => sink.release_queue.decide(slot, SlotAction::Keep),
         }
+        ends
+    }
+
+    /// Ends the output behind `place`, if a hook has said so.
+    fn end_output(&mut self, place: Place, ends: Vec<OutputEnd>, sink: &mut Sink<'_>) {
+        let Some(end) = ends.into_iter().next() else { return };
+        self.shared.output.end_at(place);
+        // What earlier stages hold before it is decided now.
+        let known = self.texts_end;
+        self.texts_end = Some(TextsEnd { stage: 0, limit: Some(place), drops: end.drops_held });
+        self.go_on_ending_texts(sink);
+        self.texts_end = known;
+        sink.release_queue.end_behind(place, end);
+        sink.release_queue.release(sink.out);
     }
 
     /// Tells every policy that the exchange is over.
-    pub(super) fn complete(&self) {
-        for stage in &self.stages {
-            stage.instance.on_stream_complete();
+    pub(super) fn complete(&self, end: &End) {
+        for stage in self.front.iter().chain(&self.stages) {
+            self.shared.enter_hook(Place::START, false);
+            stage.instance.on_stream_complete(end);
         }
     }
 
@@ -508,4 +495,33 @@ impl Pipeline {
             self.shared.fail("send_too_late", Severity::Warning, summary, metadata);
         }
     }
+
+    /// Reports decisions about something that is not there: it does not leave.
+    pub(super) fn report_lost(&self, lost: u32) {
+        if lost > 0 {
+            self.report("unreachable", "something was decided that is not in the queue");
+        }
+    }
+}
+
+/// What a policy made passed all stages.
+fn arrive_without_slot(item: StageDelta<'_>, sink: &mut Sink<'_>) {
+    if item.kind.is_content() {
+        if sink.release_queue.edits_in_place() {
+            return sink.release_queue.append_to_slot(item.before, &item.text);
+        }
+        if !item.text.is_empty() {
+            let chunk = Chunk::Text { choice: item.choice, kind: item.kind, text: item.text.into_owned() };
+            sink.release_queue.insert(item.before, chunk, String::new(), sink.out);
+        }
+        return;
+    }
+    let chunk = Chunk::ToolCall {
+        choice: item.choice,
+        call_id: item.call_id.into_owned(),
+        name: item.name.into_owned(),
+        arguments: item.text.into_owned(),
+        free_form: item.free_form,
+    };
+    sink.release_queue.insert(item.before, chunk, item.extras.into_owned(), sink.out);
 }

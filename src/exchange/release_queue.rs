@@ -1,165 +1,70 @@
-//! The release_queue: frames in the order in which they came, some of them undecided, and the rule which may leave.
+//! The queue of what leaves: frames in the order in which they came, some of them undecided, and the rule which may leave.
 //!
 //! A frame leaves as soon as all its slots are decided and nothing undecided stands before it that it must not
 //! overtake. While nothing is held, frames pass through without being copied.
 
+mod ending;
+mod frame;
+mod lane;
+
 use core::mem;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-use smallvec::SmallVec;
-
+use self::ending::{Calls, PendingEnd};
+use self::frame::{Content, QueuedFrame, Rest};
+use self::lane::{Lane, Lanes};
 use crate::block::{BlockId, BlockKind, Chunk};
-use crate::dialect::{Dialect, Encoder, Ending, Frame, FrameRole, Insertion, SlotAction, TooLate};
-use crate::policy::Shared;
+use crate::dialect::{Dialect, Encoder, Frame, FrameRole, Insertion, SlotAction, TooLate};
+use crate::policy::{At, Output, Place, Refusal, Shared};
 use crate::time::Timestamp;
 
 /// Number of a frame within its response.
 pub(super) type FrameNumber = u64;
 
-/// A slot of a frame.
+/// Number of the end of a slot's text that is decided on its own.
+pub(super) type RestNumber = u32;
+
+/// Something that is decided on its own: a slot of a frame, or the end of a slot's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotRef {
     pub(super) frame: FrameNumber,
     pub(super) slot: usize,
+    /// The end of its text of this number, in place of the slot itself.
+    pub(super) rest: Option<RestNumber>,
+}
+
+impl SlotRef {
+    /// Gives the place of the slot in the stream.
+    pub(super) const fn place(self) -> Place {
+        Place { frame: self.frame, at: At::Slot(self.slot) }
+    }
 }
 
 /// Most bytes that a replacement for something held is reckoned to need, encoded.
 const REPLACEMENT_BYTES: usize = 4096;
 
-/// Capacity that is kept between frames for the texts of their slots.
-const KEPT_CAPACITY: usize = 64 * 1024;
-
-/// The order that must be kept: two frames that share a lane do not overtake each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lane {
-    /// Text, refusal and reasoning of a choice. It may pass a held tool call: they are different fields of the message.
-    Content(u32),
-    ToolCalls(u32),
-    /// The whole of a choice: its finish reason.
-    Choice(u32),
-    Everything,
-}
-
-impl Lane {
-    fn conflicts(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Everything, _) | (_, Self::Everything) => true,
-            (Self::Choice(one), Self::Choice(two) | Self::Content(two) | Self::ToolCalls(two))
-            | (Self::Content(one), Self::Choice(two) | Self::Content(two))
-            | (Self::ToolCalls(one), Self::Choice(two) | Self::ToolCalls(two)) => one == two,
-            (Self::Content(_), Self::ToolCalls(_)) | (Self::ToolCalls(_), Self::Content(_)) => false,
-        }
-    }
-}
-
-type Lanes = SmallVec<[Lane; 2]>;
-
-/// A frame with what has been decided about it so far.
-#[derive(Debug, Default)]
-struct QueuedFrame {
-    frame: Frame,
-    actions: SmallVec<[SlotAction; 2]>,
-    decided: SmallVec<[bool; 2]>,
-    /// Slots and finish reasons that are undecided.
-    undecided: usize,
-    texts: KeptTexts,
-}
-
-/// The texts of slots that were kept, where something may be appended to them.
-#[derive(Debug, Default)]
-struct KeptTexts {
-    /// All of them, one behind the other.
-    text: String,
-    /// Each slot, and where its text ends.
-    ends: SmallVec<[(usize, usize); 2]>,
-}
-
-impl KeptTexts {
-    /// Forgets the texts, and keeps some of their room for the next frame's.
-    fn clear(&mut self) {
-        self.text.clear();
-        self.text.shrink_to(KEPT_CAPACITY);
-        self.ends.clear();
-    }
-
-    fn push(&mut self, slot: usize, text: &str) {
-        self.text.push_str(text);
-        self.ends.push((slot, self.text.len()));
-    }
-
-    fn get(&self, slot: usize) -> Option<&str> {
-        let position = self.ends.iter().rposition(|(known, _)| *known == slot)?;
-        let (_, end) = self.ends.get(position)?;
-        let start = position.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
-        self.text.get(start..*end)
-    }
-}
-
-impl QueuedFrame {
-    fn decide(&mut self, slot: usize, action: SlotAction) {
-        let (Some(known), Some(place)) = (self.decided.get_mut(slot), self.actions.get_mut(slot)) else { return };
-        if !mem::replace(known, true) {
-            self.undecided = self.undecided.saturating_sub(1);
-        }
-        *place = action;
-    }
-
-    fn carries_client_tool_call(&self) -> bool {
-        self.frame
-            .slots
-            .iter()
-            .zip(&self.actions)
-            .any(|(slot, action)| slot.kind == BlockKind::ToolCall && *action != SlotAction::Remove)
-    }
-}
-
-#[derive(Debug)]
-enum Content {
-    Frame { raw: Vec<u8>, queued: QueuedFrame, came: Timestamp },
-    Chunk(Chunk),
-}
-
 #[derive(Debug)]
 struct Entry {
-    /// Of a chunk, the number of the frame that it was put before.
+    /// Of a chunk, the number of the frame that it was put before; of a rest, of that which it came in.
     number: FrameNumber,
     content: Content,
     lanes: Lanes,
 }
 
 impl Entry {
-    fn is_decided(&self) -> bool {
-        match &self.content {
-            Content::Frame { queued, .. } => queued.undecided == 0,
-            Content::Chunk(_) => true,
-        }
-    }
-
-    /// Whether it is of the end of a message (finish reason, usage, terminator), which is written anew where it is cut.
-    fn belongs_to_end(&self) -> bool {
-        match &self.content {
-            Content::Frame { queued, .. } => match queued.frame.role {
-                FrameRole::Free | FrameRole::Opening | FrameRole::Unknown => false,
-                FrameRole::Content => !queued.frame.finishes.is_empty() || queued.frame.slots.is_empty(),
-                FrameRole::Closing | FrameRole::Terminator | FrameRole::Failure => true,
-            },
-            Content::Chunk(_) => false,
-        }
-    }
-
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Frame { raw, .. } => raw.len(),
-            Content::Chunk(_) => REPLACEMENT_BYTES,
+            Content::Rest(rest) => bytes_of_rest(rest),
+            Content::Chunk(..) => REPLACEMENT_BYTES,
         }
     }
+}
 
-    fn carries_client_tool_call(&self) -> bool {
-        match &self.content {
-            Content::Frame { queued, .. } => queued.carries_client_tool_call(),
-            Content::Chunk(chunk) => matches!(chunk, Chunk::ToolCall { .. }),
-        }
-    }
+/// A rest leaves as a chunk of its own.
+fn bytes_of_rest(rest: &Rest) -> usize {
+    rest.bytes().saturating_mul(2).max(REPLACEMENT_BYTES)
 }
 
 /// Whether a response comes in events or as one body.
@@ -170,14 +75,18 @@ pub(super) enum Shape {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct ReleaseQueue {
     dialect: Dialect,
     shape: Shape,
     encoder: Encoder,
+    output: Rc<Output>,
     /// The frame that is being worked on.
     current: QueuedFrame,
     current_number: FrameNumber,
+    /// The last frame that was worked on to its end.
+    finished_number: FrameNumber,
+    /// The ends of texts of the current frame that are decided on their own.
+    current_rests: Vec<Rest>,
     queue: VecDeque<Entry>,
     /// The lanes of what is queued.
     blocked: Lanes,
@@ -185,38 +94,57 @@ pub(super) struct ReleaseQueue {
     held_slots: usize,
     /// Something about what is queued was decided, or closed, since the last release.
     stirred: bool,
-    /// Calls for the client that have begun and not ended.
-    open_calls: SmallVec<[BlockId; 2]>,
+    calls: Calls,
     /// No more tool calls will come.
     closed: bool,
-    finished: bool,
-    insertions: Vec<Insertion>,
+    /// The message has ended: nothing more is said in it.
+    terminated: bool,
+    /// A policy ends the output, behind a place at which not all is decided yet.
+    end: Option<PendingEnd>,
+    insertions: Vec<(Place, Insertion)>,
+    rests: RestNumber,
+    /// A policy refuses the whole output, of which nothing has left.
+    refused: Option<Refusal>,
     late: u32,
+    /// Decisions about something that is not there.
+    lost: u32,
 }
 
 impl ReleaseQueue {
-    pub(super) fn new(dialect: Dialect, shape: Shape, encoder: Encoder) -> Self {
+    pub(super) fn new(dialect: Dialect, shape: Shape, encoder: Encoder, output: Rc<Output>) -> Self {
         Self {
             dialect,
             shape,
             encoder,
+            output,
             current: QueuedFrame::default(),
             current_number: 0,
+            finished_number: 0,
+            current_rests: Vec::new(),
             queue: VecDeque::new(),
-            blocked: Lanes::new(),
+            blocked: Lanes::default(),
             held_bytes: 0,
             held_slots: 0,
             stirred: false,
-            open_calls: SmallVec::new(),
+            calls: Calls::default(),
             closed: false,
-            finished: false,
+            terminated: false,
+            end: None,
             insertions: Vec::new(),
+            rests: 0,
+            refused: None,
             late: 0,
+            lost: 0,
         }
     }
 
     pub(super) const fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// The body is of this shape, whatever was announced. Before the first frame only.
+    pub(super) const fn take_shape(&mut self, shape: Shape) {
+        self.shape = shape;
     }
 
     /// Whether what takes the place of a block is put where the block stands, not beside it.
@@ -233,12 +161,30 @@ impl ReleaseQueue {
         self.current_number
     }
 
+    /// The place behind the slots of the frame that is being worked on.
+    pub(super) const fn end_of_current(&self) -> Place {
+        Place { frame: self.current_number, at: At::End }
+    }
+
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    pub(super) const fn is_finished(&self) -> bool {
-        self.finished
+    pub(super) fn is_finished(&self) -> bool {
+        self.output.is_over()
+    }
+
+    /// Refuses the whole output; gives the refusal back where some of it may have left.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Option<Refusal> {
+        if self.shape == Shape::Stream {
+            return Some(refusal);
+        }
+        self.refused.get_or_insert(refusal);
+        None
+    }
+
+    pub(super) const fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refused.take()
     }
 
     /// Chunks that could not be placed any more, since the last call.
@@ -246,11 +192,16 @@ impl ReleaseQueue {
         mem::take(&mut self.late)
     }
 
+    /// Decisions about something that is not there, since the last call.
+    pub(super) fn take_lost(&mut self) -> u32 {
+        mem::take(&mut self.lost)
+    }
+
     /// When the oldest of what is held came.
     pub(super) fn held_since(&self) -> Option<Timestamp> {
         self.queue.iter().find_map(|entry| match &entry.content {
             Content::Frame { came, .. } => Some(*came),
-            Content::Chunk(_) => None,
+            Content::Rest(_) | Content::Chunk(..) => None,
         })
     }
 
@@ -271,19 +222,13 @@ impl ReleaseQueue {
     /// Begins the next frame. Its slots are opened as they are found.
     pub(super) fn begin(&mut self) {
         self.current_number = self.current_number.saturating_add(1);
-        self.current.actions.clear();
-        self.current.decided.clear();
-        self.current.undecided = 0;
-        self.current.texts.clear();
+        self.current.clear();
+        self.current_rests.clear();
     }
 
     /// Opens the next slot of the frame: undecided.
     pub(super) fn open_slot(&mut self) -> SlotRef {
-        let slot = self.current.actions.len();
-        self.current.actions.push(SlotAction::Keep);
-        self.current.decided.push(false);
-        self.current.undecided = self.current.undecided.saturating_add(1);
-        SlotRef { frame: self.current_number, slot }
+        SlotRef { frame: self.current_number, slot: self.current.open_slot(), rest: None }
     }
 
     /// The frame has a finish reason: undecided.
@@ -291,33 +236,104 @@ impl ReleaseQueue {
         self.current.undecided = self.current.undecided.saturating_add(1);
     }
 
-    /// Decides a slot.
+    /// Decides a slot, or the end of one.
     pub(super) fn decide(&mut self, slot: SlotRef, action: SlotAction) {
-        if let Some(queued) = self.frame_of(slot.frame) {
-            queued.decide(slot.slot, action);
+        if self.end.is_some_and(|end| slot.place() > end.place) {
+            return;
+        }
+        let is_known = match slot.rest {
+            Some(number) => self.decide_rest(slot.frame, number, action),
+            None => self.frame_of(slot.frame).is_some_and(|queued| queued.decide(slot.slot, action)),
+        };
+        // What was cut off behind an end is not there any more.
+        if !is_known && !self.output.is_ending() {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+
+    fn decide_rest(&mut self, frame: FrameNumber, number: RestNumber, action: SlotAction) -> bool {
+        if self.edits_in_place() {
+            return self.frame_of(frame).is_some_and(|queued| queued.decide_rest(number, action));
+        }
+        if let Some(rest) = self.current_rests.iter_mut().find(|rest| rest.number == number) {
+            rest.decide(action);
+            return true;
+        }
+        let first = self.queue.partition_point(|entry| entry.number < frame);
+        let rests = self.queue.range_mut(first..).filter_map(|entry| match &mut entry.content {
+            Content::Rest(rest) => Some(rest),
+            Content::Frame { .. } | Content::Chunk(..) => None,
+        });
+        let Some(rest) = rests.into_iter().find(|rest| rest.number == number) else { return false };
+        rest.decide(action);
+        self.stirred = true;
+        true
+    }
+
+    /// Lets the end of a slot's text be decided on its own: what stands before it can leave. `whole` is what the slot says, if
+    /// it says so as it came.
+    pub(super) fn split(&mut self, slot: SlotRef, choice: u32, kind: BlockKind, end: &str, whole: Option<String>) -> SlotRef {
+        self.rests = self.rests.saturating_add(1);
+        let number = self.rests;
+        let rest = Rest::new(number, slot.slot, choice, kind, end.to_owned());
+        let behind = slot.rest;
+        if self.edits_in_place() {
+            if let Some(queued) = self.frame_of(slot.frame) {
+                if let Some(whole) = whole.filter(|_| behind.is_none()) {
+                    queued.note_whole_text(slot.slot, whole);
+                }
+                queued.push_rest(rest, behind);
+            }
+        } else if slot.frame == self.current_number && !self.is_queued(slot.frame) {
+            let position = behind.and_then(|behind| self.current_rests.iter().position(|known| known.number == behind));
+            self.current_rests.insert(position.map_or(self.current_rests.len(), |position| position.saturating_add(1)), rest);
+        } else {
+            self.queue_rest(slot.frame, behind, rest);
+        }
+        SlotRef { rest: Some(number), ..slot }
+    }
+
+    fn is_queued(&self, frame: FrameNumber) -> bool {
+        let is_frame = |entry: &Entry| entry.number == frame && matches!(entry.content, Content::Frame { .. });
+        self.queue.iter().rev().take_while(|entry| entry.number >= frame).any(is_frame)
+    }
+
+    /// Queues a rest behind its frame, and behind that which it is the end of.
+    fn queue_rest(&mut self, frame: FrameNumber, behind: Option<RestNumber>, rest: Rest) {
+        let is_behind = |entry: &Entry| matches!(&entry.content, Content::Rest(known) if Some(known.number) == behind);
+        let position = self.queue.iter().position(is_behind).map(|position| position.saturating_add(1));
+        let position = position.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number <= frame));
+        self.held_bytes = self.held_bytes.saturating_add(bytes_of_rest(&rest));
+        let lanes = Lanes::one(Lane::of(self.dialect, rest.choice, true));
+        self.blocked.add(&lanes);
+        self.queue.insert(position, Entry { number: frame, content: Content::Rest(rest), lanes });
+    }
+
+    fn queue_current_rests(&mut self) {
+        for rest in mem::take(&mut self.current_rests) {
+            self.queue_rest(self.current_number, None, rest);
         }
     }
 
     /// Notes the text of a content slot that was kept.
     pub(super) fn note_kept_text(&mut self, slot: SlotRef, text: &str) {
         if self.edits_in_place()
+            && slot.rest.is_none()
             && let Some(queued) = self.frame_of(slot.frame)
         {
-            queued.texts.push(slot.slot, text);
+            queued.note_kept_text(slot.slot, text);
         }
     }
 
     /// Appends text to a content slot.
-    pub(super) fn append_to_slot(&mut self, slot: SlotRef, text: &str) {
-        let Some(queued) = self.frame_of(slot.frame) else { return };
-        let kept = queued.texts.get(slot.slot).unwrap_or_default();
-        let action = match queued.actions.get(slot.slot) {
-            Some(SlotAction::Keep) => SlotAction::Replace(format!("{kept}{text}")),
-            Some(SlotAction::Replace(replacement)) => SlotAction::Replace(format!("{replacement}{text}")),
-            Some(SlotAction::Remove) => SlotAction::Replace(text.to_owned()),
-            None => return,
+    pub(super) fn append_to_slot(&mut self, place: Place, text: &str) {
+        let is_appended = match place.at {
+            At::Slot(slot) => self.frame_of(place.frame).is_some_and(|queued| queued.append(slot, text)),
+            At::End => false,
         };
-        queued.decide(slot.slot, action);
+        if !is_appended {
+            self.late = self.late.saturating_add(1);
+        }
     }
 
     /// A finish reason of the frame is decided.
@@ -335,8 +351,8 @@ impl ReleaseQueue {
         let first = self.queue.partition_point(|entry| entry.number < number);
         let queued =
             self.queue.range_mut(first..).take_while(|entry| entry.number == number).find_map(|entry| match &mut entry.content {
-                Content::Frame { queued, .. } => Some(queued),
-                Content::Chunk(_) => None,
+                Content::Frame { queued, .. } => Some(queued.as_mut()),
+                Content::Rest(_) | Content::Chunk(..) => None,
             });
         if queued.is_some() {
             self.stirred = true;
@@ -345,38 +361,52 @@ impl ReleaseQueue {
         (number == self.current_number).then_some(&mut self.current)
     }
 
-    /// Puts a chunk before a slot, or as close to it as the dialect allows.
-    pub(super) fn insert(&mut self, before: SlotRef, chunk: Chunk, out: &mut Vec<u8>) {
-        if self.finished {
-            self.late = self.late.saturating_add(1);
+    /// Puts a chunk before a place, or as close to it as the dialect allows. `extras` are members of the provider's that go
+    /// along with a call.
+    pub(super) fn insert(&mut self, before: Place, chunk: Chunk, extras: String, out: &mut Vec<u8>) {
+        let is_cut_off = self.end.is_some_and(|end| before > end.place);
+        if self.is_finished() || is_cut_off {
+            self.late = self.late.saturating_add(u32::from(!is_cut_off));
             return;
         }
         if self.shape == Shape::Whole {
-            let position = self.insertions.partition_point(|known| known.before <= before.slot);
-            self.insertions.insert(position, Insertion { before: before.slot, chunk });
+            let before_slot = match before.at {
+                At::Slot(slot) => slot,
+                At::End => self.slots_of(before.frame),
+            };
+            let position = self.insertions.partition_point(|(known, _)| *known <= before);
+            self.insertions.insert(position, (before, Insertion { before: before_slot, chunk, extras }));
             return;
         }
         if self.encoder.edits_in_place() {
-            // There is nothing between messages to put it into.
-            self.late = self.late.saturating_add(1);
-            return;
+            return self.say_in_place(before, chunk);
         }
         let (choice, is_text) = match &chunk {
             Chunk::Text { choice, .. } => (*choice, true),
             Chunk::ToolCall { choice, .. } => (*choice, false),
         };
         let gathers = self.encoder.gathers_tool_calls();
-        let first_tool_call = if gathers && is_text { self.queue.iter().position(Entry::carries_client_tool_call) } else { None };
+        let first_tool_call =
+            if gathers && is_text { self.queue.iter().position(|entry| entry.content.carries_client_tool_call()) } else { None };
         let position = first_tool_call.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number < before.frame));
         let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.frame);
-        let lane = match (self.dialect, is_text) {
-            (Dialect::Messages | Dialect::Responses | Dialect::McpTool, _) => Lane::Everything,
-            (Dialect::ChatCompletions, true) => Lane::Content(choice),
-            (Dialect::ChatCompletions, false) => Lane::ToolCalls(choice),
-        };
+        let lanes = Lanes::one(Lane::of(self.dialect, choice, is_text));
         self.held_bytes = self.held_bytes.saturating_add(REPLACEMENT_BYTES);
-        self.queue.insert(position, Entry { number, content: Content::Chunk(chunk), lanes: SmallVec::from_slice(&[lane]) });
+        self.queue.insert(position, Entry { number, content: Content::Chunk(chunk, extras), lanes });
         self.release(out);
+    }
+
+    /// Puts a text where there is nothing between messages to put it into: before the text at this place.
+    fn say_in_place(&mut self, before: Place, chunk: Chunk) {
+        let queued = self.frame_of(before.frame);
+        match (queued, chunk, before.at) {
+            (Some(queued), Chunk::Text { text, .. }, At::Slot(slot)) => queued.say_before(slot, text),
+            _ => self.late = self.late.saturating_add(1),
+        }
+    }
+
+    fn slots_of(&mut self, number: FrameNumber) -> usize {
+        self.frame_of(number).map_or(0, |queued| queued.actions.len())
     }
 
     /// The frame was read to its end and worked on: it leaves, or waits. If it waits, its frame is taken.
@@ -385,105 +415,114 @@ impl ReleaseQueue {
             self.closed = true;
             self.stirred = true;
         }
-        if self.finished {
+        self.finished_number = self.current_number;
+        if self.is_finished() {
             return;
         }
-        if self.queue.is_empty() && self.current.undecided == 0 && self.shape == Shape::Stream {
-            self.encoder.event(raw, frame, &self.current.actions, out);
+        if self.is_behind_end(self.current_number) {
+            return frame.slots.iter().for_each(|slot| self.calls.shorten(slot));
+        }
+        self.remove_behind_end();
+        if self.is_after_terminator(frame) {
+            let summary = "something was said behind the end of the answer; it was dropped".to_owned();
+            shared.fail("after_end", crate::event::Severity::Warning, summary, serde_json::Map::new());
             return;
         }
-        let lanes = if self.shape == Shape::Whole { Lanes::new() } else { self.lanes(frame) };
-        let stirs = self.shape == Shape::Whole || (self.stirred && !self.queue.is_empty());
-        let overtakes = lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane)));
-        if self.current.undecided == 0 && !stirs && !overtakes {
-            self.encoder.event(raw, frame, &self.current.actions, out);
-            return;
+        let lanes = if self.shape == Shape::Whole { Lanes::default() } else { Lanes::of(self.dialect, frame) };
+        let stirs = self.shape == Shape::Whole || self.end.is_some() || (self.stirred && !self.queue.is_empty());
+        let waits = self.current.undecided > 0 || stirs || self.blocked.conflict_with(&lanes);
+        if !waits {
+            self.write_current(raw, frame, out);
+            return self.queue_current_rests();
         }
         self.queue_current(raw, mem::take(frame), shared.now(), lanes);
+        self.queue_current_rests();
+        self.remove_behind_end();
         if stirs {
             // The frame itself is last: what it decided, or closed, about those before it shows first.
             self.release(out);
         }
     }
 
-    fn queue_current(&mut self, raw: &[u8], frame: Frame, came: Timestamp, lanes: Lanes) {
-        let queued = QueuedFrame { frame, ..mem::take(&mut self.current) };
-        self.held_bytes = self.held_bytes.saturating_add(raw.len());
-        self.held_slots = self.held_slots.saturating_add(usize::from(queued.frame.slots.iter().any(|slot| slot.starts)));
-        for lane in &lanes {
-            if !self.blocked.contains(lane) {
-                self.blocked.push(*lane);
-            }
-        }
-        let content = Content::Frame { raw: raw.to_vec(), queued, came };
-        self.queue.push_back(Entry { number: self.current_number, content, lanes });
+    /// Clients differ in whether they read what comes behind the end of a message.
+    fn is_after_terminator(&mut self, frame: &Frame) -> bool {
+        let says_something = !frame.slots.is_empty() || !frame.finishes.is_empty();
+        let is_after = self.terminated && says_something && self.dialect != Dialect::McpTool;
+        self.terminated |= frame.role == FrameRole::Terminator && self.shape == Shape::Stream;
+        is_after
     }
 
-    fn lanes(&self, frame: &Frame) -> Lanes {
-        match (self.dialect, frame.role) {
-            (_, FrameRole::Free) => Lanes::new(),
-            (Dialect::ChatCompletions, FrameRole::Content) if !(frame.slots.is_empty() && frame.finishes.is_empty()) => {
-                let of_slots = frame.slots.iter().map(|slot| match slot.kind.is_tool_call() {
-                    true => Lane::ToolCalls(slot.choice),
-                    false => Lane::Content(slot.choice),
-                });
-                of_slots.chain(frame.finishes.iter().map(|choice| Lane::Choice(*choice))).collect()
-            }
-            // Messages are independent of one another; those of one batch stay together.
-            (Dialect::McpTool, _) => {
-                let mut lanes: Lanes = frame.slots.iter().map(|slot| Lane::Content(slot.choice)).collect();
-                lanes.dedup();
-                lanes
-            }
-            _ => SmallVec::from_slice(&[Lane::Everything]),
-        }
+    fn write_current(&mut self, raw: &[u8], frame: &Frame, out: &mut Vec<u8>) {
+        self.lost = self.lost.saturating_add(u32::from(self.current.remove_unopened(frame.slots.len())));
+        self.calls.note(frame, &self.current.actions);
+        self.current.settle();
+        self.encoder.event(raw, frame, &self.current.actions, out);
+    }
+
+    fn queue_current(&mut self, raw: &[u8], frame: Frame, came: Timestamp, lanes: Lanes) {
+        self.lost = self.lost.saturating_add(u32::from(self.current.remove_unopened(frame.slots.len())));
+        let mut queued = mem::take(&mut self.current);
+        queued.frame = frame;
+        self.held_bytes = self.held_bytes.saturating_add(raw.len());
+        self.held_slots = self.held_slots.saturating_add(usize::from(queued.frame.slots.iter().any(|slot| slot.starts)));
+        self.blocked.add(&lanes);
+        let content = Content::Frame { raw: raw.to_vec(), queued: Box::new(queued), came };
+        self.queue.push_back(Entry { number: self.current_number, content, lanes });
     }
 
     /// Lets go what may leave.
     pub(super) fn release(&mut self, out: &mut Vec<u8>) {
         self.stirred = false;
-        if self.finished || self.queue.is_empty() {
+        if self.is_finished() || self.refused.is_some() || (self.queue.is_empty() && self.end.is_none()) {
             return;
         }
-        let gathering = self.shape == Shape::Stream
-            && self.encoder.gathers_tool_calls()
-            && !(self.closed && self.queue.iter().all(|entry| entry.is_decided() || !entry.carries_client_tool_call()));
+        let waits = |entry: &Entry| !entry.content.is_decided() && entry.content.carries_client_tool_call();
+        let gathering =
+            self.shape == Shape::Stream && self.encoder.gathers_tool_calls() && (!self.closed || self.queue.iter().any(waits));
         self.blocked.clear();
         let mut waiting = VecDeque::with_capacity(self.queue.len());
         for entry in mem::take(&mut self.queue) {
-            let gathered = gathering && entry.carries_client_tool_call();
-            let overtakes = entry.lanes.iter().any(|lane| self.blocked.iter().any(|blocked| blocked.conflicts(*lane)));
-            if entry.is_decided() && !gathered && !overtakes {
+            let gathered = gathering && entry.content.carries_client_tool_call();
+            if entry.content.is_decided() && !gathered && !self.blocked.conflict_with(&entry.lanes) {
                 self.write(entry, out);
                 continue;
             }
-            for lane in &entry.lanes {
-                if !self.blocked.contains(lane) {
-                    self.blocked.push(*lane);
-                }
-            }
+            self.blocked.add(&entry.lanes);
             waiting.push_back(entry);
         }
         self.queue = waiting;
+        self.settle_end(out);
     }
 
     fn write(&mut self, entry: Entry, out: &mut Vec<u8>) {
         self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
         match entry.content {
-            Content::Frame { raw, queued, .. } => {
+            Content::Frame { raw, mut queued, .. } => {
                 let starts = queued.frame.slots.iter().any(|slot| slot.starts);
                 self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
+                self.calls.note(&queued.frame, &queued.actions);
+                queued.settle();
+                self.prepare_end(entry.number);
                 if self.shape == Shape::Whole {
-                    self.encoder.body(&raw, &queued.frame, &queued.actions, &self.insertions, out);
+                    let insertions: Vec<Insertion> =
+                        mem::take(&mut self.insertions).into_iter().map(|(_, known)| known).collect();
+                    self.encoder.body(&raw, &queued.frame, &queued.actions, &insertions, out);
                 } else {
                     self.encoder.event(&raw, &queued.frame, &queued.actions, out);
                 }
             }
-            Content::Chunk(chunk) => {
-                if let Err(TooLate) = self.encoder.chunk(&chunk, out) {
-                    self.late = self.late.saturating_add(1);
-                }
+            Content::Rest(rest) if rest.left().is_empty() => {}
+            Content::Rest(rest) => {
+                let chunk = Chunk::Text { choice: rest.choice, kind: rest.kind, text: rest.left().to_owned() };
+                self.write_chunk(&chunk, "", out);
             }
+            Content::Chunk(chunk, extras) => self.write_chunk(&chunk, &extras, out),
+        }
+    }
+
+    fn write_chunk(&mut self, chunk: &Chunk, extras: &str, out: &mut Vec<u8>) {
+        if let Err(TooLate) = self.encoder.call(chunk, extras, out) {
+            self.late = self.late.saturating_add(1);
         }
     }
 
@@ -491,49 +530,9 @@ impl ReleaseQueue {
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         self.closed = true;
         self.release(out);
-        if self.shape == Shape::Stream && self.queue.is_empty() && !self.finished {
+        if self.shape == Shape::Stream && self.queue.is_empty() && !self.is_finished() {
             self.encoder.flush(out);
         }
-    }
-
-    /// Ends the output properly here: what is decided leaves, what is not is dropped.
-    pub(super) fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
-        if self.finished {
-            return;
-        }
-        if self.shape == Shape::Whole {
-            // The body leaves once all of it was worked on; what is undecided by then is not part of it.
-            return;
-        }
-        let is_cut = self.open_calls.iter().any(|call| !self.holds_start_of(*call)) || self.drops_rest_of_call();
-        self.write_decided(out);
-        self.encoder.end(if is_cut { Ending::Cut } else { ending }, out);
-        self.finish();
-    }
-
-    fn holds_start_of(&self, block: BlockId) -> bool {
-        self.queue.iter().any(|entry| match &entry.content {
-            Content::Frame { queued, .. } => queued.frame.slots.iter().any(|slot| slot.block == block && slot.starts),
-            Content::Chunk(_) => false,
-        })
-    }
-
-    /// Whether a call has left, or leaves, of which the rest is dropped with what is undecided in the same frames.
-    fn drops_rest_of_call(&self) -> bool {
-        // In order, because blocks are numbered as they begin.
-        let mut dropped: Vec<BlockId> = Vec::new();
-        for entry in self.queue.iter().filter(|entry| !entry.is_decided()) {
-            let Content::Frame { queued, .. } = &entry.content else { continue };
-            let slots = queued.frame.slots.iter().zip(&queued.actions);
-            for (slot, action) in slots.filter(|(slot, _)| slot.kind == BlockKind::ToolCall) {
-                if slot.starts {
-                    dropped.push(slot.block);
-                } else if *action != SlotAction::Remove && dropped.binary_search(&slot.block).is_err() {
-                    return true;
-                }
-            }
-        }
-        false
     }
 
     /// A policy decides about blocks: the client must read the same blocks as the policy.
@@ -543,95 +542,47 @@ impl ReleaseQueue {
 
     /// A tool call for the client begins.
     pub(super) fn begin_call(&mut self, block: BlockId) {
-        self.open_calls.push(block);
+        self.calls.begin(block);
     }
 
     /// A block ended.
     pub(super) fn end_call(&mut self, block: BlockId) {
-        self.open_calls.retain(|call| *call != block);
-    }
-
-    /// Gives this chunk as the whole output.
-    pub(super) fn answer(&mut self, chunk: &Chunk, out: &mut Vec<u8>) {
-        self.cut_with(chunk, Ending::Stop, out);
-    }
-
-    /// Cuts the output off here, with this chunk as its last: what is decided leaves before it, what is not is dropped.
-    pub(super) fn cut(&mut self, chunk: &Chunk, out: &mut Vec<u8>) {
-        self.cut_with(chunk, Ending::Refusal, out);
-    }
-
-    fn cut_with(&mut self, chunk: &Chunk, ending: Ending, out: &mut Vec<u8>) {
-        if self.finished {
-            return;
-        }
-        let gathers = self.encoder.gathers_tool_calls();
-        // Where text may not follow a tool call, the calls that were gathered make way for it.
-        self.queue.retain(|entry| !(gathers && entry.carries_client_tool_call()));
-        self.write_decided(out);
-        if let Err(TooLate) = self.encoder.chunk(chunk, out) {
-            self.late = self.late.saturating_add(1);
-        }
-        self.encoder.end(ending, out);
-        self.finish();
-    }
-
-    /// Ends the output here with an error; what is held is dropped.
-    pub(super) fn fail(&mut self, message: &str, out: &mut Vec<u8>) {
-        if !self.finished {
-            self.encoder.failure(message, out);
-            self.finish();
-        }
+        self.calls.end(block);
     }
 
     /// Lets go everything as it came: the configured verdict is to allow what cannot be checked.
     pub(super) fn let_go(&mut self, out: &mut Vec<u8>) {
-        self.decide_all();
+        for queued in self.queued_frames() {
+            queued.keep_undecided();
+        }
+        self.current.keep_undecided();
+        self.decide_rests(&SlotAction::Keep);
         self.close(out);
     }
 
-    /// Decides what is undecided: it stays as it came.
-    fn decide_all(&mut self) {
-        let frames = self.queue.iter_mut().filter_map(|entry| match &mut entry.content {
-            Content::Frame { queued, .. } => Some(queued),
-            Content::Chunk(_) => None,
-        });
-        for queued in frames.chain([&mut self.current]) {
-            queued.decided.iter_mut().for_each(|decided| *decided = true);
-            queued.undecided = 0;
-        }
-    }
-
-    /// The undecided slots of a whole body are removed, and it leaves.
+    /// What is undecided is removed, and the rest leaves.
     pub(super) fn remove_undecided(&mut self, out: &mut Vec<u8>) {
-        for entry in &mut self.queue {
-            let Content::Frame { queued, .. } = &mut entry.content else { continue };
-            for (action, decided) in queued.actions.iter_mut().zip(&mut queued.decided) {
-                if !mem::replace(decided, true) {
-                    *action = SlotAction::Remove;
-                }
-            }
-            queued.undecided = 0;
+        for queued in self.queued_frames() {
+            queued.remove_undecided();
         }
+        self.decide_rests(&SlotAction::Remove);
         self.close(out);
     }
 
-    /// What ends the stream does not leave: the end is written after this.
-    fn write_decided(&mut self, out: &mut Vec<u8>) {
-        for entry in mem::take(&mut self.queue) {
-            if entry.is_decided() && !entry.belongs_to_end() {
-                self.write(entry, out);
-            } else {
-                self.encoder.withhold();
-            }
-        }
+    fn queued_frames(&mut self) -> impl Iterator<Item = &mut QueuedFrame> {
+        self.queue.iter_mut().filter_map(|entry| match &mut entry.content {
+            Content::Frame { queued, .. } => Some(queued.as_mut()),
+            Content::Rest(_) | Content::Chunk(..) => None,
+        })
     }
 
-    fn finish(&mut self) {
-        self.finished = true;
-        self.queue.clear();
-        self.blocked.clear();
-        self.held_bytes = 0;
-        self.held_slots = 0;
+    fn decide_rests(&mut self, action: &SlotAction) {
+        let queued = self.queue.iter_mut().filter_map(|entry| match &mut entry.content {
+            Content::Rest(rest) => Some(rest),
+            Content::Frame { .. } | Content::Chunk(..) => None,
+        });
+        for rest in queued.chain(&mut self.current_rests).filter(|rest| !rest.is_decided()) {
+            rest.decide(action.clone());
+        }
     }
 }

@@ -10,19 +10,21 @@ use serde_json::{Map, Value};
 
 use self::answer::{refuse, too_large, unreadable};
 use self::body::finish_reading;
+use crate::caller::Caller;
 use crate::dialect::{Dialect, mcp};
 use crate::effect::{Effect, Observation};
 use crate::event::{EventKind, Severity, shortened};
 use crate::exchange::RequestProgress;
+use crate::exchange::replay::Given;
 use crate::head::{Request, RequestHead, is_utf8};
 use crate::id::TraceContext;
 use crate::policy::{Hook, Shared};
 use crate::route::{Endpoint, Route, RouteAction};
 use crate::wire::encoding::{Decoder, Encoding, READABLE};
 
-pub(super) use self::answer::{error, local_answer};
+pub(super) use self::answer::{error, local_answer, refused};
 pub(super) use self::body::{read, read_again, unreadable_calls};
-pub(super) use self::hooks::{ask, forget_body, may_change};
+pub(super) use self::hooks::{ask, forget_body, may_change, unsayable};
 
 /// Longest `x-policy-user` that is kept, in bytes.
 const MAX_USER_BYTES: usize = 256;
@@ -38,12 +40,16 @@ const MCP: Endpoint = Endpoint::Dialect(Dialect::McpTool);
 pub(super) enum Step {
     /// It is no concern of the chain.
     Ungoverned,
+    /// No policy wants to see any of it, nor of its response.
+    Unread,
     /// More of it has to come.
     Reading(Reading),
     /// A hook waits.
     Asking(Asking),
-    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it.
-    Calls { is_rewritten: bool },
+    /// The hooks have let it pass, and its calls are to be decided; whether a policy rewrote it, and what one answers.
+    Calls { is_rewritten: bool, given: Option<Given> },
+    /// The hooks have let it pass, and a policy answers it.
+    Given(Given),
     /// Nothing more is to be done about it.
     Decided(RequestProgress),
 }
@@ -74,6 +80,8 @@ pub(super) struct Asking {
     endpoint: Endpoint,
     stage: usize,
     hook: Option<Hook>,
+    /// What a policy answers, once the others have let the request pass.
+    given: Option<Given>,
     changed: bool,
 }
 
@@ -93,6 +101,9 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
             ..Request::default()
         });
     });
+    let known = head.caller.cloned().unwrap_or_default();
+    let caller = Caller { policy_user: read_user(head.policy_user), ..known };
+    shared.caller.with(|known| *known = Rc::new(caller));
     let endpoint = route.endpoint;
     match route.action {
         RouteAction::Allow => {
@@ -101,6 +112,9 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         }
         RouteAction::Block => return block(shared, head, endpoint),
         RouteAction::Govern => {}
+    }
+    if !chain.interests().reads_request() && chain.routes.stored_input != RouteAction::Block {
+        return Step::Unread;
     }
     let limits = chain.limits;
     let Ok(encoding) = Encoding::parse(head.content_encoding) else {

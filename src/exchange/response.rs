@@ -3,18 +3,24 @@
 mod failure;
 mod frames;
 mod opening;
+mod shape;
 
 use core::time::Duration;
+use std::rc::Rc;
 
+use self::frames::FrameReader;
 pub(super) use self::frames::take_part;
-use self::opening::{shape_of, unreadable_head};
+use self::opening::unreadable_head;
+use self::shape::{Announced, BYTE_ORDER_MARK, Beginning};
 use super::calls::Wire;
 use super::pipeline::{Pipeline, Sink};
 use super::release_queue::{ReleaseQueue, Shape};
+use super::request::refused;
 use super::{Effect, Observation, ResponseMode, ResponseProgress};
+use crate::dialect::Dialect;
+use crate::dialect::plain::Wants;
 use crate::dialect::reply::Reply;
-use crate::dialect::{Decoder, Dialect, Frame};
-use crate::head::{ResponseHead, is_utf8};
+use crate::head::{Charset, ResponseHead, media_type};
 use crate::policy::{Hook, Shared};
 use crate::time::Timestamp;
 use crate::wire::encoding::{self, Encoding};
@@ -35,16 +41,21 @@ pub(super) struct Governed {
     release_queue: ReleaseQueue,
     /// Where the body comes encoded.
     encoding: Option<encoding::Decoder>,
-    decoder: Decoder,
-    /// What the latest frame holds; its buffers are used again for the next.
-    frame: Frame,
+    reader: FrameReader,
     parser: sse::Parser,
     opening: Gate,
-    /// A whole body; or, of a stream, what came while the opening hooks wait.
+    announced: Announced,
+    /// The client takes what Weir says itself for a stream once the head has left, whatever the body is.
+    speaks_stream: bool,
+    /// The first bytes have told whether the body is a stream.
+    is_recognised: bool,
+    /// The `content-type` that the head is to leave with, where it must not leave as it came.
+    content_type: Option<String>,
+    /// A whole body; or, of a stream, what came while the opening hooks wait; or the first bytes, as long as they tell nothing.
     backlog: Vec<u8>,
     upstream_ended: bool,
-    /// The output was broken off, and nothing that comes is looked at.
-    broken: bool,
+    /// A policy's answer stands in its place, and what the provider says is not looked at.
+    is_replaced: bool,
     /// What comes passes as it is: it could not be checked, and the frame says to let it.
     let_through: bool,
     held_since: Option<Timestamp>,
@@ -74,33 +85,42 @@ impl Governed {
     ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
+        if !shared.chain.interests().reads_response() {
+            return Opening::Pass;
+        }
         if (300..400).contains(&head.status) {
             // Clients follow redirects, with the request and its key, to a place that the chain may not govern.
             return unreadable_head(shared, dialect, "response_redirect", "the provider redirects the client to another place");
         }
         let mut wire = wire.map_or_else(|| Wire::new(dialect), |wire| *wire);
-        if (200..300).contains(&head.status)
-            && end
+        let announced = Announced::read(head.content_type);
+        // Some clients take for an error what is from 400 to 599 alone.
+        let is_error = (400..600).contains(&head.status);
+        // Clients do not look for a message behind these.
+        let says_nothing = matches!(head.status, 202 | 204 | 205);
+        let is_empty = end || says_nothing || (announced != Announced::Stream && wire.expects_nothing());
+        if !is_error
+            && is_empty
             && let Some(reply) = wire.refusals(shared)
         {
             return Opening::Refused(reply);
         }
         // An error of the upstream's keeps its status, headers and body: clients act on all three.
-        if !(200..300).contains(&head.status) || end {
+        if is_error || end {
             return Opening::Pass;
         }
-        let Some(shape) = shape_of(head.content_type, request.stream || dialect == Dialect::McpTool) else {
-            return unreadable_head(
-                shared,
-                dialect,
-                "response_content_type",
-                "the provider's response is neither JSON nor an event stream that was asked for",
-            );
-        };
-        if !is_utf8(head.content_type) {
-            let summary = "the provider's response has a charset other than UTF-8";
-            return unreadable_head(shared, dialect, "response_charset", summary);
+        if says_nothing {
+            wire.expect_nothing();
         }
+        let shape = announced.shape(request.stream || dialect == Dialect::McpTool, request.stream);
+        let content_type = match Charset::read(head.content_type) {
+            Charset::Utf8 => None,
+            Charset::Ascii => media_type(head.content_type),
+            Charset::Other => {
+                let summary = "the provider's response has a charset that is read as another text than UTF-8";
+                return unreadable_head(shared, dialect, "response_charset", summary);
+            }
+        };
         let decoder = match Encoding::parse(head.content_encoding) {
             Ok(encoding) if shape == Shape::Whole || encoding.is_none_or(Encoding::streams) => {
                 encoding.map(encoding::Decoder::new)
@@ -119,14 +139,17 @@ impl Governed {
             status: head.status,
             max_held_bytes,
             encoding: decoder,
-            release_queue: ReleaseQueue::new(dialect, shape, wire.encoder),
-            decoder: wire.decoder,
-            frame: Frame::default(),
+            release_queue: ReleaseQueue::new(dialect, shape, wire.encoder, Rc::clone(&shared.output)),
+            reader: FrameReader::new(dialect, wire.decoder, Wants::of(&shared.chain)),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
+            announced,
+            speaks_stream: shape == Shape::Stream,
+            is_recognised: false,
+            content_type,
             backlog: Vec::new(),
             upstream_ended: false,
-            broken: false,
+            is_replaced: false,
             let_through: false,
             held_since: None,
             held: Duration::ZERO,
@@ -134,14 +157,16 @@ impl Governed {
     }
 
     pub(super) const fn mode(&self) -> ResponseMode {
-        match self.release_queue.shape() {
-            Shape::Stream => ResponseMode::Stream,
-            Shape::Whole => ResponseMode::Whole,
-        }
+        if self.is_streamed() { ResponseMode::Stream } else { ResponseMode::Whole }
     }
 
+    /// Whether the body is a stream, as far as can be told.
     pub(super) const fn is_streamed(&self) -> bool {
         matches!(self.release_queue.shape(), Shape::Stream)
+    }
+
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     pub(super) const fn held_time(&self) -> Duration {
@@ -177,8 +202,12 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> ResponseProgress {
         self.upstream_ended |= end;
-        if self.broken {
+        if shared.output.is_broken() {
             return ResponseProgress::Finished;
+        }
+        if self.is_replaced {
+            let waits = matches!(self.opening, Gate::Closed { .. });
+            return self.after(shared, pipeline, waits.then_some(ResponseProgress::Waiting), out);
         }
         let mut decoded = Vec::new();
         let mut chunk = chunk;
@@ -195,20 +224,73 @@ impl Governed {
             out.extend_from_slice(chunk);
             return ResponseProgress::Flowing;
         }
-        let progress = match self.release_queue.shape() {
-            Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
-            Shape::Whole => self.feed_whole(shared, pipeline, chunk, out),
+        let progress = if self.is_recognised {
+            self.feed_recognised(shared, pipeline, chunk, out)
+        } else {
+            self.recognise(shared, pipeline, chunk, out)
         };
         self.after(shared, pipeline, progress, out)
     }
 
+    /// Keeps the first bytes until they tell what the body is.
+    fn recognise(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        let mut came = core::mem::take(&mut self.backlog);
+        came.extend_from_slice(chunk);
+        let beginning = Beginning::of(&came);
+        // Where nothing was asked, nothing but an answer is expected.
+        let may_be_neither = self.announced != Announced::Other || self.reader.decoder.expects_nothing();
+        match beginning {
+            Beginning::Open if !self.upstream_ended => {
+                self.backlog = came;
+                if self.backlog.len() > self.max_held_bytes {
+                    self.is_recognised = true;
+                    let came = core::mem::take(&mut self.backlog);
+                    let summary = "more blanks came before the response's first byte than may be held (limits.max_held_bytes)";
+                    return self.exceed(shared, "held_too_large", summary, &came, out);
+                }
+                return Some(ResponseProgress::Flowing);
+            }
+            Beginning::Event => self.release_queue.take_shape(Shape::Stream),
+            Beginning::Json => self.release_queue.take_shape(Shape::Whole),
+            Beginning::Open | Beginning::Neither => {}
+        }
+        self.is_recognised = true;
+        if beginning == Beginning::Neither && !may_be_neither {
+            let summary = "the provider's response is neither JSON nor an event stream";
+            return self.beyond(shared, shared.chain.limits.on_unreadable, "response_content_type", summary, &came, out);
+        }
+        let body = match self.release_queue.shape() {
+            Shape::Whole => came.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&came),
+            Shape::Stream => &came,
+        };
+        self.feed_recognised(shared, pipeline, body, out)
+    }
+
+    fn feed_recognised(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseProgress> {
+        match self.release_queue.shape() {
+            Shape::Stream => self.feed_stream(shared, pipeline, chunk, out),
+            Shape::Whole => self.feed_whole(shared, pipeline, chunk, out),
+        }
+    }
+
     /// A callout was answered, or time ran out: what waits goes on.
     pub(super) fn wake(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) -> ResponseProgress {
-        let progress = if matches!(self.opening, Gate::Closed { .. }) {
-            match self.release_queue.shape() {
-                Shape::Stream => self.feed_stream(shared, pipeline, &[], out),
-                Shape::Whole => self.feed_whole(shared, pipeline, &[], out),
-            }
+        let progress = if !self.is_recognised {
+            Some(ResponseProgress::Flowing)
+        } else if matches!(self.opening, Gate::Closed { .. }) {
+            self.feed_recognised(shared, pipeline, &[], out)
         } else {
             pipeline.wake(&mut Sink { release_queue: &mut self.release_queue, out });
             self.release_queue.release(out);
@@ -229,10 +311,15 @@ impl Governed {
         if let Some(progress) = progress {
             return progress;
         }
+        if let Some(refusal) = self.release_queue.take_refusal() {
+            shared.output.break_off();
+            return ResponseProgress::Answer(refused(shared, Some(self.dialect), refusal));
+        }
         if self.release_queue.shape() == Shape::Stream && self.release_queue.held_bytes() > self.max_held_bytes {
             self.exceed_held(shared, pipeline, out);
         }
         pipeline.report_late(self.release_queue.take_late());
+        pipeline.report_lost(self.release_queue.take_lost());
         self.measure_held(shared);
         if self.let_through {
             ResponseProgress::Flowing

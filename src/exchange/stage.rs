@@ -1,136 +1,94 @@
 //! A stage: one policy of the chain at work on one response, with the blocks that it has seen.
 
+mod block;
+mod delta;
+mod lane;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::release_queue::{FrameNumber, SlotRef};
-use crate::block::{BlockId, BlockKind, Chunk, Clarity, ContentBlock, ToolCallBlock};
-use crate::dialect::Delta;
-use crate::fingerprint::Fingerprint;
-use crate::policy::{BlockAction, DeltaAction, Hook, Instance, Interests};
+pub(super) use self::delta::StageDelta;
+pub(super) use self::lane::{LaneKey, Next};
 
-/// A delta of a block on its way through the stages.
-#[derive(Debug)]
-pub(super) struct StageDelta<'a> {
-    /// The slot that it came in; `None` for what a policy made.
-    pub(super) slot: Option<SlotRef>,
-    /// Where it goes if it has no slot.
-    pub(super) before: SlotRef,
-    pub(super) block: BlockId,
-    pub(super) choice: u32,
-    pub(super) kind: BlockKind,
-    pub(super) starts: bool,
-    pub(super) call_id: Cow<'a, str>,
-    pub(super) name: Cow<'a, str>,
-    pub(super) text: Cow<'a, str>,
-    pub(super) free_form: bool,
-    pub(super) clarity: Clarity,
-    /// Whether a policy changed the text.
-    pub(super) changed: bool,
-}
+use self::block::{AfterEnd, Aggregate, Progress, StageBlock};
+use self::lane::{Hold, Lane};
+use super::pipeline::BlockEnd;
+use super::release_queue::{FrameNumber, ReleaseQueue};
+use crate::block::{BlockId, BlockKind, Chunk};
+use crate::policy::{BlockAction, DeltaAction, Hook, Instance, Interests, Place};
 
-impl<'a> StageDelta<'a> {
-    pub(super) const fn of(delta: &Delta<'a>, slot: SlotRef) -> Self {
-        Self {
-            slot: Some(slot),
-            before: slot,
-            block: delta.block,
-            choice: delta.choice,
-            kind: delta.kind,
-            starts: delta.starts,
-            call_id: Cow::Borrowed(delta.call_id),
-            name: Cow::Borrowed(delta.name),
-            text: Cow::Borrowed(delta.text),
-            free_form: delta.free_form,
-            clarity: delta.clarity,
-            changed: false,
-        }
-    }
-
-    /// Whether it says nothing that a hook would want to know.
-    fn is_silent(&self) -> bool {
-        self.text.is_empty() && (self.kind.is_content() || !(self.starts || !self.name.is_empty() || !self.call_id.is_empty()))
-    }
-
-    /// The same delta, owning its text, to be held.
-    fn into_held(self) -> StageDelta<'static> {
-        StageDelta {
-            slot: self.slot,
-            before: self.before,
-            block: self.block,
-            choice: self.choice,
-            kind: self.kind,
-            starts: self.starts,
-            call_id: Cow::Owned(self.call_id.into_owned()),
-            name: Cow::Owned(self.name.into_owned()),
-            text: Cow::Owned(self.text.into_owned()),
-            free_form: self.free_form,
-            clarity: self.clarity,
-            changed: self.changed,
-        }
-    }
-}
-
-/// How far a block has come at a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Open,
-    /// Its completion hook waits.
-    Completing,
-    /// It was let go.
-    Passed,
-    /// It was dropped or replaced.
-    Withheld,
-}
-
-#[derive(Debug)]
-enum Aggregate {
-    Content(Rc<ContentBlock>),
-    ToolCall(Rc<ToolCallBlock>),
-    /// The policy has decided about it.
-    Concluded,
-}
-
-/// A block as this stage sees it.
-#[derive(Debug)]
-pub(super) struct StageBlock {
-    pub(super) id: BlockId,
-    pub(super) choice: u32,
-    pub(super) kind: BlockKind,
-    pub(super) progress: Progress,
-    /// Deltas that the policy holds.
-    pub(super) held: Vec<StageDelta<'static>>,
-    /// The delta that began the block did not go on.
-    pub(super) start_removed: bool,
-    /// The policy has held or dropped some of it: what comes after its end is not to slip through.
-    pub(super) guarded: bool,
-    /// Something came after its end.
-    pub(super) violated: bool,
-    /// The policy has dropped or replaced some of it.
-    touched: bool,
-    comparison: Option<Comparison>,
-    aggregate: Aggregate,
-}
-
-/// Whether a policy that replaces text leaves it as it was: one that holds text back by itself does so.
-#[derive(Debug)]
-struct Comparison {
-    came: Fingerprint,
-    left: Fingerprint,
-}
-
-/// What a stage says of a delta.
-pub(super) enum Passage {
-    /// It goes on, after these, which were held before it.
-    On(Vec<StageDelta<'static>>),
-    /// The stage is to hold it.
-    Held,
-    /// It and these are removed.
-    Removed(Vec<StageDelta<'static>>),
-    /// It goes on with another text, which stands for these too.
-    Changed(Vec<StageDelta<'static>>),
+/// Where a delta goes from a stage.
+pub(super) enum Flow<'a> {
+    /// On: nothing stands before it.
+    On(StageDelta<'a>),
+    /// It waits in the lane, or was put there behind what waits.
+    Lane,
+    /// It does not go on.
+    Removed(StageDelta<'a>),
     /// It came after the end of a guarded block.
-    Trailing,
+    Trailing(StageDelta<'a>),
+}
+
+/// What a stage made of a delta.
+pub(super) struct Taken<'a> {
+    pub(super) flow: Flow<'a>,
+    pub(super) lane: LaneKey,
+    /// What was held, and does not go on.
+    pub(super) removed: Vec<StageDelta<'static>>,
+    /// The client gets something else than came.
+    pub(super) is_change: bool,
+}
+
+/// What a stage made of a block that ended.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) lane: LaneKey,
+    pub(super) kind: BlockKind,
+    /// What was held, and does not go on.
+    pub(super) removed: Vec<StageDelta<'static>>,
+    /// The client gets something else than came.
+    pub(super) is_change: bool,
+    /// The policy withholds a call.
+    pub(super) withheld: Withheld,
+    /// What is put beside the block: not seen by later stages.
+    pub(super) beside: Option<Chunk>,
+    /// Where what is said in place of the block goes.
+    pub(super) before: Place,
+    /// The end of the block does not go on, with its slot.
+    pub(super) end_removed: bool,
+    /// The provider's own call cannot be replaced by one for the client.
+    pub(super) not_allowed: bool,
+    /// What is held beyond the block is to be decided at once.
+    pub(super) ends_text: bool,
+}
+
+impl Settlement {
+    const fn of(lane: LaneKey, kind: BlockKind, end: BlockEnd) -> Self {
+        Self {
+            lane,
+            kind,
+            removed: Vec::new(),
+            is_change: false,
+            withheld: Withheld::No,
+            beside: None,
+            before: end.before,
+            end_removed: false,
+            not_allowed: false,
+            ends_text: false,
+        }
+    }
+}
+
+/// Whether a policy withholds a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withheld {
+    No,
+    /// And puts another in its place.
+    Exchanged,
+    Yes,
+    /// But has let it go before.
+    TooLate,
 }
 
 /// A finish reason on its way through the stages.
@@ -145,265 +103,352 @@ pub(super) struct Stage {
     pub(super) instance: Box<dyn Instance>,
     interests: Interests,
     blocks: Vec<StageBlock>,
+    lanes: BTreeMap<LaneKey, Lane>,
     pub(super) waiting_finishes: Vec<Finish>,
     max_text_bytes: usize,
+    /// Clients join the texts of a choice.
+    joins: bool,
+    /// No more text comes: what is carried beyond a block is decided at once.
+    pub(super) texts_ended: bool,
 }
 
 impl Stage {
     pub(super) const fn new(instance: Box<dyn Instance>, interests: Interests, max_text_bytes: usize) -> Self {
-        Self { instance, interests, blocks: Vec::new(), waiting_finishes: Vec::new(), max_text_bytes }
+        Self {
+            instance,
+            interests,
+            blocks: Vec::new(),
+            lanes: BTreeMap::new(),
+            waiting_finishes: Vec::new(),
+            max_text_bytes,
+            joins: true,
+            texts_ended: false,
+        }
+    }
+
+    /// Texts stand for themselves: each block is read on its own.
+    pub(super) const fn read_blocks_apart(&mut self) {
+        self.joins = false;
+    }
+
+    pub(super) const fn interests(&self) -> Interests {
+        self.interests
     }
 
     pub(super) const fn wants(&self, kind: BlockKind) -> bool {
-        (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls)
+        match kind {
+            BlockKind::Reasoning => self.interests.content && self.interests.reasoning,
+            _ => (kind.is_content() && self.interests.content) || (kind.is_tool_call() && self.interests.tool_calls),
+        }
     }
 
-    pub(super) fn block(&mut self, id: BlockId) -> Option<&mut StageBlock> {
+    fn position(&self, id: BlockId) -> Option<usize> {
         // The block in question is nearly always the newest.
-        self.blocks.iter_mut().rev().find(|block| block.id == id)
+        self.blocks.iter().rposition(|block| block.id == id)
     }
 
-    /// Whether a completion hook of the choice still waits.
-    pub(super) fn is_completing(&self, choice: u32) -> bool {
+    /// Whether a block of the choice is not settled yet, or something of it waits.
+    pub(super) fn is_busy(&self, choice: u32) -> bool {
         self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
+            || self.lanes.values().any(|lane| lane.choice == choice && !lane.is_empty())
+    }
+
+    /// Gives the place of the first of what the policy holds of a block.
+    pub(super) fn held_place(&self, block: BlockId) -> Option<Place> {
+        self.lanes.values().find_map(|lane| lane.held_place(block))
+    }
+
+    pub(super) fn choice_of(&self, block: BlockId) -> Option<u32> {
+        self.position(block).and_then(|position| self.blocks.get(position)).map(|block| block.choice)
+    }
+
+    /// Whether anything waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.is_empty()) || self.blocks.iter().any(|block| block.progress == Progress::Completing)
+    }
+
+    fn lane(&mut self, key: LaneKey, choice: u32, kind: BlockKind) -> &mut Lane {
+        self.lanes.entry(key).or_insert_with(|| Lane::new(choice, kind))
+    }
+
+    fn waiting_lane(&mut self, key: LaneKey) -> Option<&mut Lane> {
+        self.lanes.get_mut(&key).filter(|lane| !lane.is_empty())
+    }
+
+    /// Takes what goes on from a lane: the next that nothing before it keeps back.
+    pub(super) fn next(&mut self, key: LaneKey) -> Option<Next> {
+        let lane = self.lanes.get_mut(&key)?;
+        let next = lane.pop();
+        if lane.is_empty() && matches!(key, LaneKey::Block(_)) {
+            self.lanes.remove(&key);
+        }
+        next
     }
 
     /// Takes a delta that it wants in: aggregates it and asks the policy about it.
-    pub(super) fn take(&mut self, item: &mut StageDelta<'_>) -> Passage {
-        let position = self.blocks.iter().rposition(|block| block.id == item.block).unwrap_or_else(|| {
-            self.blocks.push(StageBlock::new(item));
+    pub(super) fn take<'a>(&mut self, item: StageDelta<'a>, queue: &mut ReleaseQueue) -> Taken<'a> {
+        let lane = LaneKey::of(item.block, item.choice, item.kind, self.joins);
+        let position = self.position(item.block).unwrap_or_else(|| {
+            self.blocks.push(StageBlock::new(&item));
             self.blocks.len().saturating_sub(1)
         });
-        let Some(block) = self.blocks.get_mut(position) else { return Passage::On(Vec::new()) };
+        let Some(block) = self.blocks.get_mut(position) else {
+            return Taken { flow: Flow::Removed(item), lane, removed: Vec::new(), is_change: true };
+        };
         if block.progress != Progress::Open {
-            return block.take_after_end(item);
+            let after_end = block.after_end(&item);
+            return self.take_after_end(item, after_end, lane);
         }
-        block.aggregate.add(item, self.interests, self.max_text_bytes);
+        block.clarity = block.clarity.and(item.clarity);
+        block.aggregate.add(&item, self.interests, self.max_text_bytes);
         if item.is_silent() {
-            return block.take_silent();
+            return self.take_silent(item, position, lane);
         }
         let action = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
             Aggregate::ToolCall(call) => self.instance.on_tool_call_delta(&item.text, call),
             Aggregate::Concluded => DeltaAction::Drop,
         };
-        let action = match action {
-            DeltaAction::Replace(_) if item.kind == BlockKind::Unknown => DeltaAction::Drop,
+        let action = match action.into_owned() {
+            // What is unknown cannot be edited, and arguments are not cut where they could be read in two ways.
+            DeltaAction::Replace(_) | DeltaAction::ReplaceHoldEnd { .. } if item.kind == BlockKind::Unknown => DeltaAction::Drop,
+            DeltaAction::HoldEnd(_) if item.kind == BlockKind::Unknown || item.kind.is_tool_call() => DeltaAction::Hold,
+            DeltaAction::ReplaceHoldEnd { .. } if item.kind.is_tool_call() => DeltaAction::Drop,
             action => action,
         };
-        block.compare(&item.text, &action);
+        self.apply(item, position, action, lane, queue)
+    }
+
+    fn apply<'a>(
+        &mut self,
+        mut item: StageDelta<'a>,
+        position: usize,
+        action: DeltaAction<'static>,
+        key: LaneKey,
+        queue: &mut ReleaseQueue,
+    ) -> Taken<'a> {
+        let id = item.block;
+        let taken = |flow, removed, is_change| Taken { flow, lane: key, removed, is_change };
         match action {
-            DeltaAction::Forward => Passage::On(core::mem::take(&mut block.held)),
+            DeltaAction::Forward => {
+                if let Some(lane) = self.waiting_lane(key) {
+                    lane.mark(Some(id), Hold::Released);
+                }
+                taken(self.let_on(item, key), Vec::new(), false)
+            }
             DeltaAction::Hold => {
-                block.guarded = true;
-                Passage::Held
+                self.guard(position, false);
+                let (choice, kind) = (item.choice, item.kind);
+                self.lane(key, choice, kind).push(item, Hold::Held);
+                taken(Flow::Lane, Vec::new(), false)
             }
             DeltaAction::Drop => {
-                block.guarded = true;
-                block.touched = true;
-                block.start_removed |= item.starts || block.held.iter().any(|held| held.starts);
-                Passage::Removed(core::mem::take(&mut block.held))
+                let removed = self.waiting_lane(key).map(|lane| lane.take(Some(id))).unwrap_or_default();
+                let starts = item.starts || removed.iter().any(|held| held.starts && held.block == id);
+                let is_change = !item.text.is_empty() || removed.iter().any(|held| !held.text.is_empty());
+                self.guard(position, true);
+                self.note_removed_start(position, starts);
+                taken(Flow::Removed(item), removed, is_change || starts)
             }
             DeltaAction::Replace(text) => {
-                let text = Cow::Owned(text.into_owned());
-                block.touched = true;
-                let held = core::mem::take(&mut block.held);
-                block.start_removed |= item.kind.is_content() && held.iter().any(|held| held.starts);
+                let lane = self.waiting_lane(key);
+                let held = lane.as_ref().map(|lane| lane.held_text(Some(id))).unwrap_or_default();
+                let is_change = !is_same(&text, &held, &item.text);
+                let removed = lane.map(|lane| lane.take(Some(id))).unwrap_or_default();
+                let (starts, removed): (Vec<_>, Vec<_>) =
+                    removed.into_iter().partition(|held| held.starts && held.kind.is_tool_call());
+                let removes_start = removed.iter().any(|held| held.starts && held.block == id);
+                self.note_removed_start(position, removes_start);
+                self.touch(position, is_change);
+                for mut start in starts {
+                    // A tool call keeps the delta that began it, without its text.
+                    start.changed |= !start.text.is_empty();
+                    start.text = Cow::Borrowed("");
+                    let (choice, kind) = (start.choice, start.kind);
+                    self.lane(key, choice, kind).push(start, Hold::Released);
+                }
+                item.changed |= is_change || !removed.is_empty();
                 item.text = text;
-                item.changed = true;
-                Passage::Changed(held)
+                taken(self.let_on(item, key), removed, is_change)
+            }
+            DeltaAction::HoldEnd(undecided) => {
+                self.guard(position, false);
+                let (choice, kind) = (item.choice, item.kind);
+                let removed = self.lane(key, choice, kind).hold_end(item.into_owned(), undecided, None, queue);
+                taken(Flow::Lane, removed, false)
+            }
+            DeltaAction::ReplaceHoldEnd { text, hold } => {
+                self.guard(position, true);
+                let (choice, kind) = (item.choice, item.kind);
+                let replacement = Some(text.into_owned());
+                let removed = self.lane(key, choice, kind).hold_end(item.into_owned(), hold, replacement, queue);
+                let removes_start = removed.iter().any(|held| held.starts && held.block == id);
+                self.note_removed_start(position, removes_start);
+                taken(Flow::Lane, removed, true)
             }
         }
     }
 
-    /// Holds a delta of a block.
-    pub(super) fn hold(&mut self, item: StageDelta<'_>) {
-        if let Some(block) = self.block(item.block) {
-            block.held.push(item.into_held());
+    /// Lets a delta go on behind what waits.
+    fn let_on<'a>(&mut self, item: StageDelta<'a>, key: LaneKey) -> Flow<'a> {
+        match self.waiting_lane(key) {
+            None => Flow::On(item),
+            Some(lane) => {
+                lane.push(item, Hold::Released);
+                Flow::Lane
+            }
         }
     }
 
-    /// Forgets a block that is settled, if nothing more can come of it (`is_whole`) or it is of unknown type: there is no
-    /// bound to how many of those may come.
-    pub(super) fn forget(&mut self, id: BlockId, is_whole: bool) {
-        let Some(position) = self.blocks.iter().rposition(|block| block.id == id) else { return };
-        if is_whole || self.blocks.get(position).is_some_and(|block| block.kind == BlockKind::Unknown) {
+    fn guard(&mut self, position: usize, touched: bool) {
+        if let Some(block) = self.blocks.get_mut(position) {
+            block.guarded = true;
+            block.touched |= touched;
+        }
+    }
+
+    fn touch(&mut self, position: usize, touched: bool) {
+        if let Some(block) = self.blocks.get_mut(position) {
+            block.touched |= touched;
+        }
+    }
+
+    fn note_removed_start(&mut self, position: usize, removed: bool) {
+        if let Some(block) = self.blocks.get_mut(position) {
+            block.start_removed |= removed;
+        }
+    }
+
+    /// A delta without a message for the policy shares the lot of its block.
+    fn take_silent<'a>(&mut self, item: StageDelta<'a>, position: usize, key: LaneKey) -> Taken<'a> {
+        let taken = |flow| Taken { flow, lane: key, removed: Vec::new(), is_change: false };
+        let (id, choice, kind) = (item.block, item.choice, item.kind);
+        // What is said about text that was changed (citations) would tell it.
+        let is_removed = |block: &StageBlock| block.start_removed || (block.touched && block.kind.is_content());
+        if self.blocks.get(position).is_none_or(is_removed) {
+            return taken(Flow::Removed(item));
+        }
+        if self.waiting_lane(key).is_some_and(|lane| lane.holds_of(id)) {
+            self.lane(key, choice, kind).push(item, Hold::Held);
+            return taken(Flow::Lane);
+        }
+        taken(self.let_on(item, key))
+    }
+
+    fn take_after_end<'a>(&mut self, item: StageDelta<'a>, after_end: AfterEnd, key: LaneKey) -> Taken<'a> {
+        let (choice, kind) = (item.choice, item.kind);
+        let (flow, is_change) = match after_end {
+            AfterEnd::Pass => (self.let_on(item, key), false),
+            AfterEnd::Wait => {
+                self.lane(key, choice, kind).hold_before_end(item.into_owned());
+                (Flow::Lane, false)
+            }
+            AfterEnd::Remove => (Flow::Removed(item), false),
+            AfterEnd::Trailing => (Flow::Trailing(item), true),
+        };
+        Taken { flow, lane: key, removed: Vec::new(), is_change }
+    }
+
+    /// Forgets a block that is settled, if nothing more can come of it: a text that came whole, or something of unknown
+    /// type. A tool call is never forgotten: more can come for one that came whole.
+    fn forget(&mut self, id: BlockId, is_whole: bool) {
+        let Some(position) = self.position(id) else { return };
+        let is_over = |block: &StageBlock| block.kind == BlockKind::Unknown || (is_whole && !block.kind.is_tool_call());
+        if self.blocks.get(position).is_some_and(is_over) {
             self.blocks.remove(position);
         }
     }
 
     /// The block ended: starts its completion hook. `None` when this stage has nothing to say about it.
-    pub(super) fn complete(&mut self, id: BlockId, complete: bool) -> Option<Hook> {
-        let block = self.blocks.iter_mut().rev().find(|block| block.id == id)?;
+    pub(super) fn complete(&mut self, end: BlockEnd) -> Option<Hook> {
+        let position = self.position(end.block)?;
+        let joins = self.joins;
+        let block = self.blocks.get_mut(position)?;
         if block.progress != Progress::Open {
             return None;
         }
         block.progress = Progress::Completing;
-        block.aggregate.finish(complete);
-        match &block.aggregate {
-            Aggregate::Content(content) => Some(self.instance.on_content_complete(Rc::clone(content))),
-            Aggregate::ToolCall(call) => Some(self.instance.on_tool_call_complete(Rc::clone(call))),
-            Aggregate::Concluded => None,
-        }
-    }
-}
-
-impl StageBlock {
-    fn new(item: &StageDelta<'_>) -> Self {
-        Self {
-            id: item.block,
-            choice: item.choice,
-            kind: item.kind,
-            progress: Progress::Open,
-            held: Vec::new(),
-            start_removed: false,
-            guarded: false,
-            violated: false,
-            touched: false,
-            comparison: None,
-            aggregate: Aggregate::new(item),
-        }
+        block.aggregate.finish(end.complete);
+        let hook = match &block.aggregate {
+            Aggregate::Content(content) => self.instance.on_content_complete(Rc::clone(content)),
+            Aggregate::ToolCall(call) => self.instance.on_tool_call_complete(Rc::clone(call)),
+            Aggregate::Concluded => return None,
+        };
+        let (key, choice, kind) = (LaneKey::of(block.id, block.choice, block.kind, joins), block.choice, block.kind);
+        self.lane(key, choice, kind).push_end(end);
+        Some(hook)
     }
 
-    /// Once the policy replaces text of the block: notes what came and what leaves.
-    fn compare(&mut self, text: &str, action: &DeltaAction<'_>) {
-        if self.comparison.is_none() && matches!(action, DeltaAction::Replace(_)) {
-            let mut came = Fingerprint::new();
-            self.held.iter().for_each(|held| came.add(&held.text));
-            self.comparison = Some(Comparison { came, left: Fingerprint::new() });
-        }
-        let Some(Comparison { came, left }) = &mut self.comparison else { return };
-        came.add(text);
+    /// Settles a block: what its policy decided about it becomes what goes on from its lane.
+    pub(super) fn settle(&mut self, end: BlockEnd, action: BlockAction) -> Option<Settlement> {
+        let position = self.position(end.block)?;
+        let joins = self.joins;
+        let block = self.blocks.get_mut(position)?;
+        let (id, kind, choice) = (block.id, block.kind, block.choice);
+        let (clarity, start_was_removed) = (block.clarity, block.start_removed);
+        let key = LaneKey::of(id, choice, kind, joins);
+        let ends_text = !joins || self.texts_ended;
+        let lane = self.lane(key, choice, kind);
+        let is_let_go = match action {
+            BlockAction::Forward => true,
+            BlockAction::Hold => kind.is_content() && kind != BlockKind::Unknown,
+            BlockAction::Drop | BlockAction::Replace(_) => false,
+        };
+        let is_withheld = !is_let_go && (kind.is_tool_call() || lane.holds_of(id));
+        let mut settlement = Settlement::of(key, kind, end);
         match action {
-            DeltaAction::Forward => {
-                self.held.iter().for_each(|held| left.add(&held.text));
-                left.add(text);
+            BlockAction::Hold if is_let_go => {
+                settlement.ends_text = ends_text;
+                lane.mark(Some(id), Hold::Carried);
+                lane.settle_end(end, true);
             }
-            DeltaAction::Replace(replacement) => left.add(replacement),
-            DeltaAction::Hold | DeltaAction::Drop => {}
+            BlockAction::Forward => {
+                lane.release(id, clarity);
+                lane.settle_end(end, true);
+            }
+            action => lane.withhold(end, action, start_was_removed, &mut settlement),
         }
+        if let Some(block) = self.blocks.get_mut(position) {
+            block.start_removed |= settlement.removed.iter().any(|item| item.starts && item.block == id);
+            block.conclude(if is_withheld { Progress::Withheld } else { Progress::Passed });
+        }
+        self.forget(end.block, end.is_whole);
+        Some(settlement)
     }
 
-    /// Whether the block, ending with this action of what is held, left with another text than it came with.
-    pub(super) fn ends_changed(&mut self, action: &BlockAction) -> bool {
-        match (&mut self.comparison, action) {
-            (Some(Comparison { came, left }), BlockAction::Forward) => {
-                self.held.iter().for_each(|held| left.add(&held.text));
-                came != left
-            }
-            (Some(Comparison { came, left }), BlockAction::Replace(Chunk::Text { text, .. })) => {
-                left.add(text);
-                came != left
-            }
-            (None, BlockAction::Forward) => false,
-            (None, BlockAction::Drop) => !self.held.is_empty(),
-            _ => true,
+    /// Gives the lanes of texts of which something is held, before `limit`, beyond what completion hooks decide about.
+    pub(super) fn end_texts(&mut self, limit: Option<Place>) -> Vec<LaneKey> {
+        let blocks = &self.blocks;
+        let is_open = |id| blocks.iter().any(|block| block.id == id && block.progress == Progress::Open);
+        for lane in self.lanes.values_mut() {
+            lane.carry_open(limit, is_open);
         }
+        self.lanes.iter().filter(|(_, lane)| lane.carries()).map(|(key, _)| *key).collect()
     }
 
-    /// The policy has decided: nobody asks for the block's text any more, and a long answer has many blocks.
-    pub(super) fn conclude(&mut self, progress: Progress) {
-        self.progress = progress;
-        self.aggregate = Aggregate::Concluded;
-    }
-
-    /// A delta without a message for the policy shares the lot of its block.
-    fn take_silent(&self) -> Passage {
-        // What is said about text that was changed (citations) would tell it.
-        if self.start_removed || (self.touched && self.kind.is_content()) {
-            return Passage::Removed(Vec::new());
-        }
-        if self.held.is_empty() { Passage::On(Vec::new()) } else { Passage::Held }
-    }
-
-    fn take_after_end(&mut self, item: &StageDelta<'_>) -> Passage {
-        let says_nothing = item.text.trim().is_empty() && item.name.is_empty();
-        match self.progress {
-            _ if !self.guarded => Passage::On(Vec::new()),
-            Progress::Completing if says_nothing => Passage::Held,
-            Progress::Passed if says_nothing => Passage::On(Vec::new()),
-            Progress::Withheld if says_nothing => Passage::Removed(Vec::new()),
-            _ => {
-                self.violated = true;
-                Passage::Trailing
+    /// No more text can come in a lane: asks the policy about what is held. `drops` where nobody asks.
+    pub(super) fn end_text(&mut self, key: LaneKey, drops: bool) -> Taken<'static> {
+        let mut taken = Taken { flow: Flow::Lane, lane: key, removed: Vec::new(), is_change: false };
+        let Some(lane) = self.lanes.get_mut(&key) else { return taken };
+        let held = lane.held_text(None);
+        let is_text = lane.kind.is_content() && lane.kind != BlockKind::Unknown;
+        let action = if is_text && !drops { self.instance.on_text_end(&held, lane.choice, lane.kind) } else { DeltaAction::Drop };
+        match action {
+            DeltaAction::Forward => lane.mark(None, Hold::Released),
+            DeltaAction::Replace(text) => {
+                taken.is_change = *text != *held;
+                taken.removed = lane.replace_carried(text.into_owned());
+            }
+            DeltaAction::Drop | DeltaAction::Hold | DeltaAction::HoldEnd(_) | DeltaAction::ReplaceHoldEnd { .. } => {
+                taken.is_change = !held.is_empty();
+                taken.removed = lane.take(None);
             }
         }
+        taken
     }
 }
 
-impl Aggregate {
-    fn new(item: &StageDelta<'_>) -> Self {
-        if item.kind.is_content() {
-            return Self::Content(Rc::new(ContentBlock {
-                id: item.block,
-                choice: item.choice,
-                kind: item.kind,
-                text: String::new(),
-                complete: false,
-                truncated: false,
-                clarity: item.clarity,
-            }));
-        }
-        Self::ToolCall(Rc::new(ToolCallBlock {
-            id: item.block,
-            choice: item.choice,
-            kind: item.kind,
-            call_id: String::new(),
-            name: String::new(),
-            arguments: String::new(),
-            free_form: item.free_form,
-            complete: false,
-            truncated: false,
-            clarity: item.clarity,
-        }))
-    }
-
-    /// No hook has the block as long as it is open, so that it is never shared here.
-    fn add(&mut self, item: &StageDelta<'_>, interests: Interests, max_text_bytes: usize) {
-        match self {
-            Self::Content(content) if interests.content_text || item.clarity != Clarity::Plain => {
-                let Some(content) = Rc::get_mut(content) else { return };
-                content.clarity = content.clarity.and(item.clarity);
-                if !interests.content_text {
-                    return;
-                }
-                content.truncated |= !append(&mut content.text, &item.text, max_text_bytes);
-            }
-            Self::Content(_) => {}
-            Self::ToolCall(call) => {
-                let Some(call) = Rc::get_mut(call) else { return };
-                call.call_id.push_str(&item.call_id);
-                call.name.push_str(&item.name);
-                call.free_form |= item.free_form;
-                call.clarity = call.clarity.and(item.clarity);
-                call.truncated |= !append(&mut call.arguments, &item.text, max_text_bytes);
-            }
-            Self::Concluded => {}
-        }
-    }
-
-    fn finish(&mut self, complete: bool) {
-        match self {
-            Self::Content(content) => {
-                if let Some(content) = Rc::get_mut(content) {
-                    content.complete = complete;
-                }
-            }
-            Self::ToolCall(call) => {
-                if let Some(call) = Rc::get_mut(call) {
-                    call.complete = complete;
-                }
-            }
-            Self::Concluded => {}
-        }
-    }
-}
-
-/// Appends what fits; whether all of it did.
-fn append(text: &mut String, addition: &str, limit: usize) -> bool {
-    let fits = text.len().saturating_add(addition.len()) <= limit;
-    if fits {
-        text.push_str(addition);
-    }
-    fits
+/// Whether `text` is `held` with `came` behind it.
+fn is_same(text: &str, held: &str, came: &str) -> bool {
+    text.strip_prefix(held) == Some(came)
 }

@@ -1,7 +1,9 @@
 //! What hooks return.
 
+use core::time::Duration;
 use std::borrow::Cow;
 
+use crate::answer::Answer;
 use crate::block::Chunk;
 
 /// What becomes of a request.
@@ -12,15 +14,53 @@ pub enum RequestAction {
     SendRequest,
     /// It goes to the provider (and to the next policy) with this body.
     SendRequestBody(Vec<u8>),
-    /// It does not leave; the client gets this text as a normal answer of its dialect.
-    SendResponse(String),
+    /// It does not leave; the client gets this answer. One that passes the policies behind meets their request hooks first.
+    SendResponse(Answer),
     /// It does not leave; the client gets an error of its dialect.
-    Refuse {
-        /// HTTP status, 400 to 599.
-        status: u16,
-        /// What the client is told.
-        message: String,
-    },
+    Refuse(Refusal),
+}
+
+/// The error that a client gets in place of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// Refuses with an HTTP status of 400 to 599 (others become the nearest of these) and what the client is told.
+    pub fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status: status.clamp(400, 599), code: "policy_refused".to_owned(), message: message.into(), headers: Vec::new() }
+    }
+
+    /// Sets the machine-readable word, where the dialect's errors have one; `policy_refused` if it is not set.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    /// Tells clients when to try again: `retry-after`, in whole seconds, rounded up.
+    #[must_use]
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+        self.with_header("retry-after", seconds.to_string())
+    }
+
+    /// Adds a header to the answer. One whose name or value HTTP does not allow is left out.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (mut name, value) = (name.into(), value.into());
+        name.make_ascii_lowercase();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+        if !name.is_empty() && name.bytes().all(is_token) && value.bytes().all(is_visible) {
+            self.headers.push((name, value));
+        }
+        self
+    }
 }
 
 /// What becomes of a non-streamed response.
@@ -29,8 +69,8 @@ pub enum RequestAction {
 pub enum ResponseAction {
     /// It goes on to the block hooks, and then to the client.
     SendResponse,
-    /// The client gets this text as a normal answer in its place.
-    SendText(String),
+    /// The client gets this answer in its place.
+    SendAnswer(Answer),
 }
 
 /// What becomes of a streamed response.
@@ -39,8 +79,9 @@ pub enum ResponseAction {
 pub enum StreamAction {
     /// It flows.
     SendStreamingResponse,
-    /// The client gets this text as a normal, finished stream; the provider's stream is read for observation only.
-    BlockStream(String),
+    /// The client gets this answer in its place. The provider's stream is read for observation only, or not at all where
+    /// the answer passes the policies behind.
+    BlockStream(Answer),
 }
 
 /// What becomes of a delta, together with what the policy holds of the same block.
@@ -54,6 +95,31 @@ pub enum DeltaAction<'d> {
     Drop,
     /// This text goes on in place of it and of what is held.
     Replace(Cow<'d, str>),
+    /// The last bytes of it, with what is held before it, are undecided: as many wait, and what stands before them goes on as
+    /// it came. Of a text; a tool call waits as a whole.
+    HoldEnd(usize),
+    /// As many bytes at the end of it, with what is held before it, are undecided: they wait, and `text` goes on in place of
+    /// what stands before them.
+    ReplaceHoldEnd {
+        /// What goes on.
+        text: Cow<'d, str>,
+        /// How many bytes wait.
+        hold: usize,
+    },
+}
+
+impl DeltaAction<'_> {
+    /// The same action, owning its text.
+    pub(crate) fn into_owned(self) -> DeltaAction<'static> {
+        match self {
+            Self::Forward => DeltaAction::Forward,
+            Self::Hold => DeltaAction::Hold,
+            Self::Drop => DeltaAction::Drop,
+            Self::Replace(text) => DeltaAction::Replace(Cow::Owned(text.into_owned())),
+            Self::HoldEnd(hold) => DeltaAction::HoldEnd(hold),
+            Self::ReplaceHoldEnd { text, hold } => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(text.into_owned()), hold },
+        }
+    }
 }
 
 /// What becomes of a tool that is offered to the client.
@@ -71,6 +137,9 @@ pub enum OfferAction {
 pub enum BlockAction {
     /// It goes on.
     Forward,
+    /// It stays held beyond the end of the block: the next text of the same kind in the choice decides about it, or the end
+    /// of the answer ([`Policy::on_text_end`](super::Policy::on_text_end)). Of a text; else it is dropped.
+    Hold,
     /// It is dropped.
     Drop,
     /// This chunk goes on in its place.

@@ -9,19 +9,27 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::SharedPolicy;
+use super::outcome::{Conclusion, Outcome};
+use super::output::{FinishReason, Outgoing, Output, OutputEnd, Place, Turn};
+use super::{Refusal, SharedPolicy};
+use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
+use crate::caller::Caller;
+use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
 use crate::cell::TakeCell;
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::dialect::mcp::Asked;
-use crate::effect::{Effect, Observation};
-use crate::event::{Event, EventKind, Severity, shortened};
+use crate::effect::{Effect, HookRun, Observation};
+use crate::event::{Event, EventKind, Severity};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
-use crate::judge::{JudgeQuestion, Judging, Judgings};
+use crate::judge::{self, JudgeQuestion, Judging};
+use crate::state::{Scope, State};
 use crate::time::{Now, Timestamp};
+use crate::usage::UsageReader;
+use crate::wait::{Waiting, Waits};
 
 /// Output was finished before: nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,33 +43,26 @@ impl fmt::Display for OutputFinished {
 
 impl core::error::Error for OutputFinished {}
 
-/// Something that a hook put into the output.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Chunk(Chunk),
-    Finish,
-}
-
 /// What all contexts of an exchange share with the exchange.
 pub(crate) struct Shared {
     pub(crate) chain: Arc<Chain>,
     pub(crate) call_id: CallId,
     now: Cell<Now>,
     pub(crate) request: TakeCell<Rc<Request>>,
+    pub(crate) caller: TakeCell<Rc<Caller>>,
     /// What a request of MCP asks; empty for other dialects.
     pub(crate) asked: TakeCell<Rc<Asked>>,
-    pub(crate) judgings: TakeCell<Judgings>,
+    /// What hooks wait for.
+    pub(crate) waits: TakeCell<Waits>,
     pub(crate) effects: TakeCell<std::collections::VecDeque<Effect>>,
-    pub(crate) outgoing: TakeCell<Vec<Outgoing>>,
-    pub(crate) output_finished: Cell<bool>,
-    pub(crate) decision: Cell<Decision>,
-    pub(crate) reason_code: TakeCell<Option<String>>,
+    pub(crate) output: Rc<Output>,
+    pub(crate) outcome: Outcome,
     /// A hook asked for the deadlines of open questions to be renewed.
     pub(crate) renews_deadlines: Cell<bool>,
     /// A hook has asked for that before: questions must be able to take longer than their timeout.
     pub(crate) keeps_alive: Cell<bool>,
-    pub(crate) allowlist_hits: TakeCell<Vec<String>>,
-    pub(crate) denylist_hits: TakeCell<Vec<String>>,
+    /// What the answer cost, as far as it was read.
+    pub(crate) usage: Cell<UsageReader>,
     events: Cell<u32>,
 }
 
@@ -72,19 +73,23 @@ impl Shared {
             call_id,
             now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
+            caller: TakeCell::default(),
             asked: TakeCell::default(),
-            judgings: TakeCell::default(),
+            waits: TakeCell::default(),
             effects: TakeCell::default(),
-            outgoing: TakeCell::default(),
-            output_finished: Cell::new(false),
-            decision: Cell::new(Decision::Allow),
-            reason_code: TakeCell::default(),
+            output: Rc::default(),
+            outcome: Outcome::default(),
             renews_deadlines: Cell::new(false),
             keeps_alive: Cell::new(false),
-            allowlist_hits: TakeCell::default(),
-            denylist_hits: TakeCell::default(),
+            usage: Cell::default(),
             events: Cell::new(0),
         }
+    }
+
+    /// A hook runs, or goes on, about what stands at `place`; `has_spoken` says whether it has concluded something before.
+    pub(crate) fn enter_hook(&self, place: Place, has_spoken: bool) {
+        self.outcome.enter_hook(has_spoken);
+        self.output.enter_hook(place);
     }
 
     /// Something happens to the exchange: what follows happens at that time.
@@ -109,17 +114,6 @@ impl Shared {
 
     pub(crate) fn push_effect(&self, effect: Effect) {
         self.effects.with(|effects| effects.push_back(effect));
-    }
-
-    /// Of equal conclusions the first that gives a reason code counts.
-    pub(crate) fn conclude(&self, decision: Decision, reason_code: Option<&str>) {
-        let known = self.decision.get();
-        self.decision.set(known.max(decision));
-        self.reason_code.with(|code| {
-            if decision > known || (decision == known && code.is_none()) {
-                *code = reason_code.map(str::to_owned);
-            }
-        });
     }
 
     /// Counts a failure, and tells of it.
@@ -179,37 +173,30 @@ fn into_map(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Most hits of a list that an enforcement event names.
-const MAX_HITS: usize = 32;
-
-/// Longest hit in characters.
-const MAX_HIT_CHARS: usize = 128;
-
-fn note(hits: &mut Vec<String>, hit: &str) {
-    let hit = shortened(hit, MAX_HIT_CHARS);
-    if hits.len() < MAX_HITS && !hits.iter().any(|known| known == hit) {
-        hits.push(hit.to_owned());
-    }
-}
-
 /// What every hook can reach: facts about the exchange, the scratchpad, events and judges.
 ///
 /// A cheap handle: clones reach the same exchange.
 pub struct PolicyContext<Scratchpad = ()> {
     shared: Rc<Shared>,
     scratchpad: Rc<TakeCell<Scratchpad>>,
+    recorder: Rc<TakeCell<Recorder>>,
     policy: SharedPolicy,
 }
 
 impl<S> Clone for PolicyContext<S> {
     fn clone(&self) -> Self {
-        Self { shared: Rc::clone(&self.shared), scratchpad: Rc::clone(&self.scratchpad), policy: self.policy.clone() }
+        Self {
+            shared: Rc::clone(&self.shared),
+            scratchpad: Rc::clone(&self.scratchpad),
+            recorder: Rc::clone(&self.recorder),
+            policy: self.policy.clone(),
+        }
     }
 }
 
 impl<S: Default> PolicyContext<S> {
     pub(crate) fn new(shared: Rc<Shared>, policy: SharedPolicy) -> Self {
-        Self { shared, scratchpad: Rc::default(), policy }
+        Self { shared, scratchpad: Rc::default(), recorder: Rc::default(), policy }
     }
 
     /// Id of the exchange.
@@ -226,6 +213,11 @@ impl<S: Default> PolicyContext<S> {
     /// [`Interests`](super::Interests) ask for it.
     pub fn request(&self) -> Rc<Request> {
         self.shared.request()
+    }
+
+    /// Gives what is known of the caller.
+    pub fn caller(&self) -> Rc<Caller> {
+        self.shared.caller.with(|caller| Rc::clone(caller))
     }
 
     /// The time at which the running hook was started or woken.
@@ -246,9 +238,18 @@ impl<S: Default> PolicyContext<S> {
     }
 
     /// Concludes something about the exchange; the most restrictive conclusion of all policies wins, the first of its
-    /// kind gives the reason code. Changing and dropping conclude `rewrite` by themselves, withholding a whole tool call `refuse`.
+    /// kind gives the reason code.
+    ///
+    /// What is concluded and what is done to the bytes are two things. Of what a hook does while it concludes nothing
+    /// itself, the engine infers: a tool call withheld without another in its place, and a request refused, is `refuse`;
+    /// every other change `rewrite`.
     pub fn conclude(&self, decision: Decision, reason_code: &str) {
-        self.shared.conclude(decision, Some(reason_code));
+        self.record(&Conclusion::new(decision).because(reason_code));
+    }
+
+    /// Concludes something about the exchange, as [`Self::conclude`] does, with categories.
+    pub fn record(&self, conclusion: &Conclusion) {
+        self.shared.outcome.take(conclusion);
     }
 
     /// Counts that the policy could not do what it should; `word` becomes part of a metric's name.
@@ -263,17 +264,60 @@ impl<S: Default> PolicyContext<S> {
 
     /// Notes that a term or tool of an allowlist was met, for the enforcement event.
     pub fn note_allowlist_hit(&self, hit: &str) {
-        self.shared.allowlist_hits.with(|hits| note(hits, hit));
+        self.shared.outcome.note_allowlist_hit(hit);
     }
 
     /// Notes that a term or tool of a denylist was met, for the enforcement event.
     pub fn note_denylist_hit(&self, hit: &str) {
-        self.shared.denylist_hits.with(|hits| note(hits, hit));
+        self.shared.outcome.note_denylist_hit(hit);
     }
 
     /// Asks a judge. The question is sent at once, also before the future is first awaited.
     pub fn judge(&self, question: JudgeQuestion<'_>) -> Judging {
-        Judging::ask(&self.shared, question)
+        judge::ask(&self.shared, &question)
+    }
+
+    /// Sends a request to a service of the policy's own. It is sent at once, also before the future is first awaited.
+    pub fn callout(&self, request: &CalloutRequest<'_>) -> Waiting<Result<CalloutResponse, CalloutError>> {
+        callout::send(&self.shared, request)
+    }
+
+    /// Reaches the state of `scope`, which outlives the exchange.
+    pub fn state(&self, scope: Scope) -> State<'_> {
+        State::new(&self.shared, scope, self.policy.name())
+    }
+
+    /// Records what is answered from here on, as the policy sees it: the policies before it have acted on it, this one has
+    /// not. It takes [`Interests`](super::Interests) in all of the answer.
+    pub fn record_answer(&self) {
+        let interests = self.policy.interests();
+        let sees_content = interests.content && interests.content_text && interests.reasoning;
+        let sees_all = sees_content && interests.tool_calls && interests.response;
+        self.recorder.with(|recorder| recorder.begin(sees_all));
+    }
+
+    /// Gives what was recorded, once it has ended: in [`Policy::on_stream_complete`](super::Policy::on_stream_complete).
+    /// `None` where there is nothing that could be given again as it was: it broke off, had parts that no answer has
+    /// (calls that the provider carries out, content of unknown type, MCP), or was longer than `limits.max_response_bytes`.
+    pub fn recorded_answer(&self) -> Option<Answer> {
+        self.recorder.with(|recorder| recorder.answer(self.shared.usage.get().usage()))
+    }
+
+    /// Tells that a hook runs, where that is wanted.
+    pub(super) fn tell_run(&self, hook: &'static str) {
+        if self.policy.is_traced() {
+            let run = HookRun { policy: self.policy.name(), hook };
+            self.shared.push_effect(Effect::Observe(Observation::HookRan(run)));
+        }
+    }
+
+    pub(super) fn note_answered(&self, note: impl FnOnce(&mut Recorder, usize)) {
+        let max_bytes = self.shared.chain.limits.max_response_bytes;
+        self.recorder.with(|recorder| {
+            if recorder.is_on() {
+                note(recorder, max_bytes);
+            }
+        });
     }
 
     /// How long the judge called `name` in the policy document may take; `None` when there is none of that name.
@@ -312,7 +356,7 @@ impl<S: Default> StreamingContext<S> {
         if self.is_output_finished() {
             return Err(OutputFinished);
         }
-        self.0.shared.outgoing.with(|outgoing| outgoing.push(Outgoing::Chunk(chunk)));
+        self.0.shared.output.push(Outgoing::Chunk(chunk));
         Ok(())
     }
 
@@ -324,20 +368,42 @@ impl<S: Default> StreamingContext<S> {
         self.send(build_text_chunk(0, text))
     }
 
-    /// Ends the output here: what was sent leaves, what is still held is dropped, and the client gets its dialect's
-    /// proper ending at once. The hooks go on seeing what the provider sends.
-    pub fn mark_output_finished(&self) {
-        if !self.0.shared.output_finished.replace(true) {
-            self.0.shared.outgoing.with(|outgoing| outgoing.push(Outgoing::Finish));
+    /// Ends the output behind what the running hook decides: what stands before it leaves once it is decided, what comes
+    /// behind it does not, whatever has been decided about it. Streamed and whole, the client gets its dialect's proper
+    /// ending. The hooks go on seeing what the provider sends.
+    pub fn end_output(&self, end: OutputEnd) {
+        if !self.is_output_finished() {
+            self.0.shared.output.push(Outgoing::End(end));
         }
     }
 
-    /// Whether the output was finished, by this or another policy, or by the engine.
-    pub fn is_output_finished(&self) -> bool {
-        self.0.shared.output_finished.get()
+    /// Waits until all that comes before what the running hook decides about, and that this policy decides about too, is
+    /// decided. A hook that waits for anything goes on in that order by itself; one that decides at once, but by what was
+    /// decided before (whether the output is finished, say), awaits its turn: then it decides alike at any timing.
+    pub fn turn(&self) -> Turn {
+        Turn(Rc::clone(&self.0.shared.output))
     }
 
-    /// Renews the deadlines of open judge questions: each may take its timeout from now on, and four times its timeout in
+    /// [`Self::end_output`] of an answer that is complete as it stands; what policies hold back of texts is dropped.
+    pub fn mark_output_finished(&self) {
+        self.end_output(OutputEnd::because(FinishReason::Stop).dropping_held());
+    }
+
+    /// Refuses the answer as a whole: where nothing of it has left, as of one that is not streamed, the client gets this
+    /// error in its place. Of a stream, what stands before the running hook's block leaves, and the message behind it.
+    pub fn refuse_output(&self, refusal: Refusal) {
+        if !self.is_output_finished() {
+            self.0.shared.output.push(Outgoing::Refuse(refusal));
+        }
+    }
+
+    /// Whether what the running hook decides about comes behind the end of the output, which this or another policy, or the
+    /// engine, has put.
+    pub fn is_output_finished(&self) -> bool {
+        self.0.shared.output.is_ended_here()
+    }
+
+    /// Renews the deadlines of all that hooks wait for: each may take its timeout from now on, and four times its timeout in
     /// all. A policy that wants more than one timeout for a question calls this before it asks, too, so that the proxy
     /// waits for as long.
     pub fn keepalive(&self) {

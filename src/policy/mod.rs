@@ -10,23 +10,36 @@
 mod action;
 mod context;
 mod erased;
+mod outcome;
+mod output;
 
 use core::fmt::Debug;
 
-pub use action::{BlockAction, DeltaAction, OfferAction, RequestAction, ResponseAction, StreamAction};
-pub(crate) use context::{Outgoing, Shared};
+pub use action::{BlockAction, DeltaAction, OfferAction, Refusal, RequestAction, ResponseAction, StreamAction};
+pub(crate) use context::Shared;
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
 pub(crate) use erased::{Hook, HookOutput, Instance};
+pub use outcome::Conclusion;
+pub(crate) use output::{At, Outgoing, Output, Place, build_refusal_chunk};
+pub use output::{FinishReason, OutputEnd, Turn};
 
-use crate::block::{ContentBlock, ToolCallBlock};
+use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
+use crate::end::End;
 use crate::head::{Request, Response};
 
-/// What a policy wants aggregated for it. What it leaves out costs neither time nor memory.
+/// What a policy wants to see. What it leaves out costs neither time nor memory; what no policy of a chain wants is not read, and so
+/// can be neither refused nor changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interests {
+    /// Call [`Policy::on_request`].
+    pub request: bool,
+    /// Call [`Policy::on_response`], [`Policy::on_stream_start`] and [`Policy::on_finish_reason`].
+    pub response: bool,
     /// Call the content hooks.
     pub content: bool,
+    /// Call the content hooks for reasoning, too. Where reasoning may be signed, it then waits until that is known.
+    pub reasoning: bool,
     /// Aggregate the text of content blocks ([`ContentBlock::text`]).
     pub content_text: bool,
     /// Call the tool call hooks.
@@ -40,33 +53,60 @@ pub struct Interests {
 }
 
 impl Interests {
-    /// Everything about the response.
-    pub const ALL: Self = Self {
-        content: true,
-        content_text: true,
-        tool_calls: true,
-        request_body: false,
-        request_parts: false,
-        rewrites_request: false,
-    };
-    /// Tool calls alone.
-    pub const TOOL_CALLS: Self = Self {
+    /// Nothing: only [`Policy::on_stream_complete`] is called.
+    pub const NONE: Self = Self {
+        request: false,
+        response: false,
         content: false,
-        content_text: false,
-        tool_calls: true,
-        request_body: false,
-        request_parts: false,
-        rewrites_request: false,
-    };
-    /// Content deltas, without aggregation.
-    pub const CONTENT_DELTAS: Self = Self {
-        content: true,
+        reasoning: false,
         content_text: false,
         tool_calls: false,
         request_body: false,
         request_parts: false,
         rewrites_request: false,
     };
+    /// The request alone.
+    pub const REQUESTS: Self = Self { request: true, ..Self::NONE };
+    /// Everything about the response, and the request.
+    pub const ALL: Self = Self {
+        request: true,
+        response: true,
+        content: true,
+        reasoning: true,
+        content_text: true,
+        tool_calls: true,
+        ..Self::NONE
+    };
+    /// Tool calls, with the hooks of whole requests and responses.
+    pub const TOOL_CALLS: Self = Self { request: true, response: true, tool_calls: true, ..Self::NONE };
+    /// Content deltas without aggregation, with the hooks of whole requests and responses.
+    pub const CONTENT_DELTAS: Self = Self { request: true, response: true, content: true, reasoning: true, ..Self::NONE };
+
+    /// Joins the interests of two policies.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            request: self.request || other.request,
+            response: self.response || other.response,
+            content: self.content || other.content,
+            reasoning: self.reasoning || other.reasoning,
+            content_text: self.content_text || other.content_text,
+            tool_calls: self.tool_calls || other.tool_calls,
+            request_body: self.request_body || other.request_body,
+            request_parts: self.request_parts || other.request_parts,
+            rewrites_request: self.rewrites_request || other.rewrites_request,
+        }
+    }
+
+    /// Whether responses have to be read for it.
+    pub const fn reads_response(self) -> bool {
+        self.response || self.content || self.tool_calls
+    }
+
+    /// Whether requests have to be read for it: a response cannot be told without what was asked for.
+    pub const fn reads_request(self) -> bool {
+        self.request || self.request_body || self.request_parts || self.rewrites_request || self.reads_response()
+    }
 }
 
 /// Behaviour that acts on exchanges. `Scratchpad` is the policy's own state of one exchange.
@@ -116,6 +156,13 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
         BlockAction::Forward
     }
 
+    /// No more text of this kind comes in the choice, and some of it is held beyond the ends of its blocks
+    /// ([`BlockAction::Hold`]), or of a block that is cut off by an end that a policy puts. What is not let go here is dropped.
+    fn on_text_end<'d>(&self, held: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Scratchpad>) -> DeltaAction<'d> {
+        let _ = (held, choice, kind, cx);
+        DeltaAction::Drop
+    }
+
     /// A fragment of a tool call came: of its arguments, or an empty one with its id or name. `block` includes it already.
     fn on_tool_call_delta<'d>(
         &self,
@@ -148,7 +195,7 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
 
     /// The exchange is over. Runs exactly once for every governed exchange, also when a peer broke off or the request
     /// never left. Nothing can be sent any more.
-    fn on_stream_complete(&self, cx: &PolicyContext<Scratchpad>) {
-        let _ = cx;
+    fn on_stream_complete(&self, end: &End, cx: &PolicyContext<Scratchpad>) {
+        let _ = (end, cx);
     }
 }

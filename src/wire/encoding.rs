@@ -31,10 +31,13 @@ pub(crate) enum Encoding {
 pub(crate) struct UnknownEncoding;
 
 impl Encoding {
-    /// Reads a `content-encoding`; `None` where there is none.
+    /// Reads a `content-encoding`; `None` where there is none. Of several some readers undo the first alone.
     pub(crate) fn parse(value: &[u8]) -> Result<Option<Self>, UnknownEncoding> {
-        match value.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => Ok(None),
+        let value = value.to_ascii_lowercase();
+        if value.split(|byte| *byte == b',').all(|name| matches!(name.trim_ascii(), b"" | b"identity" | b"none")) {
+            return Ok(None);
+        }
+        match value.trim_ascii() {
             b"gzip" | b"x-gzip" => Ok(Some(Self::Gzip)),
             b"deflate" => Ok(Some(Self::Deflate)),
             b"zstd" => Ok(Some(Self::Zstd)),

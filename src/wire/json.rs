@@ -4,16 +4,16 @@ mod object;
 mod reader;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
+use std::{fmt, io};
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 pub(crate) use object::{canonical, is_unambiguous_object};
-pub(crate) use reader::{Field, Form, Malformed, Reader, Value, string_leaves, take_string};
+pub(crate) use reader::{Field, Form, Malformed, Reader, Value, keys, string_leaves, take_string};
 
 /// Why a string literal has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,14 +87,36 @@ fn take_code_unit(rest: &mut &str) -> Result<u16, StringError> {
     u16::from_str_radix(digits, 16).map_err(|_| StringError::NotAString)
 }
 
-/// Writes `value` as JSON. Writing into memory what has string keys only cannot fail.
+/// Writes `value` as JSON in which no character stands for itself at which some reader of events ends a line. Writing into
+/// memory what has string keys only cannot fail.
 pub(crate) fn write<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    let _cannot_fail = serde_json::to_writer(out, value);
+    let _cannot_fail = value.serialize(&mut serde_json::Serializer::with_formatter(out, OneLine));
 }
 
-/// `value` as JSON.
+/// `value` as JSON, as [`write`] writes it.
 pub(crate) fn to_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    let mut out = Vec::with_capacity(128);
+    write(value, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Escapes U+0085, U+2028 and U+2029 besides what has to be.
+struct OneLine;
+
+impl serde_json::ser::Formatter for OneLine {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut unread = fragment;
+        while memchr2(0xC2, 0xE2, unread.as_bytes()).is_some()
+            && let Some((plain, separator)) =
+                unread.find(['\u{85}', '\u{2028}', '\u{2029}']).and_then(|at| unread.split_at_checked(at))
+        {
+            let mut characters = separator.chars();
+            let character = characters.next().map_or(0, u32::from);
+            write!(writer, "{plain}\\u{character:04x}")?;
+            unread = characters.as_str();
+        }
+        writer.write_all(unread.as_bytes())
+    }
 }
 
 /// Where `part`, a slice of `frame`, stands in it.
@@ -122,6 +144,13 @@ pub(crate) fn members(text: &str) -> Vec<Member<'_>> {
 /// The value of `key` in the object `text`, as it stands there; `None` for a missing key and for null.
 pub(crate) fn member<'a>(members: &[Member<'a>], key: &str) -> Option<&'a str> {
     members.iter().find(|member| member.key == key).map(|member| member.value).filter(|value| *value != "null")
+}
+
+/// The value that `text` begins with; empty where it is none.
+pub(crate) fn first_value(text: &str) -> &str {
+    let mut reader = Reader::new(text);
+    let end = reader.skip().map_or(0, |()| reader.position());
+    text.get(..end).unwrap_or_default()
 }
 
 /// The elements of the array `text`; none if it is no array.

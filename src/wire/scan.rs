@@ -20,6 +20,11 @@ pub(crate) fn skip_plain(bytes: &[u8]) -> &[u8] {
     skip_unmarked(bytes, mark_ends_of_plain)
 }
 
+/// `bytes` from the first one on that is a backslash or no ASCII.
+pub(crate) fn skip_unescaped_ascii(bytes: &[u8]) -> &[u8] {
+    skip_unmarked(bytes, mark_backslashes_and_others)
+}
+
 /// `bytes` from the first one on whose high bit `mark` sets.
 #[inline]
 fn skip_unmarked(mut bytes: &[u8], mark: impl Fn(u64) -> u64) -> &[u8] {
@@ -61,6 +66,15 @@ const fn mark_ends_of_plain(bytes: u64) -> u64 {
     (controls_and_quotes | backslashes) & !bytes & HIGH_BITS
 }
 
+/// Marks backslashes, and what is no ASCII.
+#[inline]
+const fn mark_backslashes_and_others(bytes: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+    let backslashes = (bytes ^ BACKSLASHES).wrapping_sub(ONES);
+    (backslashes | bytes) & HIGH_BITS
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -81,6 +95,12 @@ mod tests {
         #[test]
         fn a_line_ends_at_its_first_cr_or_lf(bytes in bytes()) {
             prop_assert_eq!(find_line_end(&bytes), bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')));
+        }
+
+        #[test]
+        fn unescaped_ascii_ends_at_the_first_backslash_or_character_of_more_bytes(bytes in bytes()) {
+            let other = bytes.iter().position(|byte| *byte == b'\\' || !byte.is_ascii()).unwrap_or(bytes.len());
+            prop_assert_eq!(skip_unescaped_ascii(&bytes), &bytes[other..]);
         }
 
         #[test]

@@ -19,6 +19,8 @@ pub struct Event<'a> {
     pub name: &'a [u8],
     /// The `data` fields, joined by LF; `None` when there is none (a comment, a lone blank line).
     pub data: Option<&'a [u8]>,
+    /// Whether every reader takes these lines for the same event, see [`Lines`]. What the data says is not looked at.
+    pub is_plain: bool,
 }
 
 /// An event grew beyond the parser's bound before it ended.
@@ -133,8 +135,7 @@ impl Parser {
         }
         let available: &'c [u8] = input;
         let mut unread = available;
-        let mut name: &[u8] = &[];
-        let mut data = None;
+        let mut lines = Lines::default();
         loop {
             if let [b'\n', rest @ ..] = unread {
                 unread = rest;
@@ -142,17 +143,14 @@ impl Parser {
             }
             let (line, rest) = unread.split_at_checked(find_line_end(unread)?)?;
             unread = rest.strip_prefix(b"\n")?;
-            if let Some(value) = field_value(line, b"data") {
-                if data.replace(value).is_some() {
-                    return None;
-                }
-            } else if let Some(value) = field_value(line, b"event") {
-                name = value;
+            let data = lines.data;
+            if lines.add(line).is_some() && data.is_some() {
+                return None;
             }
         }
         let raw = available.get(..available.len().saturating_sub(unread.len())).filter(|raw| raw.len() <= self.limit)?;
         *input = unread;
-        Some(Event { raw, name, data })
+        Some(Event { raw, name: lines.name, data: lines.data, is_plain: lines.are_plain })
     }
 
     /// Where in `input` the current event ends. Each byte is looked at once, whatever the chunking: what was seen of the
@@ -206,37 +204,106 @@ impl Parser {
         self.tail_is_done = raw.is_none();
         let raw = raw.unwrap_or(&self.tail);
         let mut unread = raw;
-        if !core::mem::replace(&mut self.first_is_done, true) {
-            unread = raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(raw);
+        let mut lines = Lines::default();
+        if !core::mem::replace(&mut self.first_is_done, true)
+            && let Some(rest) = raw.strip_prefix(BYTE_ORDER_MARK)
+        {
+            // Many readers do not know it, and lose the line.
+            lines.are_plain = false;
+            unread = rest;
         }
-        let mut name: &[u8] = &[];
-        let mut data: Option<&[u8]> = None;
         let mut is_joined = false;
+        let mut ends = false;
         while !unread.is_empty() {
-            let line = take_line(&mut unread);
-            if let Some(value) = field_value(line, b"event") {
-                name = value;
-            }
-            let Some(value) = field_value(line, b"data") else { continue };
-            let Some(first) = data else {
-                data = Some(value);
-                continue;
-            };
+            let (line, line_end) = take_line(&mut unread);
+            lines.are_plain &= line_end.ends_with(b"\n");
+            ends = line.is_empty();
+            let first = lines.data;
+            let (Some(value), Some(first)) = (lines.add(line), first) else { continue };
             if !core::mem::replace(&mut is_joined, true) {
                 self.joined.extend_from_slice(first);
             }
             self.joined.push(b'\n');
             self.joined.extend_from_slice(value);
         }
-        Event { raw, name, data: if is_joined { Some(&self.joined) } else { data } }
+        let data = if is_joined { Some(self.joined.as_slice()) } else { lines.data };
+        Event { raw, name: lines.name, data, is_plain: lines.are_plain && ends && !is_joined }
     }
 }
 
-fn take_line<'a>(unread: &mut &'a [u8]) -> &'a [u8] {
+/// The lines of one event.
+///
+/// They are *plain* where readers of events cannot differ about them, however loosely they read: no field stands twice,
+/// no line is anything but a field or a comment, lines end in LF or CRLF, there is no white space but the one blank
+/// behind the colon, and nothing in names, ids and comments could be taken for the end of a line or for data.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) id: Option<&'a [u8]>,
+    pub(crate) retry: Option<&'a [u8]>,
+    /// The latest `data` field.
+    data: Option<&'a [u8]>,
+    are_plain: bool,
+    has_name: bool,
+}
+
+impl Default for Lines<'_> {
+    fn default() -> Self {
+        Self { name: &[], id: None, retry: None, data: None, are_plain: true, has_name: false }
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// Takes in the next line; its value, if it is one of `data`.
+    #[inline]
+    pub(crate) fn add(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        if let Some(value) = field_value(line, b"data") {
+            self.data = Some(value);
+            self.are_plain &= is_bare(line, value, b"data".len());
+            return Some(value);
+        }
+        self.add_other(line);
+        None
+    }
+
+    fn add_other(&mut self, line: &'a [u8]) {
+        let is_clear = |value: &[u8], name: &[u8]| is_bare(line, value, name.len()) && value.iter().all(u8::is_ascii_graphic);
+        if let Some(value) = field_value(line, b"event") {
+            self.name = value;
+            self.are_plain &= !core::mem::replace(&mut self.has_name, true) && is_clear(value, b"event");
+        } else if let Some(value) = field_value(line, b"id") {
+            self.are_plain &= self.id.replace(value).is_none() && is_clear(value, b"id");
+        } else if let Some(value) = field_value(line, b"retry") {
+            self.are_plain &= self.retry.replace(value).is_none() && value.iter().all(u8::is_ascii_digit);
+        } else {
+            self.are_plain &= line.is_empty() || is_plain_comment(line);
+        }
+    }
+}
+
+/// Whether `value` is what every reader takes for the value of its line: there is a colon, and no white space around it
+/// but the one blank.
+fn is_bare(line: &[u8], value: &[u8], name_length: usize) -> bool {
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
+    line.len() > name_length && !is_blank(value.first()) && !is_blank(value.last())
+}
+
+/// Whether `line` is a comment that nobody could take for data.
+pub(crate) fn is_plain_comment(line: &[u8]) -> bool {
+    let Some(comment) = line.strip_prefix(b":") else { return false };
+    let is_harmless = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'{' | b'[' | b'"');
+    let says_data = comment.windows(b"data".len()).any(|word| word.eq_ignore_ascii_case(b"data"));
+    comment.iter().all(is_harmless) && !says_data
+}
+
+/// Takes the next line off the front of `unread`: the line, and what ends it.
+pub(crate) fn take_line<'a>(unread: &mut &'a [u8]) -> (&'a [u8], &'a [u8]) {
     let length = find_line_end(unread).unwrap_or(unread.len());
     let (line, rest) = unread.split_at_checked(length).unwrap_or((unread, &[]));
-    *unread = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or(&[]);
-    line
+    let line_end_length = if rest.starts_with(b"\r\n") { 2 } else { rest.len().min(1) };
+    let (line_end, rest) = rest.split_at_checked(line_end_length).unwrap_or((rest, &[]));
+    *unread = rest;
+    (line, line_end)
 }
 
 /// The value of `line` if it is a line of this field.

@@ -18,7 +18,7 @@ from harness.judge import Judge
 from harness.paths import TARGET, WEIR_WASM
 from harness.processes import ProcessGroup
 from harness.provider import Provider
-from support.documents import REFUSED_CLUSTER, Document, no_op, tool_call_judge
+from support.documents import REFUSED_CLUSTER, Document, reading, tool_call_judge
 from support.scripts import Register
 from support.sink import Sink
 
@@ -158,8 +158,8 @@ def judged(gateway: MakeGateway, judge: Judge) -> Gateway:
 
 @pytest.fixture
 def passing(gateway: MakeGateway) -> Gateway:
-    """Envoy with Weir and a policy that does nothing."""
-    return gateway(no_op())
+    """Envoy with Weir and a policy that reads everything and finds nothing."""
+    return gateway(reading())
 
 
 @pytest.fixture

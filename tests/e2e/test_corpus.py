@@ -55,7 +55,9 @@ def answers(path: str, body: bytes) -> list[bytes]:
 
 @each_recording
 @pytest.mark.parametrize("seed", range(3))
-def test_no_op_leaves_every_byte(passing: Gateway, script: scripts.Register, path: str, file: Path, seed: int) -> None:
+def test_a_policy_that_finds_nothing_leaves_every_byte(
+    passing: Gateway, script: scripts.Register, path: str, file: Path, seed: int
+) -> None:
     body, answer = replay(passing, script, path, file, seed)
     assert answer.complete
     assert answer.body == body

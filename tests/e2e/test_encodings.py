@@ -17,7 +17,7 @@ from harness.http_server import Reply
 from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
-from support.documents import Document, no_op, with_limits
+from support.documents import Document, no_op, reading, with_limits
 from support.exchange import NAMES, PATHS, RESPONSES, ask, question
 from support.legality import read_legal
 from support.sink import Sink
@@ -71,7 +71,7 @@ def test_encoded_request_that_is_rewritten_leaves_decoded(
 @each_readable
 def test_broken_and_endless_encodings(gateway: MakeGateway, provider: Provider, sink: Sink, encoding: str) -> None:
     path = PATHS[0]
-    small = gateway(with_limits(no_op(), max_request_bytes=100_000))
+    small = gateway(with_limits(reading(), max_request_bytes=100_000))
     encode = READABLE[encoding]
     whole = encode(json.dumps(question(path)).encode())
     bomb = encode(b" " * 20_000_000)

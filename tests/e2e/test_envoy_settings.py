@@ -9,7 +9,7 @@ from harness.answers import ToolCall
 from harness.judge import Judge
 from harness.provider import Provider
 from support import scripts
-from support.documents import Document, no_op, tool_call_judge
+from support.documents import Document, reading, tool_call_judge
 from support.exchange import NAMES, PATHS, ask, question
 from support.legality import read_legal
 from support.sink import Sink
@@ -59,7 +59,7 @@ def test_provider_sees_nothing_of_a_refused_request(gateway: MakeGateway, provid
 
 @each_path
 def test_large_request_without_the_setting(gateway: MakeGateway, provider: Provider, path: str) -> None:
-    envoy = gateway(told(no_op(), "body"), hold_request_head=False)
+    envoy = gateway(told(reading(), "body"), hold_request_head=False)
     answer = ask(envoy.url, path, question(path, "y" * 3_000_000))
     assert answer.status == 200
     [request] = [seen for seen in provider.requests if answer.trace_id in seen.headers.get("traceparent", "")]

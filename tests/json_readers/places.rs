@@ -48,6 +48,13 @@ impl Place {
         Script::streamed(self.dialect, policies, vec![stream])
     }
 
+    /// Whether the client got what was said before as it came: else it is in what was written anew.
+    pub(crate) fn left_before(&self, outcome: &Outcome) -> bool {
+        let says_before = |data: &&&str| data.contains(&format!("{SAID_BEFORE:?}"));
+        let said = self.before.and_then(|before| before.iter().find(says_before));
+        said.is_some_and(|said| sse::read(&outcome.client).iter().any(|event| event.data == **said))
+    }
+
     /// The documents that the client gets, but for those before that left as they came.
     pub(crate) fn left(&self, outcome: &Outcome) -> Vec<Vec<u8>> {
         let Some(before) = self.before else { return vec![outcome.client.clone()] };

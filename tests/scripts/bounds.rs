@@ -272,7 +272,7 @@ fn a_request_beyond_its_bound_is_refused_by_both_verdicts() {
                 let body = script::request_body(dialect, true).to_string().replace("Paris", &"x".repeat(2048)).into_bytes();
                 let mut script = Script::request_to(
                     script::path(dialect),
-                    limited(json!([]), limits.clone()),
+                    limited(json!([{"use": "no_op"}]), limits.clone()),
                     body.chunks(100).map(<[u8]>::to_vec).collect(),
                 );
                 if !announced && let script::Step::RequestHead { headers, .. } = &mut script.steps[0] {

@@ -136,7 +136,7 @@ fn chunk(delta: Value, finish_reason: Value) -> Value {
 }
 
 #[test]
-fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
+fn a_whole_answer_that_calls_itself_a_stream_is_judged() {
     for (dialect, body) in [
         (
             CHAT,
@@ -145,11 +145,13 @@ fn a_whole_answer_that_calls_itself_a_stream_is_refused() {
         (MESSAGES, r#"{"type":"message","role":"assistant","content":[{"type":"tool_use","id":"t","name":"rm","input":{}}]}"#),
         (RESPONSES, r#"{"object":"response","output":[{"type":"function_call","call_id":"c","name":"rm","arguments":"{}"}]}"#),
     ] {
-        let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), false)
-            .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
-        let outcome = play(&script);
-        assert!(!outcome.text().contains("rm"), "{}", outcome.text());
-        assert_eq!((outcome.status, outcome.enforcement()["reason_code"].clone()), (502, json!("RESPONSE_CONTENT_TYPE")));
+        for streamed in [true, false] {
+            let script = Script::request(dialect, document(json!([{"use": "ask_judge"}])), streamed)
+                .respond("text/event-stream", vec![body.as_bytes().to_vec()]);
+            let outcome = play(&script.judged(JudgeRule::new("rm", JudgeReply::Verdict(0.9))));
+            assert_eq!(outcome.callouts.len(), 1, "{dialect}, asked for a stream: {streamed}");
+            assert!(!outcome.text().contains("\"rm\""), "{}", outcome.text());
+        }
     }
 }
 
@@ -220,13 +222,16 @@ fn what_is_judged_of_chat_is_what_clients_read_whatever_the_indices() {
         let (mut asked, mut read) = (questions(&outcome), calls_by_index(&outcome.client));
         asked.sort();
         read.sort();
-        assert_eq!(read, asked, "{}", outcome.text());
-        assert_eq!(read.len(), 2);
+        assert_eq!(asked.len(), 2);
+        // A call behind a finish reason is judged, and does not leave: there are readers that have ended there.
+        let comes_late = chunks[1] == finish;
+        read.iter().for_each(|call| assert!(asked.contains(call), "{}", outcome.text()));
+        assert!(read.len() == 2 || comes_late, "{}", outcome.text());
     }
 }
 
 #[test]
-fn objects_that_come_as_lists_are_refused() {
+fn objects_that_come_as_lists_do_not_leave() {
     let call = json!({"index": 0, "id": "c", "function": {"name": "rm", "arguments": "{}"}});
     let chat = |choice: Value| format!("data: {}\n\n", json!({"choices": [choice]}));
     let delta = json!({"tool_calls": [call]});
@@ -240,7 +245,6 @@ fn objects_that_come_as_lists_are_refused() {
         let script = Script::events(CHAT, document(json!([{"use": "ask_judge"}])), body.as_bytes());
         let outcome = play(&script);
         assert!(!outcome.text().contains("rm"), "{body}: {}", outcome.text());
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{body}");
     }
 }
 
@@ -434,7 +438,7 @@ fn nothing_is_said_of_a_call_that_has_ended() {
         let end = events_of_call.pop().unwrap();
         events_of_call.extend([late, end]);
         let outcome = judged(RESPONSES, &events_of_call);
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{kind}");
+        assert_ne!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{kind}");
         assert!(!outcome.text().contains("/srv"), "{kind}: {}", outcome.text());
     }
 }
@@ -506,22 +510,24 @@ fn calls_that_only_the_end_of_a_response_names_are_judged() {
 }
 
 #[test]
-fn what_readers_of_responses_could_read_in_two_ways_is_refused() {
-    let call = function_call("delete", r#"{"path":"/srv"}"#);
+fn what_readers_of_responses_could_read_in_two_ways_is_judged_or_stays_behind() {
+    let call = function_call("delete", HARMFUL);
     let item = added(0, &function_call("list", ""));
     let begins_with_output = json!({"type": "response.created", "response": response("in_progress", json!([call]))});
     let begins_with_text = json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "/srv"}]});
-    let mut other_type = call.clone();
-    other_type["type"] = json!("custom_tool_call");
+    let other_type = json!({"id": "ct", "type": "custom_tool_call", "call_id": "c", "name": "delete", "input": "/srv"});
     for events in [
         vec![begins_with_output],
-        responses_stream(&[item.clone(), item.clone(), call_delta(0, "/srv")], json!([])),
-        responses_stream(&[call_delta(0, "/srv")], json!([])),
+        responses_stream(&[item.clone(), item.clone(), call_delta(0, HARMFUL)], json!([])),
+        responses_stream(&[call_delta(0, HARMFUL)], json!([])),
         responses_stream(&[item, item_done(0, &other_type)], json!([])),
         responses_stream(&[added(0, &begins_with_text)], json!([])),
     ] {
-        let outcome = judged(RESPONSES, &events);
-        assert_eq!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{}", outcome.text());
+        let script = Script::events(RESPONSES, document(json!([{"use": "ask_judge"}])), &stream(RESPONSES, &events))
+            .judged(JudgeRule::new("/srv", JudgeReply::Verdict(1.0)))
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert_ne!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{}", outcome.text());
         assert!(!outcome.text().contains("/srv"), "{}", outcome.text());
     }
 }

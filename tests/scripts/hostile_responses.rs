@@ -174,7 +174,7 @@ fn the_whole_text_of_a_response_is_what_its_output_says() {
         response["output_text"] = json!(output_text);
         response
     };
-    for chain in [json!([]), json!([{"use": "watch"}])] {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "watch"}])] {
         let outcome = whole(&chain, &saying("fine"));
         assert_eq!(outcome.client, saying("fine").to_string().into_bytes());
     }
@@ -225,4 +225,45 @@ fn a_text_is_not_repeated_without_end() {
     events[4]["text"] = json!(long);
     let outcome = streamed(&json!([{"use": "uppercase"}]), &events);
     assert!(outcome.client.len() < 20 * long.len(), "{} bytes", outcome.client.len());
+}
+
+#[test]
+fn a_word_is_seen_though_it_comes_in_pieces_in_an_item_of_unknown_type() {
+    let item = json!({"id": "msg_1", "type": "x_message", "role": "assistant", "content": []});
+    let events = [
+        created(),
+        added(&item),
+        of_part("response.content_part.added", "part", part("")),
+        of_part("response.output_text.delta", "delta", "harm"),
+        of_part("response.output_text.delta", "delta", "ful"),
+        completed(&json!([])),
+    ];
+    assert_withheld(&streamed(&ask_about_text(), &events));
+    let outcome = streamed(&json!([{"use": "watch"}]), &events);
+    assert!(outcome.events_of("watch.content").iter().any(|event| event.metadata["text"] == "harmful"), "{}", outcome.text());
+}
+
+#[test]
+fn odd_streams_are_followed() {
+    let done_call = json!({"type": "function_call", "name": "f", "arguments": "{}"});
+    let reasoning = json!({"type": "reasoning"});
+    let unannounced = [of_part("response.output_text.delta", "delta", "a")];
+    let index_again = [added(&reasoning), done(&reasoning), added(&json!({"type": "message"}))];
+    let end_alone = [done(&done_call)];
+    for chain in [json!([]), json!([{"use": "watch"}]), ask_about_text(), ask_judge()] {
+        for events in [unannounced.as_slice(), &index_again, &end_alone] {
+            let outcome = streamed(&chain, events);
+            assert_ne!(outcome.enforcement()["reason_code"], "RESPONSE_MALFORMED", "{chain}: {}", outcome.text());
+        }
+        assert!(streamed(&chain, &unannounced).text().contains(r#""delta":"a""#), "{chain}");
+        assert!(streamed(&chain, &end_alone).text().contains("function_call"), "{chain}");
+    }
+}
+
+#[test]
+fn a_text_that_nobody_announces_becomes_a_whole_message_where_a_policy_ends_the_answer() {
+    let chain = json!([{"use": "finish_after", "with": {"bytes": 10}}]);
+    let long = "x".repeat(20);
+    let outcome = streamed(&chain, &[created(), of_part("response.output_text.delta", "delta", long)]);
+    legality::assert_stream(RESPONSES, &outcome.client);
 }

@@ -235,9 +235,9 @@ fn the_response_ends_while_a_judge_is_out() {
 fn an_answer_that_nobody_waits_for_changes_nothing() {
     use std::sync::Arc;
 
+    use weir::exchange::CalloutReply;
     use weir::exchange::{CalloutId, Exchange, Resumed};
     use weir::id::CallId;
-    use weir::judge::CalloutReply;
     use weir::time::Timestamp;
 
     let chain = native::load(&document(json!([{"use": "ask_judge"}])), &policies::registry()).unwrap();

@@ -151,7 +151,7 @@ fn a_tool_that_is_denied_by_name_is_not_listed() {
 #[test]
 fn a_tool_whose_name_can_be_read_in_two_ways_blocks_the_list() {
     let body = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","name":"delete_files"}]}}"#;
-    assert_eq!(whole(json!([]), body).status, 502);
+    assert_eq!(whole(json!([{"use": "no_op"}]), body).status, 502);
 }
 
 /// A stream on which the result is held for two steps, and messages come behind it.
@@ -188,7 +188,7 @@ fn a_text_that_a_judge_refuses_does_not_leave() {
 
 /// The exchange of a POST that asks with the id 1.
 fn answered(content_type: &str, body: &str) -> Outcome {
-    play(&Script::request(MCP, document(json!([])), true).respond(content_type, vec![body.as_bytes().to_vec()]))
+    play(&Script::request(MCP, document(json!([{"use": "no_op"}])), true).respond(content_type, vec![body.as_bytes().to_vec()]))
 }
 
 #[test]
@@ -204,78 +204,9 @@ fn a_stream_in_another_charset_is_withheld() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_is_withheld() {
-    // Some clients take whatever answer comes for theirs.
-    let answers = [
-        r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#,
-        r#"{"jsonrpc":"2.0","id":"1","result":{"content":[]}}"#,
-        r#"{"jsonrpc":"2.0","id":1.0,"result":{"content":[]}}"#,
-        r#"{"jsonrpc":"2.0","result":{"content":[]}}"#,
-        r#"{"jsonrpc":"2.0","id":null,"result":{"content":[]}}"#,
-        r#"[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":1,"result":{}}]"#,
-    ];
-    for body in answers {
-        let outcome = answered("application/json", body);
-        assert_eq!((outcome.status, &json_of(&outcome)["id"]), (502, &json!(1)), "{body}");
-        let outcome = answered("text/event-stream", &format!("data: {body}\n\n"));
-        let messages = messages(&outcome);
-        assert_eq!(messages.len(), 1, "{body}");
-        assert_eq!((&messages[0]["id"], &messages[0]["error"]["code"]), (&json!(1), &json!(-32603)), "{body}");
-    }
-}
-
-#[test]
 fn an_error_without_an_id_passes() {
     let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}"#;
     assert_eq!(answered("application/json", body).text(), body);
-}
-
-#[test]
-fn a_second_answer_ends_the_stream() {
-    let result = r#"data: {"jsonrpc":"2.0","id":1,"result":{}}"#;
-    let outcome = answered("text/event-stream", &format!("{result}\n\n{result}\n\n"));
-    assert_eq!(outcome.text(), format!("{result}\n\n"), "everything is answered: nothing is left to be said");
-}
-
-#[test]
-fn an_answer_to_a_call_that_did_not_leave_is_withheld() {
-    let batch = json!([{"jsonrpc": "2.0", "id": 1, "method": "ping"}, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "delete_files"}}]);
-    let chain = json!([{"use": "deny_tool", "with": {"name": "delete_files", "message": "No."}}]);
-    let body = r#"[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":2,"result":{"content":[]}}]"#;
-    let outcome = play(
-        &Script::request_to("/mcp", document(chain), vec![batch.to_string().into_bytes()])
-            .respond("application/json", vec![body.as_bytes().to_vec()]),
-    );
-    assert_eq!(outcome.status, 502);
-}
-
-#[test]
-fn what_is_no_message_is_withheld() {
-    let lone_surrogate = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\ud800"}]}}"#;
-    let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"structuredContent":{}}}}}"#, "[".repeat(500) + &"]".repeat(500));
-    let twice = r#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"content":[]}}"#;
-    let variant = r#"{"jsonrpc":"2.0","id":1,"result":{},"Result":{"content":[]}}"#;
-    for body in ["", "[]", "null", "not json", "{}", lone_surrogate, &deep, twice, variant] {
-        let outcome = answered("application/json", body);
-        assert_eq!((outcome.status, &json_of(&outcome)["id"]), (502, &json!(1)), "{}", &body[..body.len().min(80)]);
-        if !body.is_empty() {
-            let outcome = answered("text/event-stream", &format!("data: {body}\n\n"));
-            assert_eq!(messages(&outcome)[0]["error"]["code"], -32603, "{}", &body[..body.len().min(80)]);
-        }
-    }
-    assert_eq!(answered("text/html", "<p>").status, 502);
-}
-
-#[test]
-fn an_empty_body_passes_where_nothing_was_asked() {
-    let initialized = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    let script = Script::request_to("/mcp", document(json!([])), vec![initialized.to_vec()]).respond_with(
-        202,
-        &[("content-type", "application/json")],
-        Vec::new(),
-    );
-    let outcome = play(&script);
-    assert_eq!((outcome.status, outcome.client), (202, Vec::new()));
 }
 
 #[test]
@@ -301,7 +232,7 @@ fn listen(chain: Value) -> Script {
 #[test]
 fn a_stream_that_the_client_listens_on_is_governed() {
     let stream = fixtures::stream(MCP, "call");
-    let untouched = play(&listen(json!([])).respond("text/event-stream", chunking::bytes(stream)));
+    let untouched = play(&listen(json!([{"use": "no_op"}])).respond("text/event-stream", chunking::bytes(stream)));
     assert_eq!((untouched.request, untouched.client.as_slice()), (RequestOutcome::Sent, stream));
     let changed = play(&listen(json!([{"use": "uppercase"}])).respond("text/event-stream", chunking::events(stream)));
     assert!(changed.text().contains("SUNNY IN PARIS"), "{}", changed.text());
@@ -309,7 +240,7 @@ fn a_stream_that_the_client_listens_on_is_governed() {
 
 #[test]
 fn a_stream_that_answers_nothing_says_in_the_clients_log_why_it_ends() {
-    let outcome = play(&listen(json!([])).respond("text/event-stream", vec![b"data: {}\n\n".to_vec()]));
+    let outcome = play(&listen(json!([{"use": "no_op"}])).respond("text/event-stream", vec![b"data: {\n\n".to_vec()]));
     assert_eq!(messages(&outcome)[0]["method"], "notifications/message");
 }
 
@@ -329,7 +260,7 @@ fn a_long_list_is_governed_to_its_end() {
     assert_eq!(outcome.text(), body.replace("row ", "ROW "));
     let too_long: Value = vec!["a"; 70_000].into();
     let body = json!({"jsonrpc": "2.0", "id": 1, "result": {"structuredContent": {"rows": too_long}}}).to_string();
-    let outcome = whole(json!([]), body.as_bytes());
+    let outcome = whole(json!([{"use": "no_op"}]), body.as_bytes());
     assert_eq!((outcome.status, &json_of(&outcome)["error"]["code"]), (502, &json!(-32603)));
 }
 

@@ -2,14 +2,22 @@
 //! played (`play`) and what a test is (`test`): the engine alone natively and in Node, the built module in an emulated host.
 
 mod bounds;
+mod conclusions;
 mod dialects;
+mod endings;
+mod ends;
 mod hostile_provider;
 mod hostile_responses;
+mod interests;
 mod judging;
 mod mcp_calls;
+mod mcp_peculiarities;
 mod mcp_results;
 mod parity;
+mod peculiar_messages;
 mod requests;
+mod response_heads;
+mod state;
 mod stream_rules;
 mod two_turn;
 mod wire_rules_bytes;

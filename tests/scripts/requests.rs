@@ -64,7 +64,7 @@ fn an_unknown_path_gets_the_verdict_of_the_document() {
         "/v1/chat/completions%00",
         "*",
     ] {
-        let blocked = request(path, document(json!([])), CHAT);
+        let blocked = request(path, document(json!([{"use": "no_op"}])), CHAT);
         assert_eq!((blocked.request.clone(), blocked.status), (RequestOutcome::Answered, 404), "{path}");
         assert!(blocked.observations.contains(&Observation::Failed("unknown_path")), "{path}: {:?}", blocked.observations);
         legality::assert_whole(CHAT, &blocked.client);
@@ -131,11 +131,12 @@ fn requests_for_stored_input() -> [(&'static str, Value); 3] {
 #[test]
 fn input_that_stands_at_the_provider_is_named_in_the_event_of_its_request() {
     for (name, body) in requests_for_stored_input() {
-        let outcome = to_other_endpoint("/v1/responses", json!({}), json!([]), &body);
+        let outcome = to_other_endpoint("/v1/responses", json!({}), json!([{"use": "no_op"}]), &body);
         assert_eq!(outcome.request, RequestOutcome::Sent, "{name}");
         assert_eq!(outcome.events_of("request.received")[0].metadata["stored_input"], name);
     }
-    let unstored = to_other_endpoint("/v1/responses", json!({}), json!([]), &json!({"model": "m", "input": "Hi"}));
+    let unstored =
+        to_other_endpoint("/v1/responses", json!({}), json!([{"use": "no_op"}]), &json!({"model": "m", "input": "Hi"}));
     assert!(unstored.events_of("request.received")[0].metadata.get("stored_input").is_none());
 }
 
@@ -151,7 +152,7 @@ fn input_that_stands_at_the_provider_is_refused_where_routes_say_so() {
         assert!(message.contains(name) && message.contains("routes.stored_input"), "{message}");
     }
     let unstored = json!({"model": "m", "input": [{"role": "user", "content": "Hi"}]});
-    let outcome = to_other_endpoint("/v1/responses", json!({"stored_input": "block"}), json!([]), &unstored);
+    let outcome = to_other_endpoint("/v1/responses", json!({"stored_input": "block"}), json!([{"use": "no_op"}]), &unstored);
     assert_eq!(outcome.request, RequestOutcome::Sent);
 }
 
@@ -178,14 +179,14 @@ fn the_request_to_another_endpoint_goes_through_the_policies_and_its_answer_pass
             let refused = to_other_endpoint(path, json!({name: "govern"}), json!([{"use": "answer", "with": policy}]), &body);
             assert_eq!((refused.request.clone(), refused.status), (RequestOutcome::Answered, status), "{name}");
         }
-        let malformed = to_other_endpoint(path, json!({name: "govern"}), json!([]), &json!("no object"));
+        let malformed = to_other_endpoint(path, json!({name: "govern"}), json!([{"use": "no_op"}]), &json!("no object"));
         assert_eq!((malformed.request.clone(), malformed.status), (RequestOutcome::Answered, 400), "{name}");
     }
 }
 
 #[test]
 fn an_event_of_a_route_does_not_show_the_query() {
-    let outcome = request("/v1/x?key=secret", document(json!([])), CHAT);
+    let outcome = request("/v1/x?key=secret", document(json!([{"use": "no_op"}])), CHAT);
     assert_eq!(outcome.events_of("unknown_path")[0].metadata["path"], "/v1/x");
     assert!(!format!("{:?}", outcome.events).contains("secret"));
 }
@@ -223,7 +224,7 @@ fn the_list_of_models_passes() {
 fn another_method_on_an_endpoint_is_not_a_way_around() {
     for method in ["GET", "PUT", "PATCH", "post", ""] {
         let body = script::request_body(CHAT, true).to_string().into_bytes();
-        let mut script = Script::request_to("/v1/chat/completions", document(json!([])), vec![body]);
+        let mut script = Script::request_to("/v1/chat/completions", document(json!([{"use": "no_op"}])), vec![body]);
         if let Step::RequestHead { method: known, .. } = &mut script.steps[0] {
             method.clone_into(known);
         }
@@ -284,10 +285,10 @@ fn an_encoding_that_cannot_be_read_gets_the_configured_verdict() {
             }
             script
         };
-        let refused = play(&script(document(json!([]))));
+        let refused = play(&script(document(json!([{"use": "no_op"}]))));
         assert_eq!((refused.request.clone(), refused.status), (RequestOutcome::Answered, 415), "{encoding}");
         legality::assert_whole(MESSAGES, &refused.client);
-        let mut allowing = document(json!([]));
+        let mut allowing = document(json!([{"use": "no_op"}]));
         allowing["limits"] = json!({"on_unreadable": "allow"});
         assert_eq!(play(&script(allowing)).request, RequestOutcome::Sent, "{encoding}");
     }
@@ -298,7 +299,7 @@ fn a_body_is_read_as_its_reader_does_or_not_at_all() {
     // Servers that heed the charset read other members here than are written.
     let body = br#"{"model":"m","max_tokens":1,"messages":[],"user":"+ACIALAAi-messages+ACI-"}"#;
     let with_type = |content_type: &str| {
-        let mut script = Script::request_to("/v1/messages", document(json!([])), vec![body.to_vec()]);
+        let mut script = Script::request_to("/v1/messages", document(json!([{"use": "no_op"}])), vec![body.to_vec()]);
         if let Step::RequestHead { headers, .. } = &mut script.steps[0] {
             headers[0].1 = content_type.as_bytes().to_vec();
         }
@@ -358,7 +359,7 @@ fn an_encoded_body_that_is_broken_or_too_long_is_refused() {
         assert_eq!(outcome.enforcement()["reason_code"], "REQUEST_MALFORMED");
         legality::assert_whole(MESSAGES, &outcome.client);
     }
-    let mut small = document(json!([]));
+    let mut small = document(json!([{"use": "no_op"}]));
     small["limits"] = json!({"max_request_bytes": 65536});
     let outcome = encoded(small, "gzip", &gzip(&vec![b' '; 10_000_000]));
     assert_eq!((outcome.request.clone(), outcome.status), (RequestOutcome::Answered, 413));
@@ -378,7 +379,7 @@ fn header_values_that_are_not_utf8_are_read_as_bytes() {
 
 #[test]
 fn a_path_that_is_not_utf8_has_a_verdict() {
-    let outcome = request("/v1/chat/completions\u{fffd}", document(json!([])), CHAT);
+    let outcome = request("/v1/chat/completions\u{fffd}", document(json!([{"use": "no_op"}])), CHAT);
     assert_eq!(outcome.request, RequestOutcome::Answered);
 }
 
@@ -391,7 +392,7 @@ fn a_request_without_a_body_is_refused() {
             headers: Vec::new(),
             end: true,
         };
-        let outcome = play(&Script { document: document(json!([])), steps: vec![head], judge: Vec::new() });
+        let outcome = play(&Script { document: document(json!([{"use": "no_op"}])), steps: vec![head], judge: Vec::new() });
         assert_eq!((outcome.request.clone(), outcome.status), (RequestOutcome::Answered, 400));
         legality::assert_whole(dialect, &outcome.client);
     }
@@ -413,7 +414,7 @@ fn a_policy_answers_in_the_form_that_was_asked_for() {
             let outcome = play(&script);
             assert_eq!(
                 (outcome.request.clone(), outcome.status, outcome.decision),
-                (RequestOutcome::Answered, 200, Decision::Refuse)
+                (RequestOutcome::Answered, 200, Decision::Rewrite)
             );
             let message = if streamed {
                 legality::assert_stream(dialect, &outcome.client);

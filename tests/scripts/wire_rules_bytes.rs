@@ -49,7 +49,7 @@ fn assert_scanned(dialect: Dialect, body: &[u8]) {
 
 #[test]
 fn mixed_line_ends() {
-    let body = fixtures::stream(MESSAGES, "whole_input");
+    let body = fixtures::stream(MESSAGES, "tool_use");
     for ends in [["\r\n", "\r\n"], ["\r", "\r"], ["\r\n", "\n"], ["\n", "\r\n"]] {
         let mut lines = 0;
         let mixed = String::from_utf8(body.to_vec()).unwrap().split('\n').fold(String::new(), |mut mixed, line| {
@@ -61,8 +61,12 @@ fn mixed_line_ends() {
             mixed
         });
         assert_scanned(MESSAGES, mixed.as_bytes());
-        let untouched = play(&Script::streamed(MESSAGES, document(json!([])), chunking::bytes(mixed.as_bytes())));
-        assert_eq!(untouched.text(), mixed);
+        let untouched = play(&Script::streamed(MESSAGES, document(json!([{"use": "no_op"}])), chunking::bytes(mixed.as_bytes())));
+        assert_eq!(sse::read(&untouched.client), sse::read(mixed.as_bytes()), "{ends:?}");
+        // A CR that may be a line end by itself is one to some clients alone: such an event is written anew.
+        if ends == ["\r\n", "\r\n"] {
+            assert_eq!(untouched.text(), mixed);
+        }
     }
 }
 
@@ -119,12 +123,7 @@ fn a_last_event_without_a_blank_line_is_scanned_not_released() {
 
 #[test]
 fn a_payload_that_is_not_json_is_not_passed_unseen() {
-    for payload in [
-        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"\n\n",
-        "data: rm -rf /srv/data\n\n",
-        "data: \"/srv/data\"\n\n",
-        "data: [1]\n\n",
-    ] {
+    for payload in ["data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"\n\n", "data: rm -rf /srv/data\n\n"] {
         let mut body = payload.as_bytes().to_vec();
         body.extend_from_slice(fixtures::stream(CHAT, "text"));
         let blocked = play(&judging(CHAT, &body));
@@ -135,6 +134,15 @@ fn a_payload_that_is_not_json_is_not_passed_unseen() {
             "{payload}: {:#?}",
             blocked.events
         );
+    }
+}
+
+#[test]
+fn json_that_is_no_object_does_not_leave() {
+    for payload in ["data: \"/srv/data\"\n\n", "data: [\"/srv/data\"]\n\n", "data: 3\n\n"] {
+        let body = [payload.as_bytes(), fixtures::stream(CHAT, "text")].concat();
+        let outcome = play(&judging(CHAT, &body));
+        assert_eq!(outcome.client, fixtures::stream(CHAT, "text"), "{payload}: {}", outcome.text());
     }
 }
 
@@ -178,9 +186,17 @@ fn assert_ambiguity_is_blocked(dialect: Dialect, fixture: &str, from: &str, to: 
 
 #[test]
 fn duplicate_keys() {
-    for to in ["\"name\":\"get_weather\",\"name\":\"delete_files\"", "\"name\":\"delete_files\",\"name\":\"get_weather\""] {
-        assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", to);
-        assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"name\":\"delete_files\"", to);
+    let last_is_denied = "\"name\":\"get_weather\",\"name\":\"delete_files\"";
+    let first_is_denied = "\"name\":\"delete_files\",\"name\":\"get_weather\"";
+    assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", last_is_denied);
+    assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"name\":\"delete_files\"", last_is_denied);
+    // The last one is what most readers take, and all that leaves.
+    for (dialect, fixture) in [(CHAT, "calls_without_index"), (MESSAGES, "whole_input")] {
+        let body = edit(dialect, fixture, "\"name\":\"delete_files\"", first_is_denied);
+        let script = Script::streamed(dialect, document(json!([{"use": "ask_judge"}])), vec![body])
+            .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+        let outcome = play(&script);
+        assert!(!outcome.text().contains("delete_files") && outcome.text().contains("get_weather"), "{}", outcome.text());
     }
     assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"choices\":[", "\"choices\":[],\"choices\":[");
     assert_ambiguity_is_blocked(MESSAGES, "whole_input", "\"type\":\"tool_use\"", "\"type\":\"text\",\"type\":\"tool_use\"");
@@ -219,7 +235,9 @@ fn lone_surrogates() {
     let body = edit(CHAT, "text", "\"content\":\" aus\"", r#""content":" \ud83caus""#);
     let outcome = play(&Script::events(CHAT, document(json!([{"use": "uppercase"}])), &body));
     assert!(!outcome.text().contains("ud83c"), "readers differ in what they make of it: {}", outcome.text());
-    assert_ambiguity_is_blocked(CHAT, "calls_without_index", "\"name\":\"delete_files\"", r#""name":"delete_files\udc00""#);
+    let body = edit(CHAT, "calls_without_index", "\"name\":\"delete_files\"", r#""name":"delete_files\udc00""#);
+    let outcome = play(&judging(CHAT, &body));
+    assert!(!outcome.text().contains("udc00"), "{}", outcome.text());
 }
 
 #[test]
@@ -336,7 +354,8 @@ fn a_response_in_an_unreadable_encoding_gets_the_configured_verdict() {
     }
     let headers = [("content-type", "text/event-stream"), ("content-encoding", "identity")];
     let body = fixtures::stream(CHAT, "text");
-    let identity = play(&Script::request(CHAT, document(json!([])), true).respond_with(200, &headers, vec![body.to_vec()]));
+    let identity =
+        play(&Script::request(CHAT, document(json!([{"use": "no_op"}])), true).respond_with(200, &headers, vec![body.to_vec()]));
     assert_eq!(identity.client, body);
 }
 

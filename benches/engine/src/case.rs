@@ -33,13 +33,15 @@ pub(crate) struct Case {
 impl Case {
     /// All cases, in the order of the report.
     pub(crate) fn all() -> Result<Vec<Self>> {
-        let no_op = Handler::engine(&json!([{"use": "no_op"}]))?;
+        // It looks at all text, and finds nothing.
+        let rules: Vec<_> = (0..100).map(|number| json!({"find": format!("project nightingale {number}"), "with": ""})).collect();
+        let transform = Handler::engine(&json!([{"use": "content_transform", "with": {"replace": rules}}]))?;
         let judge = Handler::engine(&json!([{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6}}]))?;
         let of_dialect = |dialect| {
             [
                 Self::text(dialect, "copy", Handler::Copy),
                 Self::text(dialect, "JSON tree", Handler::JsonTree),
-                Self::text(dialect, "no_op", no_op.clone()),
+                Self::text(dialect, "content_transform", transform.clone()),
                 Self { judges: true, ..Self::text(dialect, "tool_call_judge, text", judge.clone()) },
                 Self { judges: true, ..Self::tool_call(dialect, "tool_call_judge, tool call", judge.clone()) },
             ]

@@ -2,17 +2,12 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
-use weir::chain::Chain;
 use weir::dialect::Dialect;
 use weir::document::Document;
-use weir::exchange::{CalloutId, Effect, EndReason, Exchange, RequestHead, ResponseHead};
-use weir::id::CallId;
-use weir::judge::CalloutReply;
-use weir::time::Timestamp;
+use weir_driver::{Player, Recording, ServiceReply, Split, Step};
 
 use crate::streams::Stream;
 
@@ -23,8 +18,8 @@ pub(crate) enum Handler {
     Copy,
     /// Parses the JSON of every event into a tree and copies the event: what is easiest to write.
     JsonTree,
-    /// An exchange of the engine.
-    Engine(Arc<Chain>),
+    /// An exchange of the engine, with a judge that answers at once and finds nothing wrong.
+    Engine(Box<Player>),
 }
 
 impl Handler {
@@ -37,7 +32,8 @@ impl Handler {
         });
         let document = Document::parse(&document.to_string(), &weir_policies::registry(), &|_| None)
             .map_err(|error| anyhow!("the policy document of the benchmark is wrong: {error}"))?;
-        Ok(Self::Engine(Arc::new(document.chain)))
+        let verdict = ServiceReply::verdict(0.0);
+        Ok(Self::Engine(Box::new(Player::new(Arc::new(document.chain)).answering(move |_| verdict.clone()))))
     }
 
     /// Handles one stream. `out` is used again for every event, as the glue to Envoy does.
@@ -61,7 +57,7 @@ impl Handler {
         match self {
             Self::Copy => copy(stream, out, |_| {}, written),
             Self::JsonTree => copy(stream, out, |event| drop(black_box(json_tree(event))), written),
-            Self::Engine(chain) => return run_exchange(chain, stream, out, written),
+            Self::Engine(player) => return run_exchange(player, stream, out, written),
         }
         0
     }
@@ -81,71 +77,34 @@ fn json_tree(event: &[u8]) -> Option<Value> {
     serde_json::from_slice(event.get(data + 6..)?).ok()
 }
 
-fn run_exchange(chain: &Arc<Chain>, stream: &Stream, out: &mut Vec<u8>, mut written: impl FnMut(&[u8])) -> usize {
-    let now = Timestamp::from_unix(Duration::from_secs(1_760_000_000));
-    let mut driver = Driver { exchange: Exchange::new(Arc::clone(chain), CallId::from_bytes([7; 16]), now), now, judged: 0 };
-    driver.start(stream, out);
+fn run_exchange(player: &Player, stream: &Stream, out: &mut Vec<u8>, mut written: impl FnMut(&[u8])) -> usize {
+    let mut play = player.begin();
+    let (path, body) = request(stream.dialect);
+    let mut steps = Recording::post(path, body).steps(&Split::Whole);
+    let headers = vec![("content-type".to_owned(), b"text/event-stream".to_vec())];
+    steps.push(Step::ResponseHead { status: 200, headers, end: false });
+    steps.iter().for_each(|step| play.take(step));
     let last = stream.events.len().saturating_sub(1);
     for (index, event) in stream.events.iter().enumerate() {
         out.clear();
-        // What a judged call holds comes out with the judge's answer, so the progress itself says nothing new.
-        let _ = driver.exchange.handle_response_body(event, index == last, now, out);
-        driver.carry_out_effects(out);
+        play.stream(event, index == last, out);
         written(out);
     }
-    driver.exchange.handle_end(EndReason::Completed, now);
-    driver.carry_out_effects(out);
-    driver.judged
+    play.finish().callouts.len()
 }
 
-/// The surroundings of an exchange: a judge that answers at once and finds nothing wrong.
-struct Driver {
-    exchange: Exchange,
-    now: Timestamp,
-    judged: usize,
-}
-
-const VERDICT: &[u8] =
-    br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"{\"probability\":0.0,\"explanation\":\"ok\"}"}}]}"#;
-
-impl Driver {
-    /// Brings the exchange to where the response body comes.
-    fn start(&mut self, stream: &Stream, out: &mut Vec<u8>) {
-        let (path, body): (&[u8], &[u8]) = match stream.dialect {
-            Dialect::Messages => (
-                b"/v1/messages",
-                br#"{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#,
-            ),
-            Dialect::Responses => (b"/v1/responses", br#"{"model":"gpt-4.1-mini","stream":true,"input":"Hi"}"#),
-            Dialect::McpTool => (
-                b"/mcp",
-                br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run_command","arguments":{"command":"du /var/cache"},"_meta":{"progressToken":1}}}"#,
-            ),
-            _ => {
-                (b"/v1/chat/completions", br#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#)
-            }
-        };
-        let head = RequestHead { method: b"POST", path, content_type: b"application/json", ..RequestHead::default() };
-        let _ = self.exchange.handle_request_head(&head, false, self.now);
-        let _ = self.exchange.handle_request_body(body, true, self.now);
-        // A call that stands in the request leaves once it is judged.
-        self.carry_out_effects(out);
-        let head = ResponseHead { status: 200, content_type: b"text/event-stream", ..ResponseHead::default() };
-        let _ = self.exchange.handle_response_head(&head, false, self.now);
-        self.carry_out_effects(out);
-    }
-
-    fn carry_out_effects(&mut self, out: &mut Vec<u8>) {
-        while let Some(effect) = self.exchange.poll_effect() {
-            if let Effect::Callout(callout) = black_box(effect) {
-                self.answer(callout.id, out);
-            }
-        }
-    }
-
-    fn answer(&mut self, question: CalloutId, out: &mut Vec<u8>) {
-        self.judged += 1;
-        let reply = CalloutReply::Response { status: 200, body: VERDICT };
-        let _ = self.exchange.handle_callout_reply(question, reply, self.now, out);
+/// The path and the body of a request for a stream.
+fn request(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        Dialect::Messages => (
+            "/v1/messages",
+            r#"{"model":"claude-sonnet-4-5","max_tokens":1024,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#,
+        ),
+        Dialect::Responses => ("/v1/responses", r#"{"model":"gpt-4.1-mini","stream":true,"input":"Hi"}"#),
+        Dialect::McpTool => (
+            "/mcp",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run_command","arguments":{"command":"du /var/cache"},"_meta":{"progressToken":1}}}"#,
+        ),
+        _ => ("/v1/chat/completions", r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#),
     }
 }

@@ -10,6 +10,9 @@ pub(super) struct State(u32);
 
 const ROOT: State = State(0);
 
+/// How many characters ASCII has.
+const ASCII: usize = 128;
+
 /// The longest pattern that ends where the text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -35,16 +38,26 @@ struct Node {
 pub(super) struct Automaton {
     nodes: Vec<Node>,
     edges: HashMap<(State, char), State>,
+    /// The edges of the root for ASCII, where most of a text is read.
+    root: [State; ASCII],
 }
 
 impl Automaton {
     pub(super) fn builder() -> Builder {
-        Builder { automaton: Self { nodes: vec![Node::default()], edges: HashMap::new() }, children: vec![Vec::new()] }
+        Builder {
+            automaton: Self { nodes: vec![Node::default()], edges: HashMap::new(), root: [ROOT; ASCII] },
+            children: vec![Vec::new()],
+        }
     }
 
     /// The state after `character`.
     pub(super) fn next(&self, mut state: State, character: char) -> State {
         loop {
+            if state == ROOT
+                && let Some(next) = self.root.get(character as usize)
+            {
+                return *next;
+            }
             if let Some(next) = self.edges.get(&(state, character)) {
                 return *next;
             }
@@ -53,6 +66,11 @@ impl Automaton {
             }
             state = self.node(state).map_or(ROOT, |node| node.fallback);
         }
+    }
+
+    /// The characters that patterns begin with.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = char> {
+        self.edges.keys().filter(|(state, _)| *state == ROOT).map(|(_, character)| *character)
     }
 
     /// How many characters of the end of the text could still become a match.
@@ -107,6 +125,11 @@ impl Builder {
         let child = State(u32::try_from(self.automaton.nodes.len()).unwrap_or(u32::MAX));
         self.automaton.nodes.push(Node { depth, ..Node::default() });
         self.automaton.edges.insert((parent, character), child);
+        if parent == ROOT
+            && let Some(edge) = self.automaton.root.get_mut(character as usize)
+        {
+            *edge = child;
+        }
         self.children.push(Vec::new());
         if let Some(siblings) = usize::try_from(parent.0).ok().and_then(|parent| self.children.get_mut(parent)) {
             siblings.push((character, child));

@@ -74,7 +74,41 @@ pub(super) struct Rules {
     exact: Automaton,
     /// Those that do not, over folded characters.
     folded: Automaton,
+    /// The bytes that a match can begin with.
+    firsts: Firsts,
     case: Case,
+}
+
+/// Tells the bytes that a match can begin with from those that no rule has business with.
+#[derive(Debug)]
+struct Firsts([bool; 256]);
+
+impl Firsts {
+    fn new(exact: &Automaton, folded: &Automaton) -> Self {
+        let mut utf8 = [0; 4];
+        let mut firsts: Vec<u8> = exact.firsts().filter_map(|first| first.encode_utf8(&mut utf8).bytes().next()).collect();
+        let folded: Vec<char> = folded.firsts().collect();
+        firsts.extend((0..=0x7f).filter(|byte| folded.contains(&fold(char::from(*byte)))));
+        if !folded.is_empty() {
+            // Characters of any script can fold to one of another.
+            firsts.extend(0xc0..=0xff);
+        }
+        let mut is_first = [false; 256];
+        for byte in firsts {
+            if let Some(flag) = is_first.get_mut(usize::from(byte)) {
+                *flag = true;
+            }
+        }
+        Self(is_first)
+    }
+
+    /// The beginning of `text` in which no match begins, and the rest.
+    fn split<'t>(&self, text: &'t str) -> (&'t str, &'t str) {
+        let is_first = |byte: u8| self.0.get(usize::from(byte)).copied().unwrap_or_default();
+        // It is the first byte of a character: of the others none is ever set.
+        let first = text.bytes().position(is_first).unwrap_or(text.len());
+        text.split_at_checked(first).unwrap_or(("", text))
+    }
 }
 
 /// Two rules find the same.
@@ -95,7 +129,9 @@ impl Rules {
             };
             added.map_err(|earlier| SameFind { earlier, later })?;
         }
-        Ok(Self { rules, exact: exact.build(), folded: folded.build(), case })
+        let (exact, folded) = (exact.build(), folded.build());
+        let firsts = Firsts::new(&exact, &folded);
+        Ok(Self { rules, exact, folded, firsts, case })
     }
 
     pub(super) fn rules(&self) -> &[Rule] {
@@ -148,6 +184,8 @@ impl Output {
 pub(super) struct Replacer {
     /// The end of the text that is undecided: it could still become a match, or is one that could still become a longer one.
     pending: VecDeque<char>,
+    /// How many bytes it has.
+    pending_bytes: usize,
     /// How many characters of it the automata have read.
     read: usize,
     exact: State,
@@ -156,17 +194,37 @@ pub(super) struct Replacer {
 }
 
 impl Replacer {
-    /// Whether nothing is undecided.
-    pub(super) fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+    /// Gives how many bytes at the end of the text are undecided.
+    pub(super) const fn undecided(&self) -> usize {
+        self.pending_bytes
     }
 
     /// Takes a piece of text in.
     pub(super) fn feed(&mut self, rules: &Rules, piece: &str, out: &mut Output) {
-        for character in piece.chars() {
+        let mut rest = piece;
+        loop {
+            if self.pending.is_empty() && rules.case == Case::None {
+                rest = self.skip(rules, rest, out);
+            }
+            let mut characters = rest.chars();
+            let Some(character) = characters.next() else { return };
+            rest = characters.as_str();
             self.pending.push_back(character);
+            self.pending_bytes = self.pending_bytes.saturating_add(character.len_utf8());
             self.search(rules, out);
         }
+    }
+
+    /// Lets pass, where nothing is undecided, what comes before the next place where a match could begin.
+    fn skip<'t>(&mut self, rules: &Rules, text: &'t str, out: &mut Output) -> &'t str {
+        let (passes, rest) = rules.firsts.split(text);
+        if !passes.is_empty() {
+            out.decided = true;
+            out.text.push_str(passes);
+            // From the end of a match that cannot grow the same goes on as from nothing.
+            (self.exact, self.folded) = Default::default();
+        }
+        rest
     }
 
     /// The text is over: decides what is pending.
@@ -224,6 +282,7 @@ impl Replacer {
 
     fn pass(&mut self, count: usize, case: Case, out: &mut Output) {
         for character in self.pending.drain(..count.min(self.pending.len())) {
+            self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
             out.decided = true;
             out.case_mapped |= case.push(character, &mut out.text);
         }
@@ -233,7 +292,12 @@ impl Replacer {
     fn replace(&mut self, count: usize, rule: usize, rules: &Rules, out: &mut Output) {
         let with = rules.rules.get(rule).map_or("", |rule| rule.with.as_str());
         let found = self.pending.drain(..count.min(self.pending.len()));
-        out.changed |= !with.chars().eq(found);
+        let (mut is_same, mut left) = (true, with.chars());
+        for character in found {
+            self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
+            is_same &= left.next() == Some(character);
+        }
+        out.changed |= !is_same || left.next().is_some();
         out.decided = true;
         out.text.push_str(with);
         out.applied.push(rule);

@@ -10,11 +10,10 @@ use weir::dialect::Dialect;
 use weir::document::Document;
 use weir::event::Event;
 use weir::exchange::{
-    Callout, CalloutId, Effect, EndReason, Exchange, RequestHead, RequestProgress, ResponseHead, ResponseMode, ResponseProgress,
-    Resumed,
+    Callout, CalloutId, CalloutReply, Effect, EndReason, Exchange, RequestHead, RequestProgress, ResponseHead, ResponseMode,
+    ResponseProgress, Resumed,
 };
 use weir::id::CallId;
-use weir::judge::CalloutReply;
 use weir::time::Timestamp;
 use weir_test_support::client::{self, Message};
 use weir_test_support::{chunking, legality};
@@ -108,7 +107,8 @@ impl Run {
             match effect {
                 Effect::Callout(callout) => self.callouts.push(callout),
                 Effect::Event(event) => self.events.push(event),
-                _ => {}
+                Effect::Store(_) => panic!("no built-in policy keeps state"),
+                Effect::Observe(_) => {}
             }
         }
     }

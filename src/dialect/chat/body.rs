@@ -18,7 +18,8 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let untouched =
+            self.ending().is_none() && insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -29,7 +30,7 @@ impl Encoder {
         let mut changes: BTreeMap<u32, ChoiceChange<'_>> = BTreeMap::new();
         let mut slots = Vec::new();
         for (position, slot) in frame.slots.iter().enumerate() {
-            let action = actions.get(position).unwrap_or(&SlotAction::Keep);
+            let action = actions.get(position).unwrap_or(&SlotAction::Remove);
             choices.entry(slot.choice).or_default().note(slot, action);
             slots.push(SlotChange { action, call_index: None, continues_call: false });
         }
@@ -42,7 +43,7 @@ impl Encoder {
                     change.before.push_str(text);
                 }
                 Chunk::Text { text, .. } => change.after.push_str(text),
-                Chunk::ToolCall { .. } => change.calls.push((insertion.before, &insertion.chunk)),
+                Chunk::ToolCall { .. } => change.calls.push((insertion.before, &insertion.chunk, &insertion.extras)),
             }
         }
         for (index, choice) in &choices {
@@ -51,7 +52,7 @@ impl Encoder {
             if choice.was_emptied() {
                 change.after.push_str(WITHHELD);
             }
-            change.corrected_reason = choice.corrected_reason();
+            change.calls_left = choice.calls_before_end(self.ending());
         }
         let changes: Vec<ChoiceChange<'_>> = changes.into_values().collect();
         splice::splice(source, "message", &mut slots.into_iter(), &changes).edits.apply(raw, out);

@@ -2,22 +2,20 @@
 //!
 //! Which fields are slots depends on the frame alone, never on what came before it, so that the encoder finds the
 //! same slots again: every text that is not empty, every element of `tool_calls`, every `function_call`; in the order
-//! reasoning, content, refusal, tool calls, function call within each choice.
+//! reasoning, content, refusal, transcript, tool calls, function call within each choice.
 
 mod choice;
 
 use smallvec::SmallVec;
 
-use self::choice::ChoiceReader;
+use self::choice::{CallDelta, ChoiceReader};
 use super::fields::{ChoiceFields, ToolFields};
-use crate::block::{BlockId, BlockKind};
+use crate::block::{BlockId, BlockKind, Clarity};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::plain::is_clear;
 use crate::dialect::template::{Alike, Hole, Template};
 use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_BLOCKS, Slot};
 use crate::wire::json::{Field, Form, ObjectScanner, Reader, Value};
-
-/// What the events of another API begin with: OpenAI's client reads no chunk in them, whatever their data says.
-const ASSISTANTS_EVENT: &[u8] = b"thread.";
 
 /// A tool call of a choice, streamed so far.
 #[derive(Debug)]
@@ -36,6 +34,8 @@ struct Call {
 enum CallKey {
     /// By `tool_calls[].index`.
     Index(u32),
+    /// By such an index that is no number from 0 on.
+    Odd(u64),
     /// The one legacy `function_call`.
     Function,
 }
@@ -50,9 +50,16 @@ struct Choice {
 
 /// A part of the frame at hand that is to be reported.
 enum Found {
-    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool },
+    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool, clarity: Clarity },
     Stop { block: BlockId, complete: bool },
     Finish { choice: u32, reason: Text },
+}
+
+impl Found {
+    /// A part that says nothing but a text.
+    const fn text(slot: Slot, text: Text) -> Self {
+        Self::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false, clarity: Clarity::Plain }
+    }
 }
 
 type Findings = SmallVec<[Found; 2]>;
@@ -77,16 +84,13 @@ pub struct Decoder {
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        name: &[u8],
         data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
-        if name.starts_with(ASSISTANTS_EVENT) {
-            return Err(DecodeError::OutOfOrder { what: "an event of another API" });
-        }
         if data.starts_with(super::TERMINATOR) {
             frame.role = FrameRole::Terminator;
+            self.template.forget();
             self.stop_all(true, each);
             each(DecodedEvent::End);
             return Ok(());
@@ -116,6 +120,29 @@ impl Decoder {
         }
     }
 
+    /// Reads a chunk that is like an earlier one but for a string; false if it is not.
+    pub(crate) fn event_again(
+        &mut self,
+        data: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
+        if !is_clear(string.as_bytes()) {
+            return Ok(false);
+        }
+        self.strings.clear();
+        if let Meaning::Text { choice, kind } = meaning
+            && self.is_text_again(string, value, choice, kind, frame, each)
+        {
+            return Ok(true);
+        }
+        let (mut findings, blocks_before) = (Findings::new(), self.blocks);
+        let found = self.find_again(string, value, meaning, &mut findings);
+        self.report(string, found, &findings, blocks_before, frame, each)?;
+        Ok(true)
+    }
+
     fn frame(
         &mut self,
         bytes: &[u8],
@@ -124,36 +151,38 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         self.strings.clear();
-        let known = if whole { None } else { self.template.find(bytes) };
-        if let Some(Alike { string, value, meaning: Meaning::Text { choice, kind }, .. }) = known
-            && self.is_text_again(string, value, choice, kind, frame, each)
-        {
-            return Ok(());
-        }
-        let mut findings = Findings::new();
-        let blocks_before = self.blocks;
-        let (text, found) = match known {
-            Some(Alike { string, value, meaning, .. }) => (string, self.find_again(string, value, meaning, &mut findings)),
-            None => {
-                let text = decoding::utf8(bytes)?;
-                (text, self.find(text, whole, &mut findings))
-            }
-        };
+        let (mut findings, blocks_before) = (Findings::new(), self.blocks);
+        let text = decoding::utf8(bytes)?;
+        let found = self.find(text, whole, &mut findings);
+        self.report(text, found, &findings, blocks_before, frame, each)
+    }
+
+    /// Reports what was found in `text`; on an error nothing.
+    fn report(
+        &mut self,
+        text: &str,
+        found: Result<FrameRole, DecodeError>,
+        findings: &Findings,
+        blocks_before: BlockNumbers,
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<(), DecodeError> {
         frame.role = found.inspect_err(|_| {
             // Blocks that were never reported must not be reported as stopped.
             self.choices.clear();
             self.blocks = blocks_before;
             self.template.forget();
         })?;
-        for found in &findings {
+        for found in findings {
             match *found {
-                Found::Delta { slot, call_id, name, text: characters, free_form } => {
+                Found::Delta { slot, call_id, name, text: characters, free_form, clarity } => {
                     frame.slots.push(slot);
                     each(DecodedEvent::Delta(Delta {
                         call_id: self.strings.get(text, call_id),
                         name: self.strings.get(text, name),
                         text: self.strings.get(text, characters),
                         free_form,
+                        clarity,
                         ..Delta::of(slot)
                     }));
                 }
@@ -224,7 +253,7 @@ impl Decoder {
             let slot =
                 Slot { block: self.blocks.begin_unknown(), choice: 0, kind: BlockKind::Unknown, starts: true, stops: true };
             let text = self.strings.leaves(source, 0..source.len(), None)?;
-            findings.push(Found::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+            findings.push(Found::text(slot, text));
             return Ok(FrameRole::Unknown);
         }
         if let ([Found::Delta { text, .. }], Some(meaning)) = (findings.as_slice(), meaning.filter(|_| !whole))
@@ -247,7 +276,8 @@ impl Decoder {
             Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
             Meaning::Arguments { choice, key, free_form } => {
                 let tool = ToolFields { name: None, arguments: Some(value) };
-                self.choice(string, false, choice, findings)?.call(key, None, Some(tool), free_form)?;
+                let delta = CallDelta { key, id: None, tool: Some(tool), free_form, clarity: Clarity::Plain };
+                self.choice(string, false, choice, findings)?.call(&delta)?;
             }
         }
         Ok(FrameRole::Content)

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
+use super::fields::{CallFields, CallIndex};
 use super::output::{self, Delta, Function, Identity, ToolCall};
-use super::splice::{self, ChoiceChange, SlotChange};
+use super::splice::{self, Calls, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
 use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction, TooLate};
@@ -73,15 +74,11 @@ impl Passing {
     }
 
     fn read_call(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        let mut index = None;
-        reader.object(|reader, key| {
-            if key != "index" {
-                return reader.skip();
-            }
-            index = reader.optional_u32()?;
-            Ok(())
-        })?;
-        self.call_indices.push(index);
+        let index = CallFields::read(reader)?.index.get();
+        self.call_indices.push(match index {
+            Some(CallIndex::Number(index)) => Some(index),
+            Some(CallIndex::Odd(_)) | None => None,
+        });
         Ok(())
     }
 
@@ -107,6 +104,8 @@ pub(super) struct Choice {
     lost: bool,
     calls_sent: u32,
     calls_removed: u32,
+    /// Tool calls that a policy added.
+    calls_added: u32,
     next_call_index: u32,
     /// A tool call of it was removed, or one of our own was added: those that come later need indices of our own.
     renumbers: bool,
@@ -140,7 +139,10 @@ impl Choice {
     pub(super) fn note_added(&mut self, chunk: &Chunk) {
         match chunk {
             Chunk::Text { text, .. } => self.has_text |= !text.is_empty(),
-            Chunk::ToolCall { .. } => self.calls_sent = self.calls_sent.saturating_add(1),
+            Chunk::ToolCall { .. } => {
+                self.calls_sent = self.calls_sent.saturating_add(1);
+                self.calls_added = self.calls_added.saturating_add(1);
+            }
         }
     }
 
@@ -154,9 +156,32 @@ impl Choice {
         self.lost && self.is_empty()
     }
 
-    /// The finish reason that is true when the upstream's names tool calls.
-    pub(super) const fn corrected_reason(&self) -> Option<&'static str> {
-        if self.calls_removed > 0 && self.calls_sent == 0 { Some("stop") } else { None }
+    /// Gives the finish reason of an answer that ends here.
+    const fn reason(&self, ending: Ending) -> &'static str {
+        match ending {
+            Ending::Stop if self.calls_sent > 0 => "tool_calls",
+            Ending::Stop => "stop",
+            Ending::Cut => "length",
+            Ending::Refusal => "content_filter",
+        }
+    }
+
+    /// Tells which of the upstream's finish reasons are no longer true, where the output ends with `ending` if with any.
+    pub(super) const fn calls_before_end(&self, ending: Option<Ending>) -> Calls {
+        match ending {
+            Some(ending) => Calls::Ended(self.reason(ending)),
+            None => self.calls(),
+        }
+    }
+
+    const fn calls(&self) -> Calls {
+        if self.calls_removed > 0 && self.calls_sent == 0 {
+            Calls::NoneLeft
+        } else if self.calls_added > 0 {
+            Calls::Added
+        } else {
+            Calls::AsTheyCame
+        }
     }
 }
 
@@ -182,6 +207,10 @@ pub struct Encoder {
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
     boundary: EventBoundary,
+    /// The reason that a finish reason is to give, whatever the upstream's.
+    forced: Option<Ending>,
+    /// Members of the upstream's that go along with the call that is written.
+    extras: String,
 }
 
 impl Encoder {
@@ -195,6 +224,21 @@ impl Encoder {
         let role = self.role(index);
         self.choices.entry(index).or_default();
         self.write(index, &Delta { role, content: Some(""), ..Delta::default() }, None, out);
+    }
+
+    pub(crate) const fn set_ending(&mut self, ending: Ending) {
+        self.forced = Some(ending);
+    }
+
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        self.forced
+    }
+
+    pub(crate) fn call(&mut self, chunk: &Chunk, extras: &str, out: &mut Vec<u8>) -> Result<(), TooLate> {
+        extras.clone_into(&mut self.extras);
+        let written = self.chunk(chunk, out);
+        self.extras.clear();
+        written
     }
 
     pub(crate) const fn number_by_place(&mut self) {
@@ -232,10 +276,9 @@ impl Encoder {
             }
             self.choices.entry(*choice).or_default().finished = true;
         }
-        let corrects_reason = frame
-            .finishes
-            .iter()
-            .any(|choice| self.choices.get(choice).is_some_and(|choice| choice.corrected_reason().is_some()));
+        let corrects_reason = frame.finishes.iter().any(|choice| {
+            self.choices.get(choice).is_some_and(|choice| choice.calls_before_end(self.forced) != Calls::AsTheyCame)
+        });
         let changes_slots = changes.iter().any(|change| *change.action != SlotAction::Keep || change.call_index.is_some());
         if changes_slots || corrects_reason {
             self.write_changed(raw, frame, changes, out);
@@ -276,7 +319,7 @@ impl Encoder {
         let mut changes = SmallVec::new();
         let mut call_indices = call_indices.into_iter();
         for (position, slot) in frame.slots.iter().enumerate() {
-            let action = actions.get(position).unwrap_or(&SlotAction::Keep);
+            let action = actions.get(position).unwrap_or(&SlotAction::Remove);
             let choice = self.choices.entry(slot.choice).or_default();
             choice.note(slot, action);
             let own_index = if slot.kind == BlockKind::ToolCall { call_indices.next().flatten() } else { None };
@@ -321,9 +364,9 @@ impl Encoder {
                 return;
             };
             for index in &frame.finishes {
-                let corrected = self.choices.get(index).and_then(Choice::corrected_reason);
-                if corrected.is_some() {
-                    choices.push(ChoiceChange { choice: *index, corrected_reason: corrected, ..ChoiceChange::default() });
+                let calls = self.choices.get(index).map(|choice| choice.calls_before_end(self.forced)).unwrap_or_default();
+                if calls != Calls::AsTheyCame {
+                    choices.push(ChoiceChange { choice: *index, calls_left: calls, ..ChoiceChange::default() });
                 }
             }
             let spliced = splice::splice(source, "delta", &mut changes.into_iter(), &choices);
@@ -376,7 +419,7 @@ impl Encoder {
                 choice.renumbers = true;
                 let call_index = choice.next_call_index;
                 choice.next_call_index = call_index.saturating_add(1);
-                let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form);
+                let call = ToolCall::new(Some(call_index), call_id, name, arguments, *free_form).with_extras(&self.extras);
                 self.write(*index, &Delta { role, tool_calls: Some([call]), ..Delta::default() }, None, out);
             }
         }
@@ -392,23 +435,28 @@ impl Encoder {
         }
         let unfinished: Vec<u32> = self.choices.iter().filter(|(_, choice)| !choice.finished).map(|(index, _)| *index).collect();
         for index in unfinished {
-            let choice = self.choices.entry(index).or_default();
-            choice.finished = true;
-            let reason = match ending {
-                Ending::Stop if choice.calls_sent > 0 => "tool_calls",
-                Ending::Stop => "stop",
-                Ending::Cut => "length",
-                Ending::Refusal => "content_filter",
-            };
-            if choice.is_empty() {
-                self.write_text(index, WITHHELD, out);
-            }
-            self.write(index, &Delta::default(), Some(reason), out);
+            self.finish_choice(index, ending, out);
         }
         self.boundary.close(out);
         output::terminator(out);
         self.terminated = true;
         self.ended = true;
+    }
+
+    /// Ends one choice.
+    pub(in crate::dialect) fn finish_choice(&mut self, index: u32, ending: Ending, out: &mut Vec<u8>) {
+        let choice = self.choices.entry(index).or_default();
+        choice.finished = true;
+        let reason = match ending {
+            Ending::Stop if choice.calls_sent > 0 => "tool_calls",
+            Ending::Stop => "stop",
+            Ending::Cut => "length",
+            Ending::Refusal => "content_filter",
+        };
+        if choice.is_empty() {
+            self.write_text(index, WITHHELD, out);
+        }
+        self.write(index, &Delta::default(), Some(reason), out);
     }
 
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! The members that are read of chunks and of whole bodies.
 
-use crate::wire::json::{Field, Malformed, Reader, Value};
+use crate::wire::json::{Field, Form, Malformed, Reader, Value};
 
 /// One element of `choices`, of a chunk or of a whole body.
 #[derive(Default)]
@@ -33,19 +33,21 @@ pub(super) struct MessageFields {
     pub(super) refusal: Option<Value>,
     pub(super) tool_calls: Option<Value>,
     pub(super) function_call: Option<Value>,
+    pub(super) audio: Option<Value>,
 }
 
 impl MessageFields {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let names = ["content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call"];
+        let names = ["content", "tool_calls", "reasoning_content", "reasoning", "refusal", "function_call", "audio"];
         let values = reader.optional_members(names)?;
-        Ok(values.map(|[content, tool_calls, reasoning_content, reasoning, refusal, function_call]| Self {
+        Ok(values.map(|[content, tool_calls, reasoning_content, reasoning, refusal, function_call, audio]| Self {
             reasoning_content,
             reasoning,
             content,
             refusal,
             tool_calls,
             function_call,
+            audio,
         }))
     }
 }
@@ -53,18 +55,42 @@ impl MessageFields {
 /// One element of `tool_calls`.
 #[derive(Default)]
 pub(super) struct CallFields {
-    pub(super) index: Field<u32>,
+    pub(super) index: Field<CallIndex>,
     pub(super) id: Field<Value>,
+    pub(super) kind: Field<Value>,
     pub(super) function: Field<ToolFields>,
     pub(super) custom: Field<ToolFields>,
+}
+
+/// What a call says is its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallIndex {
+    Number(u32),
+    /// Something else, such as −1 or a string: calls are told apart by it all the same.
+    Odd(u64),
+}
+
+impl CallIndex {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let mut ahead = reader.clone();
+        let Some(value) = reader.optional_value()? else { return Ok(None) };
+        let number = ahead.optional_u32().ok().flatten().filter(|_| ahead.position() == value.end);
+        Ok(Some(number.map_or_else(|| Self::Odd(fingerprint(reader.text(value))), Self::Number)))
+    }
+}
+
+/// What tells odd indices apart.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0, |known: u64, byte| known.wrapping_mul(31).wrapping_add(u64::from(byte)))
 }
 
 impl CallFields {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         reader.object(|reader, key| match key {
-            "index" => fields.index.fill(reader, Reader::optional_u32),
+            "index" => fields.index.fill(reader, CallIndex::read),
             "id" => fields.id.fill(reader, Reader::optional_value),
+            "type" => fields.kind.fill(reader, Reader::optional_value),
             "function" => fields.function.fill(reader, |reader| ToolFields::read(reader, "arguments")),
             "custom" => fields.custom.fill(reader, |reader| ToolFields::read(reader, "input")),
             _ => reader.skip(),
@@ -84,5 +110,10 @@ impl ToolFields {
     pub(super) fn read(reader: &mut Reader<'_>, arguments_key: &str) -> Result<Option<Self>, Malformed> {
         let values = reader.optional_members(["name", arguments_key])?;
         Ok(values.map(|[name, arguments]| Self { name, arguments }))
+    }
+
+    /// Whether the arguments are JSON instead of a string with JSON in it.
+    pub(super) fn has_bare_arguments(self) -> bool {
+        self.arguments.is_some_and(|arguments| matches!(arguments.form, Form::Array | Form::Other))
     }
 }

@@ -1,7 +1,14 @@
 //! Frames of chat.completions that Weir writes itself.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::answer::{AnswerBlock, AnswerChoice};
+use crate::dialect::Ending;
+use crate::dialect::framing::WITHHELD;
+use crate::usage::Usage;
 use crate::wire::json;
 
 /// What all chunks of one response have in common.
@@ -62,6 +69,9 @@ pub(super) struct ToolCall<'a> {
     id: &'a str,
     #[serde(flatten)]
     kind: ToolCallKind<'a>,
+    /// Members of the provider's that go along.
+    #[serde(flatten)]
+    extras: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +101,12 @@ impl<'a> ToolCall<'a> {
         } else {
             ToolCallKind::Function { function: Function { name, arguments } }
         };
-        Self { index, id, kind }
+        Self { index, id, kind, extras: BTreeMap::new() }
+    }
+
+    /// Adds members of the provider's, as JSON without the braces.
+    pub(super) fn with_extras(self, extras: &str) -> Self {
+        Self { extras: serde_json::from_str(&format!("{{{extras}}}")).unwrap_or_default(), ..self }
     }
 }
 
@@ -141,8 +156,8 @@ struct Completion<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: [CompletionChoice<'a>; 1],
-    usage: Usage,
+    choices: Vec<CompletionChoice<'a>>,
+    usage: TokenCounts,
 }
 
 #[derive(Serialize)]
@@ -150,38 +165,76 @@ struct CompletionChoice<'a> {
     index: u32,
     message: CompletionMessage<'a>,
     logprobs: Option<()>,
-    finish_reason: &'a str,
+    finish_reason: &'static str,
 }
 
 #[derive(Serialize)]
 struct CompletionMessage<'a> {
     role: &'static str,
-    content: &'a str,
-    refusal: Option<()>,
+    content: Option<String>,
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall<'a>>,
 }
 
 #[derive(Serialize)]
-struct Usage {
-    prompt_tokens: u32,
-    completion_tokens: u32,
-    total_tokens: u32,
+struct TokenCounts {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
 }
 
-/// Writes a whole completion that says `text`.
-pub(in crate::dialect) fn completion(identity: &Identity, text: &str, finish_reason: &str, out: &mut Vec<u8>) {
+impl<'a> CompletionChoice<'a> {
+    fn new(index: u32, choice: &'a AnswerChoice) -> Self {
+        let (mut content, mut refusal, mut reasoning) = (String::new(), String::new(), String::new());
+        let mut tool_calls = Vec::new();
+        for block in &choice.blocks {
+            match block {
+                AnswerBlock::Text(text) => content.push_str(text),
+                AnswerBlock::Refusal(text) => refusal.push_str(text),
+                AnswerBlock::Reasoning(text) => reasoning.push_str(text),
+                AnswerBlock::ToolCall { call_id, name, arguments, free_form } => {
+                    tool_calls.push(ToolCall::new(None, call_id, name, arguments, *free_form));
+                }
+            }
+        }
+        if content.is_empty() && refusal.is_empty() && tool_calls.is_empty() {
+            WITHHELD.clone_into(&mut content);
+        }
+        let finish_reason = match choice.ending {
+            Ending::Stop if !tool_calls.is_empty() => "tool_calls",
+            Ending::Stop => "stop",
+            Ending::Cut => "length",
+            Ending::Refusal => "content_filter",
+        };
+        let said = |text: String| (!text.is_empty()).then_some(text);
+        let message = CompletionMessage {
+            role: "assistant",
+            content: said(content),
+            refusal: said(refusal),
+            reasoning_content: said(reasoning),
+            tool_calls,
+        };
+        Self { index, message, logprobs: None, finish_reason }
+    }
+}
+
+/// Writes a whole completion that says this.
+pub(in crate::dialect) fn completion(identity: &Identity, choices: &[AnswerChoice], usage: Usage, out: &mut Vec<u8>) {
     json::write(
         &Completion {
             id: &identity.id,
             object: "chat.completion",
             created: identity.created,
             model: &identity.model,
-            choices: [CompletionChoice {
-                index: 0,
-                message: CompletionMessage { role: "assistant", content: text, refusal: None },
-                logprobs: None,
-                finish_reason,
-            }],
-            usage: Usage { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
+            choices: (0..).zip(choices).map(|(index, choice)| CompletionChoice::new(index, choice)).collect(),
+            usage: TokenCounts {
+                prompt_tokens: usage.input_tokens,
+                completion_tokens: usage.output_tokens,
+                total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+            },
         },
         out,
     );

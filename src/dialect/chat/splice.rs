@@ -23,14 +23,39 @@ pub(super) struct SlotChange<'a> {
 #[derive(Debug, Default)]
 pub(super) struct ChoiceChange<'a> {
     pub(super) choice: u32,
-    /// What takes the place of a finish reason that names tool calls, when none of them is left.
-    pub(super) corrected_reason: Option<&'static str>,
+    /// What became of its tool calls, which the finish reason names.
+    pub(super) calls_left: Calls,
     /// Text that goes before the content (whole bodies).
     pub(super) before: String,
     /// Text that goes after the content (whole bodies).
     pub(super) after: String,
     /// Tool calls that are added, with the number of the slot that they go before (whole bodies).
-    pub(super) calls: Vec<(usize, &'a Chunk)>,
+    pub(super) calls: Vec<(usize, &'a Chunk, &'a str)>,
+}
+
+/// What became of the tool calls of a choice.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    #[default]
+    AsTheyCame,
+    /// All of them were removed.
+    NoneLeft,
+    /// A policy added some.
+    Added,
+    /// The output ends here, for this reason.
+    Ended(&'static str),
+}
+
+impl Calls {
+    /// Gives the finish reason that is true where `reason` is not.
+    fn corrected(self, reason: &str) -> Option<&'static str> {
+        match (self, reason) {
+            (Self::NoneLeft, "tool_calls" | "function_call") => Some("stop"),
+            (Self::Added, "stop") => Some("tool_calls"),
+            (Self::Ended(reason), _) => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 /// The edits of a frame.
@@ -78,9 +103,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
         if let Some(reason) = json::member(&fields, "finish_reason") {
             self.spliced.useful = true;
-            if let Some(changed) = change.and_then(|change| change.corrected_reason)
-                && matches!(json::string(reason).as_ref(), "tool_calls" | "function_call")
-            {
+            if let Some(changed) = change.and_then(|change| change.calls_left.corrected(&json::string(reason))) {
                 self.spliced.edits.replace(json::span(self.source, reason), json::to_text(changed));
             }
         }
@@ -95,12 +118,18 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let mut removed: Vec<&str> = Vec::new();
         let mut set: Vec<(&str, String)> = Vec::new();
         self.spliced.useful |= json::member(&fields, "role").is_some();
-        self.text(&fields, "reasoning_content");
-        self.text(&fields, "reasoning");
+        let changes_reasoning = self.text(&fields, "reasoning_content") | self.text(&fields, "reasoning");
+        if changes_reasoning {
+            // They say the same.
+            removed.extend(["reasoning_details", "thinking_blocks"]);
+        }
         self.content(&fields, change, &mut set);
         self.text(&fields, "refusal");
+        if let Some(audio) = json::member(&fields, "audio") {
+            self.audio(audio);
+        }
         let added = change.map(|change| change.calls.as_slice()).unwrap_or_default();
-        let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk)| legacy_function(chunk).is_some());
+        let (legacy, added): (Vec<_>, Vec<_>) = added.iter().partition(|(_, chunk, _)| legacy_function(chunk).is_some());
         match json::member(&fields, "tool_calls") {
             Some(calls) => {
                 if !self.tool_calls(calls, &added) {
@@ -109,13 +138,13 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             }
             None if added.is_empty() => {}
             None => {
-                let calls: Vec<String> = added.iter().map(|(_, chunk)| call_text(chunk)).collect();
+                let calls: Vec<String> = added.iter().map(|(_, chunk, extras)| call_text(chunk, extras)).collect();
                 set.push(("tool_calls", format!("[{}]", calls.join(","))));
             }
         }
         let function_call = json::member(&fields, "function_call");
         let is_removed = function_call.is_some_and(|function| !self.function_call(function));
-        match legacy.first().and_then(|(_, chunk)| legacy_function(chunk)) {
+        match legacy.first().and_then(|(_, chunk, _)| legacy_function(chunk)) {
             Some(added) => set.push(("function_call", json::to_text(&added))),
             None if is_removed => removed.push("function_call"),
             None => {}
@@ -138,13 +167,20 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
     }
 
-    fn text(&mut self, fields: &[Member<'d>], key: &str) {
-        let Some(literal) = json::member(fields, key) else {
-            return;
-        };
-        if let Some(text) = self.replaced_text(literal) {
-            self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
-        }
+    /// Whether the text was changed.
+    fn text(&mut self, fields: &[Member<'d>], key: &str) -> bool {
+        let Some(literal) = json::member(fields, key) else { return false };
+        let Some(text) = self.replaced_text(literal) else { return false };
+        self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text));
+        true
+    }
+
+    /// The transcript is text, and the sound leaves with it.
+    fn audio(&mut self, audio: &'d str) {
+        let fields = json::members(audio);
+        let Some(replaced) = json::member(&fields, "transcript").and_then(|literal| self.replaced_text(literal)) else { return };
+        let transcript = [("transcript", json::to_text(&replaced.unwrap_or_default()))];
+        self.spliced.edits.edit_object(self.source, audio, &fields, &["data"], &transcript);
     }
 
     fn content(&mut self, fields: &[Member<'d>], change: Option<&ChoiceChange<'_>>, set: &mut Vec<(&'static str, String)>) {
@@ -185,10 +221,24 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
                     Some(None) => *removed = true,
                 }
             }
+            if let Some(thinking) = json::member(&fields, "thinking") {
+                self.thinking(thinking);
+            }
         }
         let as_part = |text: &str| format!(r#"{{"type":"text","text":{}}}"#, json::to_text(text));
         let added = [(0, before), (elements.len(), after)].into_iter().filter(|(_, text)| !text.is_empty());
         self.edit_list(parts, &elements, &mut removed, added.map(|(position, text)| (position, as_part(text))));
+    }
+
+    fn thinking(&mut self, thinking: &'d str) {
+        let is_list = thinking.starts_with('[');
+        let parts = if is_list { json::elements(thinking) } else { Vec::new() };
+        let texts = parts.into_iter().filter_map(|part| json::member(&json::members(part), "text"));
+        for literal in texts.chain((!is_list).then_some(thinking)) {
+            if let Some(text) = self.replaced_text(literal) {
+                self.spliced.edits.replace(json::span(self.source, literal), json::to_text(&text.unwrap_or_default()));
+            }
+        }
     }
 
     /// Takes elements out of the list `list`, and puts others in before those of these positions.
@@ -220,7 +270,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
     }
 
     /// Whether any tool call is left.
-    fn tool_calls(&mut self, calls: &'d str, added: &[&(usize, &Chunk)]) -> bool {
+    fn tool_calls(&mut self, calls: &'d str, added: &[&(usize, &Chunk, &str)]) -> bool {
         let elements = json::elements(calls);
         let first_slot = self.taken;
         let mut removed = vec![false; elements.len()];
@@ -231,7 +281,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let is_left = elements.is_empty() || !added.is_empty() || removed.contains(&false);
         if is_left {
             let place = |before: usize| before.saturating_sub(first_slot).min(elements.len());
-            let added = added.iter().map(|(before, chunk)| (place(*before), call_text(chunk)));
+            let added = added.iter().map(|(before, chunk, extras)| (place(*before), call_text(chunk, extras)));
             self.edit_list(calls, &elements, &mut removed, added);
         }
         is_left
@@ -307,10 +357,10 @@ fn legacy_function(chunk: &Chunk) -> Option<Function<'_>> {
     }
 }
 
-fn call_text(chunk: &Chunk) -> String {
+fn call_text(chunk: &Chunk, extras: &str) -> String {
     match chunk {
         Chunk::ToolCall { call_id, name, arguments, free_form, .. } => {
-            json::to_text(&ToolCall::new(None, call_id, name, arguments, *free_form))
+            json::to_text(&ToolCall::new(None, call_id, name, arguments, *free_form).with_extras(extras))
         }
         Chunk::Text { .. } => String::new(),
     }

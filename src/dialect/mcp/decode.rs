@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
+use super::arrange::{Arrangement, arrange};
 use super::message::{Id, Kind, Message};
 use super::texts::{self, Found, MessageTexts, Texts, What};
 use super::{Asked, request};
 use crate::block::{BlockId, BlockKind};
 use crate::dialect::decoding::{self, NameBytes, Strings, Text};
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
+use crate::dialect::{Arranged, DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
+use crate::wire::sse::{self, take_line};
 
 /// Messages that are told apart by their lanes; a stream may have any number of them.
 const LANES: u32 = 1024;
@@ -21,6 +23,9 @@ pub struct Decoder {
     answered: Vec<bool>,
     blocks: u32,
     messages: u32,
+    /// Messages that did not leave, since they were asked for.
+    withheld: u32,
+    expects_nothing: bool,
     strings: Strings,
     /// A server says again and again how far it is.
     notification: Template<()>,
@@ -71,6 +76,60 @@ impl Decoder {
         }
     }
 
+    /// What comes back may say nothing: it answers no request.
+    pub(crate) const fn expect_nothing(&mut self) {
+        self.expects_nothing = true;
+    }
+
+    /// Whether nothing is to be answered, or is known to be.
+    pub(crate) fn expects_nothing(&self) -> bool {
+        self.expects_nothing || !self.asked.is_known() || self.answered.iter().all(|answered| *answered)
+    }
+
+    /// How many messages did not leave since the last call.
+    pub(crate) fn take_withheld(&mut self) -> u32 {
+        core::mem::take(&mut self.withheld)
+    }
+
+    /// Arranges an event before it is read: what leaves in its place is in `out`.
+    pub(crate) fn arrange(&mut self, event: &sse::Event<'_>, out: &mut Vec<u8>) -> Result<Arranged, DecodeError> {
+        let Some(data) = event.data.filter(|data| !data.is_empty()) else { return Ok(Arranged::AsItCame) };
+        let is_read_by_all = is_message_name(event.name);
+        if is_read_by_all && self.notification.find(data).is_some() {
+            return Ok(Arranged::AsItCame);
+        }
+        let arrangement = match arrange(decoding::utf8(data)?, &self.asked, &self.answered) {
+            Err(DecodeError::Malformed { .. }) if !is_json(data) => return Ok(Arranged::AsItCame),
+            arrangement => arrangement?,
+        };
+        match arrangement {
+            Arrangement::NoMessage => return Ok(Arranged::AsItCame),
+            Arrangement::Plain if is_read_by_all => return Ok(Arranged::AsItCame),
+            Arrangement::Plain => write_event(event.raw, data, out),
+            Arrangement::Anew { frame, withheld } => {
+                self.withheld = self.withheld.saturating_add(withheld);
+                write_event(event.raw, frame.as_bytes(), out);
+            }
+        }
+        Ok(Arranged::Anew)
+    }
+
+    /// Arranges a whole body before it is read; `None` if it leaves as it came.
+    pub(crate) fn arrange_body(&mut self, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+        if body.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        match arrange(decoding::utf8(body)?, &self.asked, &self.answered) {
+            Err(DecodeError::Malformed { .. }) if !is_json(body) => Ok(None),
+            Err(error) => Err(error),
+            Ok(Arrangement::NoMessage | Arrangement::Plain) => Ok(None),
+            Ok(Arrangement::Anew { frame, withheld }) => {
+                self.withheld = self.withheld.saturating_add(withheld);
+                Ok(Some(frame.into_bytes()))
+            }
+        }
+    }
+
     pub(crate) fn event(
         &mut self,
         name: &[u8],
@@ -81,10 +140,8 @@ impl Decoder {
         frame.role = FrameRole::Free;
         match self.frame(data, frame, each) {
             // Clients read no other events than messages.
-            Err(error) if !matches!(name, b"" | b"message") && !matches!(error, DecodeError::Utf8 { .. }) && !is_json(data) => {
-                Ok(())
-            }
-            result => result,
+            Err(error) if !is_message_name(name) && !matches!(error, DecodeError::Utf8 { .. }) && !is_json(data) => Ok(()),
+            result => result.map(|_| ()),
         }
     }
 
@@ -95,20 +152,32 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         frame.clear();
-        // Where nothing was asked, as with notifications, nothing may be said.
-        if body.is_empty() && self.asked.requests.is_empty() {
+        if !self.expects_nothing() {
+            let has_messages = self.frame(body, frame, each)?;
+            return if has_messages { Ok(()) } else { Err(DecodeError::OutOfOrder { what: "a body that answers nothing" }) };
+        }
+        if body.trim_ascii().is_empty() {
             return Ok(());
         }
-        self.frame(body, frame, each)
+        if is_json(body) {
+            return self.frame(body, frame, each).map(|_| ());
+        }
+        // No client reads it, and some may show it.
+        let source = decoding::utf8(body)?;
+        let choice = self.next_message();
+        let text = Text::Verbatim { start: 0, end: source.len() };
+        self.report(source, What::Text { is_content: false }, text, choice, frame, each);
+        Ok(())
     }
 
-    fn frame(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) -> Result<(), DecodeError> {
+    /// Reads a frame; whether it has messages.
+    fn frame(&mut self, data: &[u8], frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) -> Result<bool, DecodeError> {
         if let Some(Alike { string, value, .. }) = self.notification.find(data) {
             self.strings.clear();
             let text = self.strings.read(string, Some(value))?;
             let choice = self.next_message();
             self.report(string, What::Text { is_content: false }, text, choice, frame, each);
-            return Ok(());
+            return Ok(true);
         }
         let source = decoding::utf8(data)?;
         let reading = self.read(source)?;
@@ -123,12 +192,12 @@ impl Decoder {
                 self.report(source, found.what, found.text, choice, frame, each);
             }
         }
-        Ok(())
+        Ok(reading.texts.iter().any(|texts| texts.message.is_some()))
     }
 
     /// Keeps a notification: those that follow may differ in its only text and in how far they say it is.
     fn learn(&mut self, source: &str, texts: &[MessageTexts]) {
-        let [MessageTexts { message, found, progress }] = texts else { return };
+        let [MessageTexts { message: Some(message), found, progress }] = texts else { return };
         let [Found { value, what: What::Text { .. }, .. }] = found.as_slice() else { return };
         if message.kind == Kind::Notification {
             self.notification.learn(source, &[(Hole::Text, Some(*value)), (Hole::Number, *progress)], ());
@@ -169,10 +238,10 @@ impl Decoder {
         self.strings.clear();
         let mut reading = Reading { texts: texts::read(source, &mut self.strings)?, answers: Vec::new() };
         let mut names = NameBytes::default();
-        for message in &reading.texts {
-            if let Some(position) = self.answer(source, &message.message, &mut names)? {
+        for message in reading.texts.iter().filter_map(|texts| texts.message.as_ref()) {
+            if let Some(position) = self.answer(source, message, &mut names)? {
                 if reading.answers.contains(&position) {
-                    return Err(DecodeError::OutOfOrder { what: "two answers to one request" });
+                    return Err(DecodeError::Unreachable("a second answer in a frame that was arranged"));
                 }
                 reading.answers.push(position);
             }
@@ -191,13 +260,39 @@ impl Decoder {
             return if message.error.is_some() {
                 Ok(None)
             } else {
-                Err(DecodeError::OutOfOrder { what: "a result without an id" })
+                Err(DecodeError::Unreachable("a result without an id in a frame that was arranged"))
             };
         };
-        let position = self.asked.positions.get(&Id::read(source, id, names)?).copied();
+        let position = self.asked.find(&Id::read(source, id, names)?);
         let is_open = position.and_then(|position| self.answered.get(position)).is_some_and(|answered| !answered);
-        if is_open { Ok(position) } else { Err(DecodeError::OutOfOrder { what: "an answer that was not asked for" }) }
+        if is_open { Ok(position) } else { Err(DecodeError::Unreachable("an answer to nothing in a frame that was arranged")) }
     }
+}
+
+/// Whether all clients look for messages in events of this name.
+fn is_message_name(name: &[u8]) -> bool {
+    matches!(name, b"" | b"message")
+}
+
+/// Writes the event `raw` with `data` in place of its own, or without any, and without its name.
+fn write_event(raw: &[u8], data: &[u8], out: &mut Vec<u8>) {
+    let mut unread = raw;
+    let mut is_written = data.is_empty();
+    while !unread.is_empty() {
+        let (line, _) = take_line(&mut unread);
+        let is_field = |field: &[u8]| line.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"));
+        if is_field(b"data") {
+            if !core::mem::replace(&mut is_written, true) {
+                out.extend_from_slice(b"data: ");
+                out.extend_from_slice(data);
+                out.push(b'\n');
+            }
+        } else if !line.is_empty() && !is_field(b"event") {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+    }
+    out.push(b'\n');
 }
 
 fn delta<'a>(slot: Slot, call_id: &'a str, name: &'a str, text: &'a str) -> Delta<'a> {

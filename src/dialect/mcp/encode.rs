@@ -69,7 +69,7 @@ impl Encoder {
             return;
         }
         self.note_answers(frame);
-        if is_untouched(actions) {
+        if is_untouched(frame, actions) {
             self.boundary.verbatim(raw, out);
         } else {
             let mut edited = Vec::with_capacity(raw.len());
@@ -90,7 +90,7 @@ impl Encoder {
     ) {
         let source = core::str::from_utf8(raw).unwrap_or_default();
         if core::mem::take(&mut self.awaits_request) {
-            if insertions.is_empty() && is_untouched(actions) {
+            if insertions.is_empty() && is_untouched(frame, actions) {
                 return out.extend_from_slice(raw);
             }
             let decided = request::write(source, actions, insertions, out);
@@ -100,7 +100,7 @@ impl Encoder {
         }
         self.note_answers(frame);
         let refusals = self.take_refusals();
-        if is_untouched(actions) && refusals.is_empty() {
+        if is_untouched(frame, actions) && refusals.is_empty() {
             return out.extend_from_slice(raw);
         }
         edit(raw, actions, &refusals, out);
@@ -191,18 +191,31 @@ impl Encoder {
     }
 }
 
-fn is_untouched(actions: &[SlotAction]) -> bool {
-    actions.iter().all(|action| *action == SlotAction::Keep)
+fn is_untouched(frame: &Frame, actions: &[SlotAction]) -> bool {
+    actions.len() >= frame.slots.len() && actions.iter().all(|action| *action == SlotAction::Keep)
 }
 
 /// Writes `data` with what was decided about its slots, and with these answers beside its own.
 fn edit(data: &[u8], actions: &[SlotAction], answers: &[String], out: &mut Vec<u8>) {
     let source = core::str::from_utf8(data).unwrap_or_default();
+    let Ok(texts) = texts::read(source, &mut Strings::default()) else {
+        // It is no JSON: one text.
+        let text = match actions {
+            [SlotAction::Keep] => source,
+            [SlotAction::Replace(text)] => text,
+            _ => "",
+        };
+        return if answers.is_empty() {
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            add_answers("", Edits::default(), answers, out);
+        };
+    };
     let mut edits = Edits::default();
-    let texts = texts::read(source, &mut Strings::default()).unwrap_or_default();
     let found = texts.iter().flat_map(|message| &message.found);
     let mut lists: Vec<Vec<(core::ops::Range<usize>, bool)>> = Vec::new();
-    for (found, action) in found.zip(actions) {
+    // What was not decided does not leave.
+    for (found, action) in found.zip(actions.iter().chain(core::iter::repeat(&SlotAction::Remove))) {
         let span = found.value.start..found.value.end;
         match (found.what, action) {
             (What::Tool { list, .. }, action) => {
@@ -221,10 +234,13 @@ fn edit(data: &[u8], actions: &[SlotAction], answers: &[String], out: &mut Vec<u
         let spans: Vec<_> = list.iter().map(|(span, _)| span.clone()).collect();
         edits.remove_items(&spans, |at| list.get(at).is_some_and(|(_, removed)| *removed));
     }
-    if answers.is_empty() {
-        return edits.apply(data, out);
+    let has_messages = texts.iter().any(|message| message.message.is_some());
+    match (answers, has_messages) {
+        ([], _) => edits.apply(data, out),
+        (answers, true) => add_answers(source, edits, answers, out),
+        // What answers nothing makes way for what does.
+        (answers, false) => add_answers("", Edits::default(), answers, out),
     }
-    add_answers(source, edits, answers, out);
 }
 
 /// Makes an array of answers of `frame`, or adds to the one that it is.

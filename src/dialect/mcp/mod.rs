@@ -5,6 +5,7 @@
 //! result's text means is told by where it stands, not by the method that was asked: results also come on streams of
 //! their own (`GET`), where no request is known.
 
+mod arrange;
 mod decode;
 mod encode;
 mod headers;
@@ -33,6 +34,8 @@ const MAX_MESSAGES: usize = super::MAX_BLOCKS;
 pub(crate) struct Asked {
     requests: Vec<AskedRequest>,
     positions: HashMap<Id, usize>,
+    /// Those whose ids say a number, by that number; `None` where several do.
+    numbers: HashMap<String, Option<usize>>,
     /// They came in an array, and are answered in one.
     is_batch: bool,
     /// The client takes nothing but an event stream.
@@ -52,6 +55,23 @@ struct AskedRequest {
 }
 
 impl Asked {
+    /// Adds a request; whether its id is a new one.
+    fn add(&mut self, id: Id, is_call: bool) -> bool {
+        let position = self.requests.len();
+        if let Some(number) = id.number() {
+            self.numbers.entry(number.to_owned()).and_modify(|known| *known = None).or_insert(Some(position));
+        }
+        self.requests.push(AskedRequest { id: id.clone(), is_call });
+        self.positions.insert(id, position).is_none()
+    }
+
+    /// The request that an answer with this id is for. Official clients take `"1"` for the number 1: an id that no
+    /// request has is that of the only one that it is the same to them.
+    fn find(&self, id: &Id) -> Option<usize> {
+        let alike = || id.number().and_then(|number| self.numbers.get(number).copied()).flatten();
+        self.positions.get(id).copied().or_else(alike)
+    }
+
     /// What the client takes: whether an answer of Weir's own must be a stream.
     pub(crate) const fn streams_only(&self) -> bool {
         self.streams_only

@@ -75,15 +75,16 @@ struct LogParams<'a> {
 
 /// What is said to a request in place of the server's answer: to a call, a result that says so; to others an error.
 pub(super) fn refusal(asked: &Asked, request: &AskedRequest, text: &str) -> String {
+    answer_to(asked, request, text, true)
+}
+
+fn answer_to(asked: &Asked, request: &AskedRequest, text: &str, is_error: bool) -> String {
     let text = if text.is_empty() { WITHHELD } else { text };
     if !request.is_call {
         return failure(Some(&request.id), Code::InvalidRequest, text);
     }
-    let result = CallResult {
-        result_type: asked.is_modern.then_some("complete"),
-        content: [Content { r#type: "text", text }],
-        is_error: true,
-    };
+    let result =
+        CallResult { result_type: asked.is_modern.then_some("complete"), content: [Content { r#type: "text", text }], is_error };
     answer(Some(&request.id), Outcome::Result(result))
 }
 
@@ -126,8 +127,8 @@ pub(super) fn body(asked: &Asked, answers: &[String], streamed: bool, out: &mut 
 }
 
 /// Writes an answer of Weir's own to all that was asked.
-pub(in crate::dialect) fn answer_all(asked: &Asked, text: &str, streamed: bool, out: &mut Vec<u8>) {
-    let answers: Vec<_> = asked.requests.iter().map(|request| refusal(asked, request, text)).collect();
+pub(in crate::dialect) fn answer_all(asked: &Asked, text: &str, is_error: bool, streamed: bool, out: &mut Vec<u8>) {
+    let answers: Vec<_> = asked.requests.iter().map(|request| answer_to(asked, request, text, is_error)).collect();
     if answers.is_empty() {
         return body(asked, &[failure(None, Code::InvalidRequest, text)], streamed, out);
     }

@@ -2,7 +2,7 @@
 
 use super::headers::{Headers, Said};
 use super::message::{Id, Kind, Message, Messages};
-use super::{Asked, AskedRequest, CALL};
+use super::{Asked, CALL};
 use crate::block::{BlockId, Chunk};
 use crate::dialect::decoding::{self, NameBytes, Strings, Text, is_variant};
 use crate::dialect::framing::WITHHELD;
@@ -69,9 +69,7 @@ fn read_request(
     let mut strings = Strings::default();
     let method = strings.read(source, message.method)?;
     let is_call = strings.get(source, method) == CALL;
-    let position = asked.requests.len();
-    asked.requests.push(AskedRequest { id: id.clone(), is_call });
-    if asked.positions.insert(id, position).is_some() {
+    if !asked.add(id, is_call) {
         return Err(DecodeError::OutOfOrder { what: "two requests with the same id" }.into());
     }
     let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;

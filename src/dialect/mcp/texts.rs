@@ -94,7 +94,8 @@ enum Place {
 /// What was found in a message: mostly one string.
 #[derive(Debug)]
 pub(super) struct MessageTexts {
-    pub(super) message: Message,
+    /// `None` where it is JSON, but no message.
+    pub(super) message: Option<Message>,
     pub(super) found: SmallVec<[Found; 1]>,
     /// The whole part of the number that says how far something is.
     pub(super) progress: Option<Value>,
@@ -128,12 +129,22 @@ impl<'a> Visitor<'a> for Finder<'a, '_> {
     }
 
     fn message(&mut self, message: Message) {
-        let (found, progress) = (core::mem::take(&mut self.found), self.progress.take());
-        self.texts.push(MessageTexts { message, found, progress });
+        self.finish(Some(message));
+    }
+
+    fn no_message(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        self.value(reader, Place::Data, true, false, MAX_DEPTH)?;
+        self.finish(None);
+        Ok(())
     }
 }
 
 impl<'a> Finder<'a, '_> {
+    fn finish(&mut self, message: Option<Message>) {
+        let (found, progress) = (core::mem::take(&mut self.found), self.progress.take());
+        self.texts.push(MessageTexts { message, found, progress });
+    }
+
     /// Adds what was found at `value`, and says `text`.
     fn add(&mut self, value: Value, what: What, text: Option<Value>) -> Result<(), DecodeError> {
         self.room = self.room.checked_sub(1).ok_or(DecodeError::TooManyBlocks)?;

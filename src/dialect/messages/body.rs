@@ -2,11 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::encode::{Encoder, start_value};
+use super::encode::{Encoder, action_of, corrected_reason, end_reason, keeps_all, start_value, text_member};
 use super::output::{self, ContentBlock};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
-use crate::dialect::{Frame, FrameRole, Insertion, Slot, SlotAction};
+use crate::dialect::{Ending, Frame, FrameRole, Insertion, Slot, SlotAction};
 use crate::wire::json::{self, Edits};
 
 impl Encoder {
@@ -18,7 +18,7 @@ impl Encoder {
         insertions: &[Insertion],
         out: &mut Vec<u8>,
     ) {
-        let untouched = insertions.is_empty() && actions.iter().all(|action| *action == SlotAction::Keep);
+        let untouched = self.ending().is_none() && insertions.is_empty() && keeps_all(frame, actions);
         let Some(source) = core::str::from_utf8(raw).ok().filter(|_| !untouched) else {
             return out.extend_from_slice(raw);
         };
@@ -26,7 +26,7 @@ impl Encoder {
             return output::failure("api_error", WITHHELD, out);
         }
         let mut edits = Edits::default();
-        edit_message(source, source, frame, actions, insertions, &mut edits);
+        edit_message(source, source, frame, actions, (insertions, self.ending()), &mut edits);
         edits.apply(raw, out);
     }
 }
@@ -37,7 +37,7 @@ pub(super) fn edit_message(
     message: &str,
     frame: &Frame,
     actions: &[SlotAction],
-    insertions: &[Insertion],
+    (insertions, ending): (&[Insertion], Option<Ending>),
     edits: &mut Edits,
 ) {
     let fields = json::members(message);
@@ -46,16 +46,24 @@ pub(super) fn edit_message(
     let elements = json::elements(content);
     for (position, (element, slot)) in elements.iter().zip(&frame.slots).enumerate() {
         writer.insert(insertions.iter().filter(|insertion| insertion.before == position));
-        writer.element(element, slot, actions.get(position).unwrap_or(&SlotAction::Keep));
+        writer.element(element, slot, action_of(actions, position));
     }
     writer.insert(insertions.iter().filter(|insertion| insertion.before >= elements.len()));
     if writer.lost && !writer.has_content && frame.role != FrameRole::Opening {
         writer.text(WITHHELD);
     }
     edits.replace(json::span(source, content), format!("[{}]", writer.elements.join(",")));
-    let reason = json::member(&fields, "stop_reason").filter(|reason| json::string(reason) == "tool_use");
-    if let Some(reason) = reason.filter(|_| writer.calls_removed && writer.first_call.is_none()) {
-        edits.replace(json::span(source, reason), r#""end_turn""#);
+    let is_detail_kept = frame.slots.len() <= elements.len() || *action_of(actions, elements.len()) == SlotAction::Keep;
+    if let Some(details) = json::member(&fields, "stop_details").filter(|_| !is_detail_kept) {
+        edits.replace(json::span(source, details), "null");
+    }
+    let emptied = writer.calls_removed && writer.first_call.is_none();
+    if let Some(reason) = json::member(&fields, "stop_reason")
+        && let Some(corrected) = ending
+            .map(|ending| end_reason(ending, writer.first_call.is_some()))
+            .or_else(|| corrected_reason(&json::string(reason), emptied, writer.calls_added))
+    {
+        edits.replace(json::span(source, reason), json::to_text(corrected));
     }
 }
 
@@ -66,13 +74,14 @@ struct ContentWriter {
     /// Where the first tool call of the client stands: no text may follow it.
     first_call: Option<usize>,
     calls_removed: bool,
+    calls_added: bool,
     has_content: bool,
     lost: bool,
 }
 
 impl ContentWriter {
     fn element(&mut self, element: &str, slot: &Slot, action: &SlotAction) {
-        let (key, is_text) = if slot.kind == BlockKind::Text { ("text", true) } else { ("input", false) };
+        let (key, is_text) = (text_member(slot.kind), matches!(slot.kind, BlockKind::Text | BlockKind::Reasoning));
         let fields = json::members(element);
         let own = json::member(&fields, key);
         let replacement = match action {
@@ -101,7 +110,14 @@ impl ContentWriter {
             edits.apply(element.as_bytes(), &mut bytes);
             edited = String::from_utf8(bytes).unwrap_or(edited);
         }
-        self.elements.push(edited);
+        match &mut self.first_call {
+            // A call that a policy has sent before it: no text may follow it.
+            Some(position) if slot.kind == BlockKind::Text && self.calls_added => {
+                self.elements.insert((*position).min(self.elements.len()), edited);
+                *position = position.saturating_add(1);
+            }
+            _ => self.elements.push(edited),
+        }
     }
 
     fn insert<'i>(&mut self, insertions: impl Iterator<Item = &'i Insertion>) {
@@ -133,7 +149,7 @@ impl ContentWriter {
         let Ok(input) = serde_json::from_str::<&RawValue>(&input) else {
             return;
         };
-        self.has_content = true;
+        (self.has_content, self.calls_added) = (true, true);
         self.first_call.get_or_insert(self.elements.len());
         self.elements.push(json::to_text(&ContentBlock::ToolUse { id, name, input }));
     }

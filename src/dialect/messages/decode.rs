@@ -4,95 +4,16 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::fields::{BlockFields, EventFields, EventKind, characters};
+use super::sequence::{FOREIGN_TERMINATOR, Sequence};
 use super::{block_kind, is_empty_input};
-use crate::block::{BlockId, BlockKind};
+use crate::block::{BlockId, BlockKind, Clarity};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
+use crate::dialect::plain;
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
-use crate::wire::json::{Field, Malformed, Reader, Value};
-
-/// Some proxies end every stream like this, whatever its dialect; the clients of this one ignore it.
-const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
-
-#[derive(Default)]
-struct EventFields {
-    r#type: Field<Value>,
-    index: Field<u32>,
-    content_block: Field<BlockFields>,
-    delta: Field<DeltaFields>,
-    /// `message.content`
-    content: Field<Value>,
-}
-
-impl EventFields {
-    fn read(source: &str) -> Result<Self, Malformed> {
-        let mut fields = Self::default();
-        let mut reader = Reader::new(source);
-        reader.object(|reader, key| match key {
-            "type" => fields.r#type.fill(reader, Reader::optional_string),
-            "index" => fields.index.fill(reader, Reader::optional_u32),
-            "delta" => fields.delta.fill(reader, DeltaFields::read),
-            "content_block" => fields.content_block.fill(reader, BlockFields::read),
-            "message" => fields.content.fill(reader, |reader| {
-                let values = reader.optional_members(["content"])?;
-                Ok(values.and_then(|[content]| content))
-            }),
-            _ => reader.skip(),
-        })?;
-        reader.end()?;
-        Ok(fields)
-    }
-}
-
-/// A content block, or the beginning of one.
-#[derive(Clone, Copy)]
-struct BlockFields {
-    r#type: Value,
-    id: Option<Value>,
-    tool_use_id: Option<Value>,
-    name: Option<Value>,
-    input: Option<Value>,
-    text: Option<Value>,
-    /// Where it stands in the frame.
-    start: usize,
-    end: usize,
-}
-
-impl BlockFields {
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let start = reader.position();
-        let values = reader.optional_members(["type", "id", "tool_use_id", "name", "input", "text"])?;
-        let Some([r#type, id, tool_use_id, name, input, text]) = values else { return Ok(None) };
-        let r#type = r#type.ok_or_else(|| reader.malformed())?;
-        Ok(Some(Self { r#type, id, tool_use_id, name, input, text, start, end: reader.position() }))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct DeltaFields {
-    r#type: Option<Value>,
-    text: Option<Value>,
-    partial_json: Option<Value>,
-    stop_reason: Option<Value>,
-    /// Where it stands in the frame.
-    start: usize,
-    end: usize,
-}
-
-impl DeltaFields {
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let start = reader.position();
-        let values = reader.optional_members(["type", "text", "partial_json", "stop_reason"])?;
-        Ok(values.map(|[r#type, text, partial_json, stop_reason]| Self {
-            r#type,
-            text,
-            partial_json,
-            stop_reason,
-            start,
-            end: reader.position(),
-        }))
-    }
-}
+use crate::dialect::{Arranged, DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
+use crate::wire::json::{Reader, Value};
+use crate::wire::sse;
 
 #[derive(Debug, Clone, Copy)]
 struct OpenBlock {
@@ -107,6 +28,13 @@ struct Said {
     call_id: Text,
     name: Text,
     text: Text,
+    clarity: Clarity,
+}
+
+impl Said {
+    const fn nothing(kind: BlockKind) -> Self {
+        Self { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY, clarity: Clarity::Plain }
+    }
 }
 
 /// What the one string of a delta means: text, or input, of a block of this kind.
@@ -122,13 +50,47 @@ pub struct Decoder {
     blocks: BlockNumbers,
     names: NameBytes,
     open: SmallVec<[OpenBlock; 2]>,
-    /// Whether the events that build the message have names.
-    named: Option<bool>,
+    sequence: Sequence,
     strings: Strings,
     template: Template<Meaning>,
 }
 
 impl Decoder {
+    /// Thinking that nobody signed is reasoning that a policy wants to see.
+    pub(crate) const fn read_thinking(&mut self) {
+        self.sequence.hold_thinking();
+    }
+
+    pub(crate) fn arrange(&mut self, event: &sse::Event<'_>, out: &mut Vec<u8>) -> Result<Arranged, DecodeError> {
+        self.sequence.event(event, out)
+    }
+
+    pub(crate) fn arrange_end(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.sequence.finish(out)
+    }
+
+    /// Reads a delta that is like an earlier one but for its string, whose block is open and needs no arranging; whether it
+    /// is one.
+    pub(crate) fn event_again(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        frame: &mut Frame,
+        each: &mut dyn FnMut(DecodedEvent<'_>),
+    ) -> Result<bool, DecodeError> {
+        let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
+        let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| {
+            open.kind == meaning.kind
+                && self.sequence.is_straight(open.index)
+                && self.sequence.is_name_of(EventKind::BlockDelta, name)
+        });
+        let Some(open) = open.filter(|_| plain::is_clear(string.as_bytes())) else { return Ok(false) };
+        self.strings.clear();
+        let text = if open.kind == BlockKind::Other { Text::EMPTY } else { self.strings.read(string, Some(value))? };
+        self.report_delta(string, open, text, frame, each);
+        Ok(true)
+    }
+
     pub(crate) fn event(
         &mut self,
         name: &[u8],
@@ -140,42 +102,29 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
-        if self.is_delta_again(name, data, frame, each)? {
-            return Ok(());
-        }
         let text = decoding::utf8(data)?;
         let fields = EventFields::read(text)?;
-        let kind = self.strings.read(text, fields.r#type.get())?;
-        let kind = self.strings.get(text, kind);
-        if !name.is_empty() && name != kind.as_bytes() {
-            return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
-        }
-        // Some clients pass over events without a name, others do not look at names: they must read the same message.
-        let is_part = kind.starts_with("content_block_") || kind.starts_with("message_") || kind == "error";
-        if is_part && *self.named.get_or_insert(!name.is_empty()) == name.is_empty() {
-            return Err(DecodeError::OutOfOrder { what: "events with and without names in one stream" });
-        }
-        match kind {
-            "content_block_delta" => self.delta(text, &fields, frame, each),
-            "content_block_start" => self.start(text, &fields, frame, each),
-            "content_block_stop" => self.stop(text, &fields, frame, each),
-            "message_delta" => self.message_delta(text, &fields, frame, each),
-            "message_start" => self.message_start(text, &fields, frame, each),
-            "message_stop" => {
+        match EventKind::of(name, &characters(text, fields.r#type.get())) {
+            EventKind::BlockDelta => self.delta(text, &fields, frame, each),
+            EventKind::BlockStart => self.start(text, &fields, frame, each),
+            EventKind::BlockStop => self.stop(text, &fields, frame, each),
+            EventKind::MessageDelta => self.message_delta(text, &fields, frame, each),
+            EventKind::MessageStart => self.message_start(text, &fields, frame, each),
+            EventKind::MessageStop => {
                 frame.role = FrameRole::Terminator;
                 self.stop_all(true, each);
                 each(DecodedEvent::End);
                 Ok(())
             }
-            "ping" => {
+            EventKind::Ping => {
                 frame.role = FrameRole::Free;
                 Ok(())
             }
-            "error" => {
+            EventKind::Error => {
                 frame.role = FrameRole::Failure;
                 Ok(())
             }
-            _ => self.report_unknown(text, 0..text.len(), fields.r#type.get(), frame, each),
+            EventKind::Unknown => self.report_unknown(text, 0..text.len(), fields.r#type.get(), frame, each),
         }
     }
 
@@ -189,7 +138,8 @@ impl Decoder {
         self.strings.clear();
         let text = decoding::utf8(body)?;
         let mut reader = Reader::new(text);
-        let [kind, content, stop_reason, error] = reader.members(["type", "content", "stop_reason", "error"])?;
+        let [kind, content, stop_reason, stop_details, error] =
+            reader.members(["type", "content", "stop_reason", "stop_details", "error"])?;
         reader.end()?;
         let said_kind = self.strings.read(text, kind)?;
         if error.is_some() || self.strings.get(text, said_kind) == "error" {
@@ -199,8 +149,12 @@ impl Decoder {
         }
         let all_said = self.said_in(text, content)?;
         let reason = self.strings.read(text, stop_reason)?;
+        let details = self.details(text, stop_details)?;
         for (block, said) in all_said {
             let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: true };
+            self.report(text, slot, &said, frame, each);
+        }
+        if let Some((slot, said)) = details {
             self.report(text, slot, &said, frame, each);
         }
         if !reason.is_empty() {
@@ -213,27 +167,6 @@ impl Decoder {
 
     pub(crate) fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         self.stop_all(false, each);
-    }
-
-    /// Reads a delta that is like an earlier one but for its string; whether it is one.
-    fn is_delta_again(
-        &mut self,
-        name: &[u8],
-        data: &[u8],
-        frame: &mut Frame,
-        each: &mut dyn FnMut(DecodedEvent<'_>),
-    ) -> Result<bool, DecodeError> {
-        let Some(Alike { string, value, meaning, .. }) = self.template.find(data) else { return Ok(false) };
-        let open = self.open_block(meaning.index).map(|(_, open)| open).filter(|open| open.kind == meaning.kind);
-        let Some(open) = open.filter(|_| match self.named {
-            Some(true) => name == b"content_block_delta",
-            _ => name.is_empty(),
-        }) else {
-            return Ok(false);
-        };
-        let text = self.strings.read(string, Some(value))?;
-        self.report_delta(string, open, text, frame, each);
-        Ok(true)
     }
 
     fn stop_all(&mut self, complete: bool, each: &mut dyn FnMut(DecodedEvent<'_>)) {
@@ -269,7 +202,8 @@ impl Decoder {
         if let Some(content) = content {
             Reader::at(source, content).array(|reader| {
                 let block = BlockFields::read(reader)?.ok_or_else(|| reader.malformed())?;
-                all_said.push((self.blocks.begin()?, self.said(source, &block, true)?));
+                let is_unsigned = self.sequence.holds_thinking() && characters(source, block.signature).is_empty();
+                all_said.push((self.blocks.begin()?, self.said(source, &block, true, is_unsigned)?));
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -284,36 +218,49 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let (Some(index), Some(content_block)) = (fields.index.get(), fields.content_block.get()) else {
-            return Err(DecodeError::OutOfOrder { what: "a content_block_start without index or content_block" });
+            return Err(DecodeError::Unreachable("a content block begins without index, or without anything else"));
         };
         if self.open.iter().any(|open| open.index == index) {
-            return Err(DecodeError::OutOfOrder { what: "a content block that is open begins again" });
+            return Err(DecodeError::Unreachable("a content block that is open begins again"));
         }
-        let said = self.said(source, &content_block, false)?;
+        let said = self.said(source, &content_block, false, self.sequence.is_unsigned(index))?;
         let block = self.blocks.begin()?;
         self.open.push(OpenBlock { index, block, kind: said.kind });
         let slot = Slot { block, choice: 0, kind: said.kind, starts: true, stops: false };
-        self.report(source, slot, &said, frame, each);
+        let clarity = said.clarity.and(self.sequence.clarity(index));
+        self.report(source, slot, &Said { clarity, ..said }, frame, each);
         Ok(())
     }
 
-    /// What a block says about itself; nothing is to follow if it is `whole`.
-    fn said(&mut self, source: &str, block: &BlockFields, whole: bool) -> Result<Said, DecodeError> {
-        let kind = self.strings.read(source, Some(block.r#type))?;
-        let kind = block_kind(self.strings.get(source, kind));
-        let mut said = Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
+    /// What a block says about itself; nothing is to follow if it is `whole`. Thinking that `is_unsigned` is reasoning.
+    fn said(&mut self, source: &str, block: &BlockFields, whole: bool, is_unsigned: bool) -> Result<Said, DecodeError> {
+        let r#type = characters(source, block.r#type);
+        let kind = match block_kind(&r#type) {
+            BlockKind::Other if is_unsigned && r#type == "thinking" => BlockKind::Reasoning,
+            kind => kind,
+        };
+        let mut said = Said::nothing(kind);
         match kind {
             BlockKind::Text => said.text = self.strings.read(source, block.text)?,
+            BlockKind::Reasoning => said.text = self.strings.read(source, block.thinking)?,
             BlockKind::ToolCall | BlockKind::ServerToolCall => {
                 said.call_id = self.strings.read(source, block.id)?;
                 said.name = self.strings.read(source, block.name)?;
                 let input = block.input.map_or(Text::EMPTY, Text::verbatim);
                 let is_to_come = !whole && is_empty_input(self.strings.get(source, input));
                 said.text = if is_to_come { Text::EMPTY } else { input };
+                // Some clients of streams pass over input that is not in deltas.
+                said.clarity = if !characters(source, block.toolset_name).is_empty() {
+                    Clarity::Ambiguous("some clients take the call for one of the tool that toolset_name names")
+                } else if whole || is_to_come {
+                    Clarity::Plain
+                } else {
+                    Clarity::Canonical
+                };
             }
             BlockKind::ToolResult => said.call_id = self.strings.read(source, block.tool_use_id)?,
-            BlockKind::Unknown => said.text = self.strings.leaves(source, block.start..block.end, Some(block.r#type))?,
-            BlockKind::Refusal | BlockKind::Reasoning | BlockKind::Other => {}
+            BlockKind::Unknown => said.text = self.strings.leaves(source, block.start..block.end, block.r#type)?,
+            BlockKind::Refusal | BlockKind::Other => {}
         }
         self.names.add(self.strings.get(source, said.call_id))?;
         self.names.add(self.strings.get(source, said.name))?;
@@ -328,19 +275,22 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let Some((_, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
-            return Err(DecodeError::OutOfOrder { what: "a delta of a content block that is not open" });
+            return Err(DecodeError::Unreachable("a delta of a content block that is not open"));
         };
         let Some(delta) = fields.delta.get() else {
-            return Err(DecodeError::OutOfOrder { what: "a content_block_delta without delta" });
+            return Err(DecodeError::Unreachable("a content_block_delta without delta"));
         };
-        let kind = self.strings.read(source, delta.r#type)?;
-        let value = match (self.strings.get(source, kind), open.kind) {
-            ("text_delta", BlockKind::Text) => delta.text,
-            ("input_json_delta", kind) if kind.is_tool_call() => delta.partial_json,
-            ("text_delta", _) | ("input_json_delta", BlockKind::Text) => {
-                return Err(DecodeError::OutOfOrder { what: "a delta of another kind than its content block" });
+        // What stands in its one string, and whether policies see that.
+        let (value, is_seen) = match (characters(source, delta.r#type).as_ref(), open.kind) {
+            ("text_delta", BlockKind::Text) => (delta.text, true),
+            ("thinking_delta", BlockKind::Reasoning) => (delta.thinking, true),
+            ("thinking_delta", BlockKind::Other) => (delta.thinking, false),
+            ("input_json_delta", kind) if kind.is_tool_call() => (delta.partial_json, true),
+            ("citations_delta", BlockKind::Text) | ("signature_delta", BlockKind::Reasoning) => (None, false),
+            ("input_json_delta", BlockKind::ToolResult) | (_, BlockKind::Other) => (None, false),
+            ("text_delta" | "input_json_delta" | "thinking_delta" | "signature_delta" | "citations_delta", _) => {
+                return Err(DecodeError::Unreachable("a delta of another kind than its content block"));
             }
-            ("citations_delta", BlockKind::Text) | (_, BlockKind::Other) => None,
             (_, BlockKind::Unknown) => {
                 let text = self.strings.leaves(source, delta.start..delta.end, delta.r#type)?;
                 self.report_delta(source, open, text, frame, each);
@@ -352,13 +302,14 @@ impl Decoder {
         if let (Some(index), Some(_), Some(value)) = (fields.index.get(), value, text.value()) {
             self.template.learn(source, &[(Hole::Text, Some(value))], Meaning { index, kind: open.kind });
         }
-        self.report_delta(source, open, text, frame, each);
+        self.report_delta(source, open, if is_seen { text } else { Text::EMPTY }, frame, each);
         Ok(())
     }
 
     fn report_delta(&self, source: &str, open: OpenBlock, text: Text, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: false };
-        self.report(source, slot, &Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        let clarity = self.sequence.clarity(open.index);
+        self.report(source, slot, &Said { text, clarity, ..Said::nothing(open.kind) }, frame, each);
     }
 
     fn stop(
@@ -369,12 +320,11 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         let Some((position, open)) = fields.index.get().and_then(|index| self.open_block(index)) else {
-            return Err(DecodeError::OutOfOrder { what: "the end of a content block that is not open" });
+            return Err(DecodeError::Unreachable("the end of a content block that is not open"));
         };
         self.open.remove(position);
         let slot = Slot { block: open.block, choice: 0, kind: open.kind, starts: false, stops: true };
-        let nothing = Said { kind: open.kind, call_id: Text::EMPTY, name: Text::EMPTY, text: Text::EMPTY };
-        self.report(source, slot, &nothing, frame, each);
+        self.report(source, slot, &Said::nothing(open.kind), frame, each);
         Ok(())
     }
 
@@ -386,7 +336,12 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         frame.role = FrameRole::Closing;
-        let reason = self.strings.read(source, fields.delta.get().and_then(|delta| delta.stop_reason))?;
+        let delta = fields.delta.get();
+        let reason = self.strings.read(source, delta.and_then(|delta| delta.stop_reason))?;
+        let details = self.details(source, delta.and_then(|delta| delta.stop_details))?;
+        if let Some((slot, said)) = details {
+            self.report(source, slot, &said, frame, each);
+        }
         if reason.is_empty() {
             return Ok(());
         }
@@ -394,6 +349,18 @@ impl Decoder {
         frame.finishes.push(0);
         each(DecodedEvent::Finish { choice: 0, reason: self.strings.get(source, reason) });
         Ok(())
+    }
+
+    /// What is said in clear about the reason that a message stops for, which some clients show.
+    fn details(&mut self, source: &str, details: Option<Value>) -> Result<Option<(Slot, Said)>, DecodeError> {
+        let Some(details) = details else { return Ok(None) };
+        let text = self.strings.leaves(source, details.start..details.end, None)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let kind = BlockKind::Unknown;
+        let slot = Slot { block: self.blocks.begin_unknown(), choice: 0, kind, starts: true, stops: true };
+        Ok(Some((slot, Said { text, ..Said::nothing(kind) })))
     }
 
     fn open_block(&self, index: u32) -> Option<(usize, OpenBlock)> {
@@ -414,7 +381,7 @@ impl Decoder {
         frame.role = FrameRole::Unknown;
         let kind = BlockKind::Unknown;
         let slot = Slot { block: self.blocks.begin_unknown(), choice: 0, kind, starts: true, stops: true };
-        self.report(source, slot, &Said { kind, call_id: Text::EMPTY, name: Text::EMPTY, text }, frame, each);
+        self.report(source, slot, &Said { text, ..Said::nothing(kind) }, frame, each);
         Ok(())
     }
 
@@ -424,6 +391,7 @@ impl Decoder {
             call_id: self.strings.get(source, said.call_id),
             name: self.strings.get(source, said.name),
             text: self.strings.get(source, said.text),
+            clarity: said.clarity,
             ..Delta::of(slot)
         }));
     }

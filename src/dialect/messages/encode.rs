@@ -12,8 +12,10 @@ use super::body::edit_message;
 use super::output::{Event, Identity};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::framing::{EventBoundary, with_data};
-use crate::dialect::{Frame, FrameRole, Slot, SlotAction};
+use crate::dialect::messages::sequence::FOREIGN_TERMINATOR;
+use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction};
 use crate::wire::json::{self, Edits};
+use crate::wire::sse;
 
 /// What is read of an event that passes, where the encoder has to know more than the frame tells.
 #[derive(Deserialize)]
@@ -68,6 +70,8 @@ struct Progress {
     lost: bool,
     calls_sent: u32,
     calls_removed: u32,
+    /// Tool calls that a policy added.
+    calls_added: u32,
     /// Its stop reason has left.
     finished: bool,
 }
@@ -100,13 +104,44 @@ pub struct Encoder {
     terminated: bool,
     /// The end was written by us: nothing of the upstream may follow.
     ended: bool,
+    /// Whether the events of the upstream have names; ours have, too, until it is known.
+    named: Option<bool>,
     boundary: EventBoundary,
+    /// The reason that a stop reason is to give, whatever the upstream's.
+    forced: Option<Ending>,
+}
+
+/// What becomes of the slot at `position`: what nobody decided about does not leave.
+pub(super) fn action_of(actions: &[SlotAction], position: usize) -> &SlotAction {
+    actions.get(position).unwrap_or(&SlotAction::Remove)
+}
+
+/// Whether every slot of `frame` leaves as it came.
+pub(super) fn keeps_all(frame: &Frame, actions: &[SlotAction]) -> bool {
+    (0..frame.slots.len()).all(|position| *action_of(actions, position) == SlotAction::Keep)
+}
+
+/// The member in which the text of a block of this kind stands.
+pub(super) const fn text_member(kind: BlockKind) -> &'static str {
+    match kind {
+        BlockKind::Text => "text",
+        BlockKind::Reasoning => "thinking",
+        _ => "input",
+    }
 }
 
 impl Encoder {
     /// An encoder whose own message bears this identity.
     pub(in crate::dialect) fn with_identity(identity: Identity) -> Self {
-        Self { identity, ..Self::default() }
+        Self { output_tokens: identity.usage.output_tokens, identity, ..Self::default() }
+    }
+
+    pub(crate) const fn set_ending(&mut self, ending: Ending) {
+        self.forced = Some(ending);
+    }
+
+    pub(super) const fn ending(&self) -> Option<Ending> {
+        self.forced
     }
 
     pub(crate) const fn number_by_place(&mut self) {
@@ -114,7 +149,11 @@ impl Encoder {
     }
 
     pub(crate) fn event(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
-        if self.ended || self.defer(raw, frame, actions, out) {
+        if self.ended {
+            return;
+        }
+        self.learn_naming(raw, frame);
+        if self.defer(raw, frame, actions, out) {
             return;
         }
         match frame.role {
@@ -123,18 +162,33 @@ impl Encoder {
                 self.terminated = true;
                 self.boundary.verbatim(raw, out);
             }
-            FrameRole::Closing => self.message_delta(raw, frame, out),
+            FrameRole::Closing => self.message_delta(raw, frame, actions, out),
             FrameRole::Terminator => {
+                self.close_open(false, out);
                 self.complete(out);
                 self.boundary.verbatim(raw, out);
                 self.terminated = true;
             }
             FrameRole::Opening => self.opening(raw, frame, actions, out),
-            FrameRole::Unknown => self.unknown(raw, actions, out),
+            FrameRole::Unknown => self.unknown(raw, frame, actions, out),
             FrameRole::Content => match frame.slots.first() {
                 None => self.bare_event(raw, out),
-                Some(slot) => self.slot(raw, slot, actions.first().unwrap_or(&SlotAction::Keep), out),
+                Some(slot) => self.slot(raw, slot, action_of(actions, 0), out),
             },
+        }
+    }
+
+    /// Learns from the first event that builds the message whether events have names: there are clients that pass over
+    /// those without, and others that do not look at names.
+    fn learn_naming(&mut self, raw: &[u8], frame: &Frame) {
+        if self.named.is_none() && !matches!(frame.role, FrameRole::Free | FrameRole::Unknown | FrameRole::Failure) {
+            let mut parser = sse::Parser::new(usize::MAX);
+            self.named = parser
+                .next(&mut { raw })
+                .ok()
+                .flatten()
+                .filter(|event| event.data.is_some_and(|data| data != FOREIGN_TERMINATOR))
+                .map(|event| !event.name.is_empty());
         }
     }
 
@@ -142,7 +196,7 @@ impl Encoder {
     /// because its text was removed. Whether the event is dealt with by that.
     fn defer(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) -> bool {
         let slot = frame.slots.first().filter(|_| frame.role == FrameRole::Content);
-        let action = actions.first().unwrap_or(&SlotAction::Keep);
+        let action = action_of(actions, 0);
         if let Some(unopened) = &mut self.unopened {
             if frame.role == FrameRole::Free {
                 unopened.following.extend_from_slice(raw);
@@ -161,14 +215,13 @@ impl Encoder {
                 _ => self.open_deferred(out),
             }
         }
-        let Some(slot) = slot.filter(|slot| slot.starts && slot.kind == BlockKind::Text && *action == SlotAction::Keep) else {
-            return false;
-        };
+        let is_text = |slot: &&Slot| slot.starts && matches!(slot.kind, BlockKind::Text | BlockKind::Reasoning);
+        let Some(slot) = slot.filter(|slot| is_text(slot) && *action == SlotAction::Keep) else { return false };
         let mut is_empty = true;
         with_data(raw, |data| {
             let fields = json::members(core::str::from_utf8(data).unwrap_or_default());
             let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
-            is_empty = json::member(&block, "text").is_none_or(|text| json::string(text).is_empty());
+            is_empty = json::member(&block, text_member(slot.kind)).is_none_or(|text| json::string(text).is_empty());
         });
         if is_empty {
             self.unopened = Some(Unopened { raw: raw.to_vec(), slot: *slot, following: Vec::new(), lost: false });
@@ -204,9 +257,9 @@ impl Encoder {
     }
 
     /// Something unknown: an event, or a delta of a block.
-    fn unknown(&mut self, raw: &[u8], actions: &[SlotAction], out: &mut Vec<u8>) {
+    fn unknown(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         self.begun = self.begun.saturating_add(1);
-        if actions.iter().any(|action| *action != SlotAction::Keep) {
+        if !keeps_all(frame, actions) {
             return;
         }
         let mut block = None;
@@ -235,20 +288,20 @@ impl Encoder {
     /// The beginning of a message that brings blocks with it.
     fn opening(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let mut edits = Edits::default();
-        if actions.iter().any(|action| *action != SlotAction::Keep) {
+        if !keeps_all(frame, actions) {
             with_data(raw, |data| {
                 let source = core::str::from_utf8(data).unwrap_or_default();
                 if let Some(message) = json::member(&json::members(source), "message") {
-                    edit_message(source, message, frame, actions, &[], &mut edits);
+                    edit_message(source, message, frame, actions, (&[], None), &mut edits);
                 }
             });
         }
         self.write_edited(raw, edits, out);
         self.begin_message(raw);
         let message = self.message.get_or_insert_default();
-        for (slot, action) in frame.slots.iter().zip(actions) {
+        for (position, slot) in frame.slots.iter().enumerate() {
             self.begun = self.begun.saturating_add(1);
-            let calls = if *action == SlotAction::Remove {
+            let calls = if *action_of(actions, position) == SlotAction::Remove {
                 message.lost = true;
                 message.renumbers = true;
                 &mut message.calls_removed
@@ -276,6 +329,7 @@ impl Encoder {
             self.identity = Identity {
                 id: message.id.unwrap_or_default().into_owned(),
                 model: message.model.unwrap_or_default().into_owned(),
+                ..Identity::default()
             };
             self.output_tokens = message.usage.and_then(|usage| usage.output_tokens).unwrap_or(0);
         });
@@ -288,12 +342,18 @@ impl Encoder {
         begins
     }
 
-    fn message_delta(&mut self, raw: &[u8], frame: &Frame, out: &mut Vec<u8>) {
+    fn message_delta(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) {
         let finishes = !frame.finishes.is_empty();
+        if finishes {
+            self.close_open(false, out);
+        }
         self.complete(out);
+        let is_detail_kept = keeps_all(frame, actions);
+        self.begun = self.begun.saturating_add(u32::try_from(frame.slots.len()).unwrap_or(u32::MAX));
         let message = self.message.get_or_insert_default();
         message.finished |= finishes;
-        let corrects = finishes && message.calls_removed > 0 && message.calls_sent == 0;
+        let (emptied, added) = (message.calls_removed > 0 && message.calls_sent == 0, message.calls_added > 0);
+        let forced = self.forced.map(|ending| end_reason(ending, message.calls_sent > 0));
         let mut edits = Edits::default();
         with_data(raw, |data| {
             let Ok(source) = core::str::from_utf8(data) else {
@@ -301,10 +361,13 @@ impl Encoder {
             };
             let fields = json::members(source);
             let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
-            if let Some(reason) =
-                json::member(&delta, "stop_reason").filter(|reason| corrects && json::string(reason) == "tool_use")
+            if let Some(reason) = json::member(&delta, "stop_reason").filter(|_| finishes)
+                && let Some(corrected) = forced.or_else(|| corrected_reason(&json::string(reason), emptied, added))
             {
-                edits.replace(json::span(source, reason), r#""end_turn""#);
+                edits.replace(json::span(source, reason), json::to_text(corrected));
+            }
+            if let Some(details) = json::member(&delta, "stop_details").filter(|_| !is_detail_kept) {
+                edits.replace(json::span(source, details), "null");
             }
             let usage = serde_json::from_str::<Passing<'_>>(source).ok().and_then(|passing| passing.usage);
             if let Some(output_tokens) = usage.and_then(|usage| usage.output_tokens) {
@@ -341,13 +404,32 @@ impl Encoder {
 
     fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.boundary.close(out);
-        event.write(out);
+        event.write(self.named != Some(false), out);
+    }
+}
+
+/// Gives the stop reason of an answer that ends here.
+pub(super) const fn end_reason(ending: Ending, has_calls: bool) -> &'static str {
+    match ending {
+        Ending::Stop if has_calls => "tool_use",
+        Ending::Stop => "end_turn",
+        Ending::Cut => "max_tokens",
+        Ending::Refusal => "refusal",
+    }
+}
+
+/// Gives the stop reason that is true where `reason` is not: no call is left, or a policy has added some.
+pub(super) fn corrected_reason(reason: &str, emptied: bool, added: bool) -> Option<&'static str> {
+    match reason {
+        "tool_use" if emptied => Some("end_turn"),
+        "end_turn" if added => Some("tool_use"),
+        _ => None,
     }
 }
 
 /// What stands in a `content_block_start` in place of its own text or input.
 pub(super) fn start_value(kind: BlockKind, text: &str) -> String {
-    if kind == BlockKind::Text {
+    if matches!(kind, BlockKind::Text | BlockKind::Reasoning) {
         return json::to_text(text);
     }
     if json::is_unambiguous_object(text) { text.to_owned() } else { "{}".to_owned() }

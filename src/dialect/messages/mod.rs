@@ -3,10 +3,14 @@
 mod body;
 mod decode;
 mod encode;
+mod fields;
 pub(super) mod output;
+mod plain;
+mod sequence;
 
 pub(super) use decode::Decoder;
 pub(super) use encode::Encoder;
+pub(super) use plain::SCHEMA;
 
 use crate::block::BlockKind;
 
@@ -18,7 +22,7 @@ fn block_kind(kind: &str) -> BlockKind {
         kind if kind.ends_with("_tool_use") => BlockKind::ServerToolCall,
         kind if kind.ends_with("_tool_result") || kind == "tool_result" => BlockKind::ToolResult,
         // What is signed or encrypted has to come back as it was.
-        "thinking" | "redacted_thinking" | "compaction" => BlockKind::Other,
+        "thinking" | "redacted_thinking" => BlockKind::Other,
         _ => BlockKind::Unknown,
     }
 }

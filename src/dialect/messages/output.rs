@@ -3,6 +3,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::answer::{AnswerBlock, AnswerChoice};
+use crate::dialect::Ending;
+use crate::dialect::framing::WITHHELD;
+use crate::usage::Usage;
 use crate::wire::json;
 
 /// An event of a stream.
@@ -31,11 +35,14 @@ impl Event<'_> {
         }
     }
 
-    /// Writes the event with its `event` line, which clients of this dialect expect.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: ");
-        out.extend_from_slice(self.name().as_bytes());
-        out.extend_from_slice(b"\ndata: ");
+    /// Writes the event; with its `event` line, which clients of this dialect expect, unless the upstream's have none.
+    pub(super) fn write(&self, is_named: bool, out: &mut Vec<u8>) {
+        if is_named {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(self.name().as_bytes());
+            out.push(b'\n');
+        }
+        out.extend_from_slice(b"data: ");
         json::write(self, out);
         out.extend_from_slice(b"\n\n");
     }
@@ -65,14 +72,24 @@ impl<'a> Message<'a> {
             content: Vec::new(),
             stop_reason: None,
             stop_sequence: None,
-            usage: Usage { input_tokens: 0, output_tokens: 0 },
+            usage: identity.usage,
         }
     }
 }
 
-/// Writes a whole message that says `text`.
-pub(in crate::dialect) fn message(identity: &Identity, text: &str, stop_reason: &str, out: &mut Vec<u8>) {
-    let content = vec![ContentBlock::Text { text }];
+/// Writes a whole message that says this.
+pub(in crate::dialect) fn message(identity: &Identity, choice: &AnswerChoice, out: &mut Vec<u8>) {
+    let mut content: Vec<_> = choice.blocks.iter().filter_map(ContentBlock::of).collect();
+    if content.is_empty() {
+        content.push(ContentBlock::Text { text: WITHHELD });
+    }
+    let calls = content.iter().any(|block| matches!(block, ContentBlock::ToolUse { .. }));
+    let stop_reason = match choice.ending {
+        Ending::Stop if calls => "tool_use",
+        Ending::Stop => "end_turn",
+        Ending::Cut => "max_tokens",
+        Ending::Refusal => "refusal",
+    };
     json::write(&Message { content, stop_reason: Some(stop_reason), ..Message::begin(identity) }, out);
 }
 
@@ -81,11 +98,12 @@ pub(in crate::dialect) fn message(identity: &Identity, text: &str, stop_reason: 
 pub(in crate::dialect) struct Identity {
     pub(in crate::dialect) id: String,
     pub(in crate::dialect) model: String,
+    pub(in crate::dialect) usage: Usage,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { id: "msg_weir".to_owned(), model: "unknown".to_owned() }
+        Self { id: "msg_weir".to_owned(), model: "unknown".to_owned(), usage: Usage::default() }
     }
 }
 
@@ -93,26 +111,38 @@ impl Default for Identity {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ContentBlock<'a> {
     Text { text: &'a str },
+    Thinking { thinking: &'a str, signature: &'a str },
     ToolUse { id: &'a str, name: &'a str, input: &'a RawValue },
 }
 
+impl<'a> ContentBlock<'a> {
+    /// The block that says this; `None` where messages cannot.
+    fn of(block: &'a AnswerBlock) -> Option<Self> {
+        match block {
+            AnswerBlock::Text(text) | AnswerBlock::Refusal(text) => Some(Self::Text { text }),
+            AnswerBlock::ToolCall { call_id, name, arguments, .. } => {
+                Some(Self::ToolUse { id: call_id, name, input: serde_json::from_str(arguments).ok()? })
+            }
+            AnswerBlock::Reasoning(_) => None,
+        }
+    }
+}
+
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Delta<'a> {
-    TextDelta { text: &'a str },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
 }
 
 #[derive(Serialize)]
 pub(super) struct MessageDelta<'a> {
     pub(super) stop_reason: &'a str,
     pub(super) stop_sequence: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Usage {
-    input_tokens: u64,
-    output_tokens: u64,
 }
 
 #[derive(Serialize)]

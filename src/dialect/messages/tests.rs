@@ -140,15 +140,15 @@ fn blocks_run_from_start_to_stop() {
 #[test]
 fn every_kind_of_block_is_told_apart() {
     let cases = [
-        (r#"{"type":"text","text":"hi"}"#, r#"0:Text^"hi""#),
+        (r#"{"type":"text","text":""}"#, "0:Text^"),
         (r#"{"type":"tool_use","id":"x","name":"f","input":{ }}"#, "0:ToolCall^[x,f]"),
-        (r#"{"type":"tool_use","id":"x","name":"f","input":{"a": 1}}"#, r#"0:ToolCall^[x,f]"{\"a\": 1}""#),
+        (r#"{"type":"tool_use","id":"x","name":"f","input":{"a": 1}}"#, r#"0:ToolCall^[x,f]"{\"a\": 1}"~"#),
         (r#"{"type":"server_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
         (r#"{"type":"mcp_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
         (r#"{"type":"web_search_tool_result","tool_use_id":"x","content":[]}"#, "0:ToolResult^[x,]"),
         (r#"{"type":"thinking","thinking":"t","signature":""}"#, "0:Other^"),
         (r#"{"type":"redacted_thinking","data":"t"}"#, "0:Other^"),
-        (r#"{"type":"compaction","content":null,"signature":"s"}"#, "0:Other^"),
+        (r#"{"type":"compaction","content":null}"#, "0:Unknown^"),
         (r#"{"type":"new","text":3,"name":["n","m"],"input":{"k":"v"}}"#, r#"0:Unknown^"n\nm\nv""#),
         (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#, r#"0:Unknown^"a\nb""#),
     ];
@@ -166,7 +166,7 @@ fn deltas_without_text_belong_to_their_block() {
         stop(0),
         start(1, r#"{"type":"text","text":""}"#),
         delta(1, r#"{"type":"citations_delta","citation":{"text":"c"}}"#),
-        delta(1, r#"{"type":"new_delta","text":"n"}"#),
+        delta(1, r#"{"type":"new_delta","note":"n"}"#),
         stop(1),
     ];
     assert_eq!(
@@ -216,10 +216,10 @@ fn something_unknown_is_one_slot_with_its_strings() {
     let events = [
         r#"{"type":"new_event","note":{"text":"a\nb","n":1},"list":["c",null]}"#.to_owned(),
         start(0, r#"{"type":"text","text":""}"#),
-        delta(0, r#"{"type":"new_delta","text":"d"}"#),
+        delta(0, r#"{"type":"new_delta","note":"d"}"#),
         stop(0),
         start(1, r#"{"type":"new","text":"e"}"#),
-        delta(1, r#"{"type":"new_delta","text":"f"}"#),
+        delta(1, r#"{"type":"new_delta","note":"f"}"#),
         stop(1),
     ];
     let expected = [
@@ -241,7 +241,7 @@ fn something_unknown_is_one_slot_with_its_strings() {
 fn something_unknown_leaves_as_it_came_or_not_at_all() {
     let without = |kept: bool| {
         let note = r#"{"type":"note","text":"n"}"#.to_owned();
-        let notes = vec![delta(1, r#"{"type":"note_delta","text":"n"}"#)];
+        let notes = vec![delta(1, r#"{"type":"note_delta","note":"n"}"#)];
         let block = vec![start(2, r#"{"type":"new"}"#), delta(2, r#"{"type":"new_delta"}"#), stop(2)];
         let [begin, end] = [text_block(1, "a")[..2].to_vec(), vec![stop(1)]];
         let [notes, block, note] = if kept { [notes, block, vec![note]] } else { [vec![], vec![], vec![]] };
@@ -262,7 +262,7 @@ fn something_unknown_leaves_as_it_came_or_not_at_all() {
 
 #[test]
 fn an_unknown_delta_goes_with_its_block_and_follows_its_index() {
-    let note = |index| delta(index, r#"{"type":"note_delta","text":"n"}"#);
+    let note = |index| delta(index, r#"{"type":"note_delta","note":"n"}"#);
     let [mut removed, mut left] = [call_block(0, "x"), call_block(1, "y")];
     removed.insert(1, note(0));
     left.insert(1, note(1));
@@ -272,56 +272,68 @@ fn an_unknown_delta_goes_with_its_block_and_follows_its_index() {
 }
 
 #[test]
-fn what_readers_could_take_differently_is_an_error() {
-    let out_of_order = |what| DecodeError::OutOfOrder { what };
+fn what_cannot_be_read_is_an_error() {
+    assert_eq!(keep(MESSAGES, &stream(&["hello"])).error, Some(DecodeError::Malformed { at: 0 }));
+}
+
+/// What is read of these events, none of which was arranged.
+fn read_unarranged(events: &[String]) -> Result<(), DecodeError> {
+    let (mut decoder, mut frame) = (Decoder::new(MESSAGES), Frame::default());
+    events.iter().try_for_each(|data| {
+        let event = named(core::slice::from_ref(data));
+        let mut parser = sse::Parser::new(10_000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        decoder.event(&event, &mut frame, &mut |_| {})
+    })
+}
+
+#[test]
+fn what_the_arrangement_leaves_no_room_for_is_not_read() {
     let text_start = start(0, r#"{"type":"text","text":""}"#);
     let call_start = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{}}"#);
-    let disagrees = out_of_order("an event whose name is not the type of its data");
-    let cases: Vec<(&str, String, DecodeError)> = vec![
-        ("name against type", format!("event: ping\ndata: {text_start}\n\n"), disagrees),
-        ("name without type", "event: content_block_delta\ndata: {\"index\":0}\n\n".into(), disagrees),
-        ("delta without block", stream(&[&text(0, "a")]), out_of_order("a delta of a content block that is not open")),
-        ("stop without block", stream(&[&stop(0)]), out_of_order("the end of a content block that is not open")),
-        (
-            "start of an open block",
-            stream(&[&text_start, &call_start]),
-            out_of_order("a content block that is open begins again"),
-        ),
-        ("text in a call", stream(&[&call_start, &text(0, "a")]), out_of_order("a delta of another kind than its content block")),
-        (
-            "input in a text",
-            stream(&[&text_start, &input(0, "a")]),
-            out_of_order("a delta of another kind than its content block"),
-        ),
-        (
-            "start without index",
-            stream(&[r#"{"type":"content_block_start"}"#]),
-            out_of_order("a content_block_start without index or content_block"),
-        ),
-        (
-            "delta without delta",
-            stream(&[&text_start, r#"{"type":"content_block_delta","index":0}"#]),
-            out_of_order("a content_block_delta without delta"),
-        ),
-        (
-            "a nameless delta among named events",
-            format!("{}{}", named(&[text_start.clone(), text(0, "a")]), stream(&[&text(0, "b")])),
-            out_of_order("events with and without names in one stream"),
-        ),
-        ("lone surrogate", stream(&[&text_start, &text(0, r"\ud800")]), DecodeError::LoneSurrogate),
-        ("duplicate key", stream(&[r#"{"type":"ping","type":"error"}"#]), DecodeError::Malformed { at: 22 }),
-        ("index in a string", stream(&[r#"{"type":"content_block_stop","index":"0"}"#]), DecodeError::Malformed { at: 37 }),
-        ("not JSON", stream(&["hello"]), DecodeError::Malformed { at: 0 }),
+    let cases = [
+        ("delta without block", vec![text(0, "a")]),
+        ("stop without block", vec![stop(0)]),
+        ("start of an open block", vec![text_start.clone(), call_start.clone()]),
+        ("text in a call", vec![call_start, text(0, "a")]),
+        ("input in a text", vec![text_start.clone(), input(0, "a")]),
+        ("start without index", vec![r#"{"type":"content_block_start"}"#.to_owned()]),
+        ("delta without delta", vec![text_start, r#"{"type":"content_block_delta","index":0}"#.to_owned()]),
     ];
-    for (case, stream, expected) in cases {
-        assert_eq!(keep(MESSAGES, &stream).error, Some(expected), "{case}");
+    for (case, events) in cases {
+        assert!(matches!(read_unarranged(&events), Err(DecodeError::Unreachable(_))), "{case}");
     }
+}
+
+#[test]
+fn a_slot_that_nobody_decided_about_does_not_leave() {
+    let mut decoder = Decoder::new(MESSAGES);
+    let (mut encoder, mut frame, mut out) = (Encoder::new(MESSAGES), Frame::default(), Vec::new());
+    for data in [vec![BEGIN.to_owned()], text_block(0, "secret"), call_block(1, "secret")].concat() {
+        let event = named(core::slice::from_ref(&data));
+        let mut parser = sse::Parser::new(10_000);
+        let event = parser.next(&mut event.as_bytes()).unwrap().unwrap();
+        decoder.event(&event, &mut frame, &mut |_| {}).unwrap();
+        encoder.event(event.raw, &frame, &[], &mut out);
+    }
+    encoder.end(Ending::Stop, &mut out);
+    assert!(!String::from_utf8(out).unwrap().contains("secret"));
+    let (mut frame, mut out) = (Frame::default(), Vec::new());
+    Decoder::new(MESSAGES).body(BODY.as_bytes(), &mut frame, &mut |_| {}).unwrap();
+    Encoder::new(MESSAGES).body(BODY.as_bytes(), &frame, &[], &[], &mut out);
+    let left: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(left["content"].as_array().unwrap().len(), 1, "the sentence that says so: {left}");
 }
 
 #[test]
 fn blocks_are_bounded() {
     let events: Vec<String> = (0..=u32::try_from(MAX_BLOCKS).unwrap()).map(|index| start(index, r#"{"type":"text"}"#)).collect();
     assert_eq!(keep(MESSAGES, &named(&events)).error, Some(DecodeError::TooManyBlocks));
+    let call = start(0, r#"{"type":"tool_use","id":"x","name":"f","input":{}}"#);
+    let long = "x".repeat(1 << 20);
+    let waiting = (1..10).flat_map(|index| [start(index, r#"{"type":"text","text":""}"#), text(index, &long)]);
+    let events: Vec<String> = core::iter::once(call).chain(waiting).collect();
+    assert_eq!(keep(MESSAGES, &named(&events)).error, Some(DecodeError::TooMuchWaiting));
 }
 
 #[test]
@@ -514,7 +526,7 @@ fn a_whole_body_can_be_edited() {
             if delta.kind == kind { SlotAction::Remove } else { SlotAction::Keep }
         }
     };
-    let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked") };
+    let blocked = Insertion { before: 4, chunk: build_text_chunk(0, "blocked"), extras: String::new() };
     assert_eq!(outline(&edit(&remove(BlockKind::ToolCall), &[])), "thinking: text:hi end_turn");
     assert_eq!(
         outline(&edit(&remove(BlockKind::ToolCall), core::slice::from_ref(&blocked))),

@@ -1,11 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::answer::AnswerBlock;
 use crate::dialect::testing::{data_of, keep, run_body};
 
 fn reply(dialect: Dialect, ending: Ending, streamed: bool) -> Reply {
-    let said = Answer { call_id: "42", model: "m\"", created: 7, text: "not \"this\"", ending };
-    answer(dialect, &said, streamed)
+    let blocks = vec![AnswerBlock::Text("not \"this\"".to_owned())];
+    let said = Answer { choices: vec![AnswerChoice { blocks, ending }], ..Answer::default() };
+    let origin = Origin { call_id: "42", model: "m\"", created: 7 };
+    answer(dialect, &origin, &said, streamed).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The members that are read of events, items and responses.
 
-use crate::wire::json::{Field, Form, Malformed, Reader, Value};
+use crate::wire::json::{Field, Malformed, Reader, Value};
 
 /// An event.
 #[derive(Default)]
@@ -8,11 +8,14 @@ pub(super) struct EventFields {
     pub(super) r#type: Field<Value>,
     pub(super) sequence_number: Field<Sequence>,
     pub(super) output_index: Field<u32>,
+    pub(super) item_id: Field<Value>,
     pub(super) content_index: Field<u32>,
     pub(super) summary_index: Field<u32>,
+    pub(super) name: Field<Value>,
     pub(super) delta: Field<Value>,
     pub(super) text: Field<Value>,
     pub(super) refusal: Field<Value>,
+    pub(super) transcript: Field<Value>,
     pub(super) arguments: Field<Value>,
     pub(super) input: Field<Value>,
     pub(super) code: Field<Value>,
@@ -34,28 +37,38 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
-        let start = reader.position();
-        let number = reader.optional_u32()?;
-        let value = Value { start, end: reader.position(), form: Form::Other };
-        Ok(number.map(|number| Self { number, value }))
+    fn read(source: &str, reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let value = reader.optional_value()?;
+        Ok(value.and_then(|value| Some(Self { number: number(source, value)?, value })))
     }
+}
+
+/// The number at `value`; `None` where something else stands: clients differ in what they make of it.
+fn number(source: &str, value: Value) -> Option<u32> {
+    source.get(value.start..value.end)?.parse().ok()
 }
 
 impl EventFields {
     pub(super) fn read(source: &str) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         let mut reader = Reader::new(source);
+        let index = |reader: &mut Reader<'_>| {
+            let value = reader.optional_value()?;
+            Ok::<_, Malformed>(value.and_then(|value| number(source, value)))
+        };
         reader.object(|reader, key| {
             let field = match key {
                 "type" => return fields.r#type.fill(reader, Reader::optional_string),
-                "sequence_number" => return fields.sequence_number.fill(reader, Sequence::read),
-                "output_index" => return fields.output_index.fill(reader, Reader::optional_u32),
-                "content_index" => return fields.content_index.fill(reader, Reader::optional_u32),
-                "summary_index" => return fields.summary_index.fill(reader, Reader::optional_u32),
+                "sequence_number" => return fields.sequence_number.fill(reader, |reader| Sequence::read(source, reader)),
+                "output_index" => return fields.output_index.fill(reader, index),
+                "content_index" => return fields.content_index.fill(reader, index),
+                "summary_index" => return fields.summary_index.fill(reader, index),
+                "item_id" => return fields.item_id.fill(reader, Reader::optional_string),
+                "name" => return fields.name.fill(reader, Reader::optional_string),
                 "delta" => &mut fields.delta,
                 "text" => &mut fields.text,
                 "refusal" => &mut fields.refusal,
+                "transcript" => &mut fields.transcript,
                 "arguments" => &mut fields.arguments,
                 "input" => &mut fields.input,
                 "code" => &mut fields.code,
@@ -80,6 +93,7 @@ pub(super) struct PartFields {
     pub(super) r#type: Field<Value>,
     pub(super) text: Field<Value>,
     pub(super) refusal: Field<Value>,
+    pub(super) transcript: Field<Value>,
 }
 
 impl PartFields {
@@ -89,6 +103,7 @@ impl PartFields {
             "type" => fields.r#type.fill(reader, Reader::optional_string),
             "text" => fields.text.fill(reader, Reader::optional_value),
             "refusal" => fields.refusal.fill(reader, Reader::optional_value),
+            "transcript" => fields.transcript.fill(reader, Reader::optional_value),
             _ => reader.skip(),
         })?;
         Ok(fields)

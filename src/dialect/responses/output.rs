@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::PartKey;
-use crate::block::BlockKind;
+use crate::answer::{AnswerBlock, AnswerChoice};
 use crate::dialect::Ending;
+use crate::dialect::framing::WITHHELD;
+use crate::usage::Usage;
 use crate::wire::json;
 
 /// An event of a stream. What is `None` is left out.
@@ -71,14 +73,16 @@ pub(super) struct DecodedEvent<'a> {
 }
 
 impl<'a> DecodedEvent<'a> {
-    /// The part at `key`, of this kind.
-    pub(super) fn new(key: PartKey, kind: BlockKind, text: &'a str) -> Self {
+    /// The part at `key`.
+    pub(super) fn new(key: PartKey, text: &'a str) -> Self {
         let bare = Self { r#type: "output_text", text: Some(text), refusal: None, annotations: None, logprobs: None };
-        match (kind, key) {
-            (BlockKind::Refusal, _) => Self { r#type: "refusal", text: None, refusal: Some(text), ..bare },
-            (BlockKind::Reasoning, PartKey::Summary(_)) => Self { r#type: "summary_text", ..bare },
-            (BlockKind::Reasoning, _) => Self { r#type: "reasoning_text", ..bare },
-            _ => Self { annotations: Some([]), logprobs: Some([]), ..bare },
+        match key {
+            PartKey::Refusal(_) => Self { r#type: "refusal", text: None, refusal: Some(text), ..bare },
+            PartKey::Summary(_) => Self { r#type: "summary_text", ..bare },
+            PartKey::Reasoning(_) => Self { r#type: "reasoning_text", ..bare },
+            PartKey::Text(_) | PartKey::Transcript(_) | PartKey::Payload => {
+                Self { annotations: Some([]), logprobs: Some([]), ..bare }
+            }
         }
     }
 }
@@ -97,18 +101,32 @@ pub(super) fn message(id: &str, status: &'static str, content: &[DecodedEvent<'_
     json::to_text(&Message { id, r#type: "message", status, role: "assistant", content })
 }
 
+/// The beginning of an item of this type that the upstream has not announced.
+pub(super) fn unannounced(id: &str, r#type: &str) -> String {
+    json::to_text(&Unannounced { id, r#type, status: "in_progress", summary: (r#type == "reasoning").then_some([]) })
+}
+
+#[derive(Serialize)]
+struct Unannounced<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<[(); 0]>,
+}
+
 /// A call for the client.
 #[derive(Serialize)]
-pub(super) struct Call<'a> {
-    pub(super) id: &'a str,
-    pub(super) r#type: &'static str,
-    pub(super) status: &'static str,
-    pub(super) call_id: &'a str,
-    pub(super) name: &'a str,
+struct Call<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    status: &'static str,
+    call_id: &'a str,
+    name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<&'a str>,
+    arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) input: Option<&'a str>,
+    input: Option<&'a str>,
 }
 
 /// What a response says about itself.
@@ -118,11 +136,13 @@ pub(in crate::dialect) struct Identity {
     /// Unix time in seconds.
     pub(in crate::dialect) created: u64,
     pub(in crate::dialect) model: String,
+    /// What it cost, once it has ended.
+    pub(in crate::dialect) usage: Option<Usage>,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { id: "resp_weir".to_owned(), created: 0, model: "unknown".to_owned() }
+        Self { id: "resp_weir".to_owned(), created: 0, model: "unknown".to_owned(), usage: None }
     }
 }
 
@@ -143,7 +163,38 @@ struct Response<'a> {
     tool_choice: &'static str,
     tools: [(); 0],
     top_p: Option<f64>,
-    usage: Option<NoMembers>,
+    usage: Option<TokenCounts>,
+}
+
+#[derive(Serialize)]
+struct TokenCounts {
+    input_tokens: u64,
+    input_tokens_details: CachedTokens,
+    output_tokens: u64,
+    output_tokens_details: ReasoningTokens,
+    total_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CachedTokens {
+    cached_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct ReasoningTokens {
+    reasoning_tokens: u64,
+}
+
+impl From<Usage> for TokenCounts {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            input_tokens_details: CachedTokens { cached_tokens: 0 },
+            output_tokens: usage.output_tokens,
+            output_tokens_details: ReasoningTokens { reasoning_tokens: 0 },
+            total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -178,7 +229,7 @@ pub(super) fn response(
         tool_choice: "auto",
         tools: [],
         top_p: None,
-        usage: None,
+        usage: identity.usage.filter(|_| status != "in_progress").map(TokenCounts::from),
     })
 }
 
@@ -191,16 +242,43 @@ pub(super) const fn status(ending: Ending) -> (&'static str, Option<IncompleteDe
     }
 }
 
-/// Writes a whole response that says `text`.
-pub(in crate::dialect) fn text_response(identity: &Identity, text: &str, ending: Ending, out: &mut Vec<u8>) {
-    let parts = [DecodedEvent::new(PartKey::Content(0), BlockKind::Text, text)];
-    let item = message(&own_id("msg", 0), "completed", &parts);
-    let (status, details) = status(ending);
-    out.extend_from_slice(response(identity, status, details, &format!("[{item}]")).as_bytes());
+/// Writes a whole response that says this.
+pub(in crate::dialect) fn whole_response(identity: &Identity, choice: &AnswerChoice, out: &mut Vec<u8>) {
+    let mut items: Vec<String> =
+        choice.blocks.iter().enumerate().filter_map(|(index, block)| output_item(index, block)).collect();
+    if items.is_empty() {
+        items.extend(output_item(0, &AnswerBlock::Text(WITHHELD.to_owned())));
+    }
+    let (status, details) = status(choice.ending);
+    out.extend_from_slice(response(identity, status, details, &format!("[{}]", items.join(","))).as_bytes());
+}
+
+/// The item that says this; `None` where responses cannot.
+fn output_item(index: usize, block: &AnswerBlock) -> Option<String> {
+    match block {
+        AnswerBlock::Text(text) | AnswerBlock::Refusal(text) => {
+            let parts = [DecodedEvent::new(PartKey::Text(0), text)];
+            Some(message(&inserted_id("msg", index), "completed", &parts))
+        }
+        AnswerBlock::ToolCall { call_id, name, arguments, free_form } => {
+            Some(call(&inserted_id("fc", index), "completed", call_id, name, arguments, *free_form))
+        }
+        // It stands in items that only the provider can make.
+        AnswerBlock::Reasoning(_) => None,
+    }
+}
+
+/// A call of a tool that takes JSON, or free text.
+pub(super) fn call(id: &str, status: &'static str, call_id: &str, name: &str, text: &str, free_form: bool) -> String {
+    let bare = Call { id, r#type: "function_call", status, call_id, name, arguments: Some(text), input: None };
+    if !free_form {
+        return json::to_text(&bare);
+    }
+    json::to_text(&Call { r#type: "custom_tool_call", arguments: None, input: Some(text), ..bare })
 }
 
 /// The id of an item that Weir makes, the `index`th of its response.
-pub(super) fn own_id(prefix: &str, index: impl Display) -> String {
+pub(super) fn inserted_id(prefix: &str, index: impl Display) -> String {
     format!("{prefix}_weir_{index}")
 }
 

@@ -55,10 +55,22 @@ impl Payload {
         }
     }
 
+    /// Whether the text stands in the item as what it has to be, if it stands there.
+    pub(super) fn is_well_formed(self, item: &ItemFields) -> bool {
+        match self {
+            Self::Text { key, .. } => item.member(key).is_none_or(is_string),
+            Self::Members(_) | Self::Commands | Self::Operation | Self::Item => true,
+        }
+    }
+
     /// Reads the text from an item.
     pub(super) fn read(self, source: &str, item: &ItemFields, strings: &mut Strings) -> Result<Text, DecodeError> {
         match self {
-            Self::Text { key, .. } => strings.read(source, item.member(key)),
+            Self::Text { key, .. } => match item.member(key) {
+                // Some servers write the object itself.
+                Some(value) if !is_string(value) => Ok(Text::verbatim(value)),
+                value => strings.read(source, value),
+            },
             Self::Members(keys) => Ok(read_members(source, item, keys, strings)),
             Self::Commands => read_commands(source, item, strings),
             Self::Operation => read_operation(source, item, strings),
@@ -124,6 +136,10 @@ impl Payload {
             }
         }
     }
+}
+
+const fn is_string(value: Value) -> bool {
+    matches!(value.form, Form::PlainString | Form::EscapedString)
 }
 
 fn read_members(source: &str, item: &ItemFields, keys: &[&str], strings: &mut Strings) -> Text {

@@ -3,28 +3,31 @@
 use serde_json::{Map, Value};
 
 use super::Step;
+use crate::answer::{Answer, Unsayable};
 use crate::decision::Decision;
-use crate::dialect::framing::WITHHELD;
-use crate::dialect::reply::{self, Answer, Reply};
-use crate::dialect::{Dialect, Ending};
+use crate::dialect::Dialect;
+use crate::dialect::reply::{self, Origin, Reply};
 use crate::event::Severity;
 use crate::exchange::RequestProgress;
 use crate::limits::FailureMode;
-use crate::policy::Shared;
+use crate::policy::{Refusal, Shared};
 use crate::route::Endpoint;
 use crate::wire::encoding::EncodingError;
 
-/// A normal answer in the words of the request's dialect.
-pub(in crate::exchange) fn local_answer(shared: &Shared, dialect: Dialect, text: &str, ending: Ending, streamed: bool) -> Reply {
-    let request = shared.request();
+/// Says an answer in the words of the request's dialect.
+pub(in crate::exchange) fn local_answer(
+    shared: &Shared,
+    dialect: Dialect,
+    answer: &Answer,
+    streamed: bool,
+) -> Result<Reply, Unsayable> {
     if dialect == Dialect::McpTool {
-        return reply::answer_to(&shared.asked(), text, streamed);
+        return Ok(reply::answer_to(&shared.asked(), answer, streamed));
     }
     let call_id = shared.call_id.to_string();
     let created = shared.now().as_unix_secs();
-    let text = if text.is_empty() { WITHHELD } else { text };
-    let answer = Answer { call_id: &call_id, model: &request.model, created, text, ending };
-    reply::answer(dialect, &answer, streamed)
+    let origin = Origin { call_id: &call_id, model: &shared.request().model, created };
+    reply::answer(dialect, &origin, answer, streamed)
 }
 
 /// An error in the words of the dialect.
@@ -33,6 +36,12 @@ pub(in crate::exchange) fn error(shared: &Shared, dialect: Option<Dialect>, stat
         Some(Dialect::McpTool) => reply::error_to(&shared.asked(), status, word, message),
         dialect => reply::error(dialect, status, word, message),
     }
+}
+
+/// What a policy refuses, in the words of the dialect.
+pub(in crate::exchange) fn refused(shared: &Shared, dialect: Option<Dialect>, refusal: Refusal) -> Reply {
+    let Refusal { status, code, message, headers } = refusal;
+    Reply { headers, ..error(shared, dialect, status, &code, &message) }
 }
 
 pub(super) fn too_large(shared: &Shared, endpoint: Endpoint) -> Step {
@@ -68,7 +77,7 @@ pub(super) fn refuse(
     message: &str,
     metadata: Map<String, Value>,
 ) -> Step {
-    shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+    shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
     shared.fail(word, Severity::Warning, message.to_owned(), metadata);
     Step::Decided(RequestProgress::Answer(error(shared, endpoint.error_dialect(), status, word, message)))
 }

@@ -17,7 +17,7 @@ use crate::route::RouteAction;
 use crate::wire::encoding::EncodingError;
 
 /// Longest name of a model that is kept, in characters.
-const MAX_MODEL_CHARS: usize = 256;
+pub(super) const MAX_MODEL_CHARS: usize = 256;
 
 /// Takes bytes of the body in.
 pub(in crate::exchange) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
@@ -47,11 +47,11 @@ pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
     }
     let endpoint = reading.endpoint;
     // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
-    let asking = Asking { endpoint, stage: 0, hook: None, changed: is_encoded && may_change(shared) };
+    let asking = Asking { endpoint, stage: 0, hook: None, given: None, changed: is_encoded && may_change(shared) };
     if endpoint == MCP {
         return finish_messages(shared, reading, asking);
     }
-    let reads_parts = shared.chain.policies.iter().any(|policy| policy.interests().request_parts);
+    let reads_parts = shared.chain.interests().request_parts;
     let facts = request::read(endpoint, &reading.body)
         .and_then(|facts| if reads_parts { parts::read(&reading.body).map(|_| facts) } else { Ok(facts) });
     let facts = match facts {

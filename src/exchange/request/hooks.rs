@@ -4,24 +4,34 @@ use std::rc::Rc;
 
 use serde_json::Map;
 
-use super::answer::{error, local_answer, refuse};
+use super::answer::{local_answer, refuse, refused};
+use super::body::MAX_MODEL_CHARS;
 use super::{Asking, MCP, Step};
+use crate::answer::Answer;
 use crate::decision::Decision;
-use crate::dialect::{Dialect, Ending, reply};
+use crate::dialect::{Dialect, reply, request};
+use crate::event::shortened;
 use crate::exchange::RequestProgress;
 use crate::exchange::pipeline::Pipeline;
+use crate::exchange::replay::Given;
 use crate::head::Request;
-use crate::policy::{HookOutput, Interests, RequestAction, Shared};
+use crate::policy::{HookOutput, Place, RequestAction, Shared};
+use crate::route::Endpoint;
 
 /// Runs the request hooks as far as they go.
 pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking: Asking) -> Step {
     loop {
-        let hook = asking
-            .hook
-            .take()
-            .or_else(|| pipeline.stages().get(asking.stage).map(|stage| stage.instance.on_request(shared.request())));
+        let hook = match (asking.hook.take(), pipeline.stages().get(asking.stage)) {
+            (Some(hook), _) => Some(hook),
+            (None, Some(stage)) if !stage.interests().request => {
+                asking.stage = asking.stage.saturating_add(1);
+                continue;
+            }
+            (None, stage) => stage.map(|stage| stage.instance.on_request(shared.request())),
+        };
         let Some(mut hook) = hook else { break };
-        let Some(output) = pipeline.advance(&mut hook) else {
+        shared.output.set_turn(true);
+        let Some(output) = pipeline.advance(&mut hook, Place::START) else {
             asking.hook = Some(hook);
             return Step::Asking(asking);
         };
@@ -30,41 +40,86 @@ pub(in crate::exchange) fn ask(shared: &Shared, pipeline: &Pipeline, mut asking:
         match output {
             HookOutput::Request(RequestAction::SendRequest) => {}
             HookOutput::Request(RequestAction::SendRequestBody(body)) if rewrites(shared, stage) => {
-                shared.conclude(Decision::Rewrite, None);
+                shared.outcome.infer(Decision::Rewrite);
                 asking.changed = true;
-                shared.request.with(|request| *request = Rc::new(Request { body, ..without_body(request) }));
+                if !take_body(shared, asking.endpoint, body) {
+                    return failed(shared, asking.endpoint);
+                }
             }
-            HookOutput::Request(RequestAction::SendResponse(text)) => {
-                shared.conclude(Decision::Refuse, None);
+            HookOutput::Request(RequestAction::SendResponse(answer)) if may_pass_policies(shared, &answer) => {
+                // The policies behind may still refuse the request that it answers.
+                asking.given = Some(Given { answer, stage });
+            }
+            HookOutput::Request(RequestAction::SendResponse(answer)) => {
+                shared.outcome.infer(Decision::Rewrite);
                 let request = shared.request();
-                return Step::Decided(RequestProgress::Answer(match request.dialect {
-                    Some(dialect) => local_answer(shared, dialect, &text, Ending::Stop, request.stream),
+                let reply = match request.dialect {
+                    Some(dialect) => local_answer(shared, dialect, &answer, request.stream),
                     // What it asks for is no text: the answer can only be an error that says it.
-                    None => reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &text),
-                }));
-            }
-            HookOutput::Request(RequestAction::Refuse { status, message }) => {
-                shared.conclude(Decision::Refuse, None);
-                let reply = error(shared, asking.endpoint.error_dialect(), status.clamp(400, 599), "policy_refused", &message);
+                    None => Ok(reply::error(asking.endpoint.error_dialect(), 403, "policy_refused", &answer.to_text())),
+                };
+                let Ok(reply) = reply else { return unsayable(shared, asking.endpoint) };
                 return Step::Decided(RequestProgress::Answer(reply));
             }
-            _ => {
-                let message = "The request could not be checked by policy.";
-                return refuse(shared, asking.endpoint, 500, "policy_failed", message, Map::new());
+            HookOutput::Request(RequestAction::Refuse(refusal)) => {
+                shared.outcome.infer(Decision::Refuse);
+                let reply = refused(shared, asking.endpoint.error_dialect(), refusal);
+                return Step::Decided(RequestProgress::Answer(reply));
             }
+            _ => return failed(shared, asking.endpoint),
         }
     }
     if asking.endpoint == MCP && shared.asked().is_known() {
-        return Step::Calls { is_rewritten: asking.changed };
+        return Step::Calls { is_rewritten: asking.changed, given: asking.given };
+    }
+    if let Some(given) = asking.given {
+        forget_body(shared);
+        return Step::Given(given);
     }
     Step::Decided(leave(shared, asking.changed))
+}
+
+/// Whether an answer is to go through the policies behind the one that gave it, and can: they are to know what is answered.
+fn may_pass_policies(shared: &Shared, answer: &Answer) -> bool {
+    let is_known = match shared.request().dialect {
+        Some(Dialect::McpTool) => shared.asked().is_known(),
+        Some(_) => true,
+        None => false,
+    };
+    answer.passes_policies && is_known
+}
+
+/// A policy gave an answer that the dialect cannot say.
+pub(in crate::exchange) fn unsayable(shared: &Shared, endpoint: Endpoint) -> Step {
+    let message = "The policy's answer cannot be said in this API.";
+    refuse(shared, endpoint, 500, "policy_failed", message, Map::new())
+}
+
+/// Takes the body that a policy wrote: what it asks for is read again. Whether it can be read.
+fn take_body(shared: &Shared, endpoint: Endpoint, body: Vec<u8>) -> bool {
+    if endpoint == MCP {
+        // Its messages are read once all hooks have let it pass.
+        shared.request.with(|request| *request = Rc::new(Request { body, ..without_body(request) }));
+        return true;
+    }
+    let Ok(facts) = request::read(endpoint, &body) else { return false };
+    let model = shortened(&facts.model, MAX_MODEL_CHARS).to_owned();
+    shared.request.with(|request| {
+        *request = Rc::new(Request { body, model, stream: facts.stream, ..without_body(request) });
+    });
+    true
+}
+
+fn failed(shared: &Shared, endpoint: Endpoint) -> Step {
+    let message = "The request could not be checked by policy.";
+    refuse(shared, endpoint, 500, "policy_failed", message, Map::new())
 }
 
 /// Whether the body may leave changed: a policy rewrites requests, or the calls in them.
 pub(in crate::exchange) fn may_change(shared: &Shared) -> bool {
     let has_calls = shared.request().dialect == Some(Dialect::McpTool);
-    let changes = |interests: Interests| interests.rewrites_request || (has_calls && interests.tool_calls);
-    shared.chain.policies.iter().any(|policy| changes(policy.interests()))
+    let interests = shared.chain.interests();
+    interests.rewrites_request || (has_calls && interests.tool_calls)
 }
 
 /// The request leaves; what is kept of it is what policies ask for.
@@ -76,8 +131,7 @@ fn leave(shared: &Shared, is_changed: bool) -> RequestProgress {
 
 /// Drops the body unless a policy wants to see it later.
 pub(in crate::exchange) fn forget_body(shared: &Shared) {
-    let keeps_body = shared.chain.policies.iter().any(|policy| policy.interests().request_body);
-    if !keeps_body {
+    if !shared.chain.interests().request_body {
         shared.request.with(|request| *request = Rc::new(without_body(request)));
     }
 }

@@ -39,7 +39,12 @@ impl Governed {
         out: &mut Vec<u8>,
     ) -> Option<ResponseProgress> {
         let summary = format!("the provider's response cannot be read: {error}");
-        self.beyond(shared, shared.chain.limits.on_unreadable, "response_malformed", &summary, rest, out)
+        // What the engine itself got wrong is no peculiarity of the provider's that an operator could have allowed.
+        let verdict = match error {
+            DecodeError::Unreachable(_) => FailureMode::Block,
+            _ => shared.chain.limits.on_unreadable,
+        };
+        self.beyond(shared, verdict, "response_malformed", &summary, rest, out)
     }
 
     pub(super) fn exceed(
@@ -70,14 +75,14 @@ impl Governed {
             out.extend_from_slice(rest);
             return None;
         }
-        shared.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+        shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
         shared.fail(word, Severity::Error, summary.to_owned(), Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
-        if self.release_queue.shape() == Shape::Whole {
+        if self.release_queue.shape() == Shape::Whole && !self.speaks_stream {
+            shared.output.break_off();
             return Some(ResponseProgress::Answer(error(shared, Some(self.dialect), 502, word, RESPONSE_WITHHELD)));
         }
         self.release_queue.fail(RESPONSE_WITHHELD, out);
+        shared.output.break_off();
         None
     }
 
@@ -95,10 +100,9 @@ impl Governed {
             }
             return;
         }
-        shared.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
+        shared.outcome.conclude(Decision::Refuse, Some("HELD_TOO_LARGE"));
         shared.fail(word, Severity::Error, summary, Map::new());
-        shared.output_finished.set(true);
-        self.broken = true;
         self.release_queue.cut(&build_text_chunk(0, "⛔ The answer was cut here: it is too long to be checked by policy."), out);
+        shared.output.break_off();
     }
 }

@@ -69,7 +69,7 @@ impl<T: Copy> Field<T> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     source: &'a str,
     /// What is still unread of it.
@@ -84,6 +84,11 @@ impl<'a> Reader<'a> {
     /// A reader that stands before `value` of `frame`, to read it once more.
     pub(crate) fn at(source: &'a str, value: Value) -> Self {
         Self { source, rest: source.as_bytes().get(value.start..).unwrap_or_default() }
+    }
+
+    /// The value as it stands in the frame.
+    pub(crate) fn text(&self, value: Value) -> &'a str {
+        self.source.get(value.start..value.end).unwrap_or_default()
     }
 
     /// Makes sure that nothing is left.
@@ -208,8 +213,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips a value and tells where it stands.
-    fn value(&mut self) -> Result<Value, Malformed> {
+    /// Skips a value and tells where it stands; null is one.
+    pub(crate) fn value(&mut self) -> Result<Value, Malformed> {
         let first = self.peek();
         let start = self.position();
         let form = match first {
@@ -447,6 +452,25 @@ pub(crate) fn string_leaves<E>(source: &str, part: Range<usize>, mut each: impl 
         }
     }
     Ok(())
+}
+
+/// Whether `each` says so of any key in `part`, JSON.
+pub(crate) fn keys(part: &str, mut each: impl FnMut(&str) -> bool) -> bool {
+    let mut unread = part.as_bytes();
+    while let Some((_, from)) = memchr(b'"', unread).and_then(|quote| unread.split_at_checked(quote)) {
+        let Some((string, value, rest)) = take_string(from) else { break };
+        unread = rest;
+        if !rest.trim_ascii_start().starts_with(b":") {
+            continue;
+        }
+        let inner = string.get(1..string.len().saturating_sub(1)).unwrap_or_default();
+        let mut unescaped = String::new();
+        let is_readable = value.form == Form::PlainString || super::unescape_into(inner, &mut unescaped).is_ok();
+        if is_readable && each(if value.form == Form::PlainString { inner } else { &unescaped }) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Skips the rest of a string whose opening quote was read; an error is what begins with what cannot stand there.

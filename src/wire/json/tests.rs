@@ -140,3 +140,16 @@ proptest! {
         prop_assert_eq!(read.ok().map(|borrowed| borrowed.unwrap_or(unescaped)), expected);
     }
 }
+
+#[test]
+fn what_some_readers_take_for_the_end_of_a_line_is_written_as_an_escape() {
+    for (text, json) in [
+        ("plain „e“ é", "\"plain „e“ é\""),
+        ("a\u{2028}b\u{2029}\u{85}", r#""a\u2028b\u2029\u0085""#),
+        ("\u{2027}\u{202a}\u{84}\u{86}\n\"", "\"\u{2027}\u{202a}\u{84}\u{86}\\n\\\"\""),
+        ("", "\"\""),
+    ] {
+        assert_eq!(to_text(text), json);
+        assert_eq!(serde_json::from_str::<String>(&to_text(text)).unwrap(), text);
+    }
+}

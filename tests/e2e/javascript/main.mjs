@@ -10,6 +10,7 @@ const LIBRARIES = {
   "ai-openai": async () => (await import("./ai.mjs")).chat,
   "ai-openai-responses": async () => (await import("./ai.mjs")).responses,
   "ai-anthropic": async () => (await import("./ai.mjs")).messages,
+  "mcp-js": () => import("./mcp.mjs"),
 };
 
 const library = await LIBRARIES[process.argv[2]]();

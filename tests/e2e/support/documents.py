@@ -18,8 +18,13 @@ def document(chain: list[dict[str, Any]]) -> Document:
 
 
 def no_op() -> Document:
-    """Weir reads everything and changes nothing."""
+    """Weir reads nothing."""
     return document([{"use": "no_op"}])
+
+
+def reading() -> Document:
+    """Weir reads every answer and changes nothing: the term does not occur."""
+    return document([{"use": "content_transform", "with": {"replace": [{"find": "\u2603 that nobody says", "with": ""}]}}])
 
 
 def tool_call_judge(cluster: str = "judge", timeout: str = "5s", **options: Any) -> Document:

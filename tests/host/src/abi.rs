@@ -139,7 +139,10 @@ fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
             let value = match path.as_str() {
                 "response\0code_details" => stream.details.clone().into_bytes(),
                 "request\0total_size" => stream.received.to_le_bytes().to_vec(),
-                _ => return status::NOT_FOUND,
+                _ => match caller.data().properties.get(&path) {
+                    Some(value) => value.clone(),
+                    None => return status::NOT_FOUND,
+                },
             };
             give(&mut caller, &value, value_at, value_length)
         },
@@ -152,6 +155,24 @@ fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
             let Some(stream) = caller.data_mut().stream() else { return status::NOT_FOUND };
             stream.filter_state.insert(path, value);
             status::OK
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_shared_data",
+        |mut caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32, version_at: i32| {
+            let key = text(&caller, at, length);
+            let Some((value, version)) = caller.data().shared_data.get(&key) else { return status::NOT_FOUND };
+            write(&mut caller, version_at, &version.to_le_bytes());
+            give(&mut caller, &value, value_at, value_length)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_shared_data",
+        |caller: Guest<'_>, at: i32, length: i32, value_at: i32, value_length: i32, version: i32| {
+            let (key, value) = (text(&caller, at, length), read(&caller, value_at, value_length));
+            caller.data().shared_data.set(&key, &value, version as u32)
         },
     )?;
     linker.func_wrap(

@@ -6,7 +6,7 @@ use wasmi::{Instance, Linker, Store, Val};
 
 use crate::abi;
 use crate::module::Plugin;
-use crate::proxy::{Callout, Client, Deferred, Half, Proxy, Refused, Reply, Stream, Upstream, find};
+use crate::proxy::{Callout, Client, Deferred, Half, Proxy, Refused, Reply, SharedData, Stream, Upstream, find};
 use crate::{Headers, abi::export};
 
 /// Envoy's default for `per_connection_buffer_limit_bytes`.
@@ -22,9 +22,25 @@ pub struct HostBuilder {
     environment: Vec<(String, String)>,
     unreachable: BTreeSet<String>,
     refused: Refused,
+    shared_data: SharedData,
+    properties: BTreeMap<String, Vec<u8>>,
 }
 
 impl HostBuilder {
+    /// A property that every stream has.
+    #[must_use]
+    pub fn property(mut self, path: &[&str], value: &[u8]) -> Self {
+        self.properties.insert(path.join("\0"), value.to_vec());
+        self
+    }
+
+    /// What the worker shares with others of its process.
+    #[must_use]
+    pub fn shared_data(mut self, shared: &SharedData) -> Self {
+        self.shared_data = shared.clone();
+        self
+    }
+
     /// The module; if this is not called, weir.wasm.
     #[must_use]
     pub fn plugin(mut self, plugin: Plugin) -> Self {
@@ -90,6 +106,8 @@ impl HostBuilder {
             buffer_limit: self.buffer_limit,
             unreachable: self.unreachable,
             refused: self.refused,
+            shared_data: self.shared_data,
+            properties: self.properties,
             tick_period: 0,
             effective: 0,
             streams: BTreeMap::new(),
@@ -146,6 +164,8 @@ impl Host {
             environment: Vec::new(),
             unreachable: BTreeSet::new(),
             refused: Refused(Box::new(|_| false)),
+            shared_data: SharedData::default(),
+            properties: BTreeMap::new(),
         }
     }
 

@@ -20,7 +20,7 @@ pub mod scene;
 
 pub use host::{Host, HostBuilder};
 pub use module::{Module, Plugin};
-pub use proxy::{Callout, Client, Upstream};
+pub use proxy::{Callout, Client, SharedData, Upstream};
 
 /// Headers as the proxy keeps them.
 pub type Headers = Vec<(String, Vec<u8>)>;

@@ -200,6 +200,9 @@ impl Hosted {
         } else {
             assert_eq!(client.text(), alone.text(), "the client receives the same");
             assert_eq!(client.status, alone.status, "with the same status");
+            if let Some(content_type) = alone.content_type.as_deref().filter(|_| alone.status == 200) {
+                assert_eq!(client.header("content-type"), Some(content_type), "with the same content type");
+            }
         }
 
         match &alone.request {

@@ -1,6 +1,8 @@
 //! The proxy's own state: what the module's calls read and write.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use crate::Headers;
 
@@ -9,6 +11,7 @@ pub(crate) mod status {
     pub(crate) const OK: i32 = 0;
     pub(crate) const NOT_FOUND: i32 = 1;
     pub(crate) const BAD_ARGUMENT: i32 = 2;
+    pub(crate) const CAS_MISMATCH: i32 = 8;
     pub(crate) const INTERNAL_FAILURE: i32 = 10;
 }
 
@@ -148,6 +151,65 @@ pub(crate) enum Deferred {
     Reset(u32),
 }
 
+/// What the workers of a process share. Clones are the same: a worker each.
+#[derive(Clone, Debug, Default)]
+pub struct SharedData(Rc<RefCell<SharedValues>>);
+
+#[derive(Debug, Default)]
+struct SharedValues {
+    /// Each value with its version.
+    values: BTreeMap<String, (Vec<u8>, u32)>,
+    last_version: u32,
+    conflicts: u32,
+    refused: u32,
+}
+
+impl SharedData {
+    /// Lets another worker write to the same key before each of the next `times` writes with a version.
+    pub fn conflict(&self, times: u32) {
+        self.0.borrow_mut().conflicts = times;
+    }
+
+    /// How many writes were refused because another worker had written in between.
+    pub fn refused(&self) -> u32 {
+        self.0.borrow().refused
+    }
+
+    /// The bytes of all values together.
+    pub fn bytes(&self) -> usize {
+        self.0.borrow().values.values().map(|(value, _)| value.len()).sum()
+    }
+
+    /// The number of keys.
+    pub fn keys(&self) -> usize {
+        self.0.borrow().values.len()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.borrow().values.get(key).cloned()
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &[u8], version: u32) -> i32 {
+        let mut shared = self.0.borrow_mut();
+        if version != 0 && shared.conflicts > 0 {
+            shared.conflicts -= 1;
+            shared.last_version += 1;
+            let last = shared.last_version;
+            if let Some((_, known)) = shared.values.get_mut(key) {
+                *known = last;
+            }
+        }
+        if version != 0 && shared.values.get(key).is_some_and(|(_, known)| *known != version) {
+            shared.refused += 1;
+            return status::CAS_MISMATCH;
+        }
+        shared.last_version += 1;
+        let last = shared.last_version;
+        shared.values.insert(key.to_owned(), (value.to_vec(), last));
+        status::OK
+    }
+}
+
 /// The reply that a callback is about.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reply {
@@ -173,6 +235,9 @@ pub(crate) struct Proxy {
     pub(crate) next_token: u32,
     pub(crate) reply: Option<Reply>,
     pub(crate) deferred: Vec<Deferred>,
+    pub(crate) shared_data: SharedData,
+    /// Of every stream, by their paths with zeros between.
+    pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) metrics: Vec<(String, u64)>,
     pub(crate) logs: Vec<(i32, String)>,
     pub(crate) done: BTreeSet<u32>,

@@ -14,9 +14,9 @@ pub const ASK_FOR_WHOLE: &str = r#"{"model":"m","messages":[{"role":"user","cont
 /// The last event of a stream.
 pub const DONE: &str = "data: [DONE]\n\n";
 
-/// A document whose chain does nothing.
-pub fn no_op() -> Value {
-    json!({"policy": {"id": "scene", "revision": 1}, "chain": [{"use": "no_op"}]})
+/// A document whose chain reads everything and changes nothing.
+pub fn reading() -> Value {
+    json!({"policy": {"id": "scene", "revision": 1}, "chain": [{"use": "content_transform", "with": {"replace": [{"find": "\u{2603} that nobody says", "with": ""}]}}]})
 }
 
 /// A document whose tool calls go to the judge of cluster `judge`.

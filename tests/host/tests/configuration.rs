@@ -11,19 +11,19 @@
 
 use serde_json::json;
 use weir_host_tests::Host;
-use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, no_op, with};
+use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, reading, with};
 
 #[test]
 fn a_wrong_document_is_refused_with_the_path_of_what_is_wrong() {
     let cases = [
-        (with(no_op(), "envoy", json!({"request_hold": "everything"})), "envoy.request_hold"),
-        (with(no_op(), "envoy", json!({"hold": 1})), "envoy.hold"),
-        (with(no_op(), "chain", json!([{"use": "nothing"}])), "chain[0].use"),
+        (with(reading(), "envoy", json!({"request_hold": "everything"})), "envoy.request_hold"),
+        (with(reading(), "envoy", json!({"hold": 1})), "envoy.hold"),
+        (with(reading(), "chain", json!([{"use": "nothing"}])), "chain[0].use"),
         (
             with(judged(), "chain", json!([{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 7}}])),
             "chain[0].with.threshold",
         ),
-        (with(no_op(), "events", json!({"cluster": "c", "token_env": "TOKEN"})), "events.token_env"),
+        (with(reading(), "events", json!({"cluster": "c", "token_env": "TOKEN"})), "events.token_env"),
         ("no JSON".to_owned(), "expected"),
     ];
     for (document, path) in cases {
@@ -36,7 +36,7 @@ fn a_wrong_document_is_refused_with_the_path_of_what_is_wrong() {
 
 #[test]
 fn a_wrong_update_leaves_the_last_good_document_in_force() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     assert!(!host.configure("{}"));
     let exchange = host.request(CHAT, ASK_FOR_STREAM);
     assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
@@ -44,10 +44,10 @@ fn a_wrong_update_leaves_the_last_good_document_in_force() {
 
 #[test]
 fn an_update_holds_for_new_exchanges_and_old_ones_keep_their_document() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     let old = host.request(CHAT, ASK_FOR_STREAM);
     host.provider_answers(old, 200, "text/event-stream");
-    assert!(host.configure(&with(no_op(), "limits", json!({"max_request_bytes": 1024}))));
+    assert!(host.configure(&with(reading(), "limits", json!({"max_request_bytes": 1024}))));
     host.provider_sends(old, "data: [DONE]\n\n");
     host.provider_ends(old);
     assert_eq!(host.client(old).text(), "data: [DONE]\n\n");

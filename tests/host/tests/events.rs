@@ -10,13 +10,13 @@
 )]
 
 use serde_json::{Value, json};
-use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, no_op, with};
+use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, reading, with};
 use weir_host_tests::{Callout, Host};
 
 fn reporting(sink: Value) -> Host {
     let mut whole = json!({"cluster": "collector", "token_env": "TOKEN"});
     whole.as_object_mut().unwrap().extend(sink.as_object().unwrap().clone());
-    Host::new(&with(no_op(), "events", whole)).environment("TOKEN", "hush").start()
+    Host::new(&with(reading(), "events", whole)).environment("TOKEN", "hush").start()
 }
 
 /// An exchange: it is good for two events, that of the request and that of the decision.
@@ -145,7 +145,7 @@ fn the_oldest_events_are_dropped_and_counted_where_the_queue_is_full() {
 
 #[test]
 fn exchanges_go_on_without_a_collector() {
-    let document = with(no_op(), "events", json!({"cluster": "collector"}));
+    let document = with(reading(), "events", json!({"cluster": "collector"}));
     let mut host = Host::new(&document).unreachable("collector").start();
     for _ in 0..3 {
         exchange(&mut host);

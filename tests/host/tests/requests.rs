@@ -15,10 +15,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 use weir_host_tests::Host;
-use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, no_op, with};
+use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, judged, reading, with};
 
 fn holding_heads() -> String {
-    with(no_op(), "envoy", json!({"request_hold": "headers"}))
+    with(reading(), "envoy", json!({"request_hold": "headers"}))
 }
 
 fn head(length: usize) -> Vec<(&'static str, Vec<u8>)> {
@@ -37,7 +37,7 @@ fn begin(host: &mut Host, head: &[(&'static str, Vec<u8>)], end: bool) -> u32 {
 
 #[test]
 fn a_body_waits_until_it_is_whole_while_its_head_goes_on() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
     assert_eq!(host.upstream(exchange).header(":path"), Some(CHAT));
     let (first, second) = ASK_FOR_STREAM.split_at(20);
@@ -74,7 +74,7 @@ fn a_refused_request_never_reaches_the_provider_where_the_head_is_held() {
 
 #[test]
 fn a_refused_request_is_given_up_where_its_head_has_gone_on() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     let exchange = host.request(CHAT, "this is no JSON");
     assert_eq!((host.client(exchange).status, host.client(exchange).ended), (400, true));
     assert!(host.upstream(exchange).body.is_empty());
@@ -124,7 +124,7 @@ fn a_request_without_a_body_is_answered_by_its_head() {
 
 #[test]
 fn a_length_beyond_the_bound_is_refused_by_the_head() {
-    let document = with(no_op(), "limits", json!({"max_request_bytes": 1024}));
+    let document = with(reading(), "limits", json!({"max_request_bytes": 1024}));
     let mut host = Host::new(&document).start();
     let exchange = begin(&mut host, &head(4096), false);
     assert_eq!(host.client(exchange).status, 413);
@@ -141,7 +141,7 @@ fn a_body_beyond_the_proxys_buffer_is_refused_by_the_proxy() {
 
 #[test]
 fn headers_may_be_any_bytes() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     for name in ["content-type", "traceparent", "x-policy-user", "content-length", "content-encoding", "accept-encoding"] {
         let mut head = head(15);
         head.retain(|(known, _)| *known != name && *known != "content-length");
@@ -156,7 +156,7 @@ fn headers_may_be_any_bytes() {
 
 #[test]
 fn what_no_policy_governs_passes_untouched() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     let exchange = host.request_head(&[(":method", b"GET"), (":path", b"/v1/models"), ("accept-encoding", b"gzip")], true);
     assert_eq!(host.upstream(exchange).header("accept-encoding"), Some("gzip"));
     host.provider_head(
@@ -173,8 +173,9 @@ fn what_no_policy_governs_passes_untouched() {
 #[test]
 fn trailers_end_a_request_too() {
     for knob in [false, true] {
-        let mut host =
-            Host::new(&with(no_op(), "envoy", json!({"request_hold": if knob { "headers" } else { "body" }}))).knob(knob).start();
+        let mut host = Host::new(&with(reading(), "envoy", json!({"request_hold": if knob { "headers" } else { "body" }})))
+            .knob(knob)
+            .start();
         let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
         host.request_body(exchange, ASK_FOR_STREAM.as_bytes(), false);
         host.request_trailers(exchange);
@@ -185,7 +186,7 @@ fn trailers_end_a_request_too() {
 
 #[test]
 fn bodies_that_do_not_end_take_up_no_memory_of_the_worker_until_they_are_whole() {
-    let mut host = Host::new(&no_op().to_string()).start();
+    let mut host = Host::new(&reading().to_string()).start();
     let body = vec![b' '; 1_000_000];
     for _ in 0..300 {
         let exchange = begin(&mut host, &head(body.len() + 1), false);
@@ -228,7 +229,7 @@ fn send(host: &mut Host, head: &[(&'static str, Vec<u8>)], body: &[u8]) -> u32 {
 
 #[test]
 fn an_encoded_request_leaves_as_it_came() {
-    for (document, knob) in [(no_op().to_string(), false), (holding_heads(), true)] {
+    for (document, knob) in [(reading().to_string(), false), (holding_heads(), true)] {
         let mut host = Host::new(&document).knob(knob).start();
         let body = gzip(ASK_FOR_STREAM);
         let exchange = send(&mut host, &encoded_head(body.len()), &body);

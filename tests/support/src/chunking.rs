@@ -1,30 +1,6 @@
 //! Ways to cut a body into chunks.
 
-/// The body cut at each of `positions`; those beyond it are ignored, and order and repetition do not matter.
-pub fn at(body: &[u8], positions: &[usize]) -> Vec<Vec<u8>> {
-    let mut positions = positions.iter().copied().filter(|position| (1..body.len()).contains(position)).collect::<Vec<_>>();
-    positions.sort_unstable();
-    positions.dedup();
-    let mut chunks = Vec::with_capacity(positions.len() + 1);
-    let mut start = 0;
-    for end in positions.into_iter().chain([body.len()]) {
-        chunks.push(body[start..end].to_vec());
-        start = end;
-    }
-    chunks
-}
-
-/// Each byte a chunk of its own.
-pub fn bytes(body: &[u8]) -> Vec<Vec<u8>> {
-    body.iter().map(|byte| vec![*byte]).collect()
-}
-
-/// Each event a chunk of its own, as a provider sends them.
-pub fn events(body: &[u8]) -> Vec<Vec<u8>> {
-    let ends =
-        (2..body.len()).filter(|end| body[..*end].ends_with(b"\n\n") || body[..*end].ends_with(b"\n\r\n")).collect::<Vec<_>>();
-    at(body, &ends)
-}
+pub use weir_driver::{at, bytes, events};
 
 /// The body with CRLF at the end of every line.
 pub fn crlf(body: &[u8]) -> Vec<u8> {

@@ -15,7 +15,7 @@ use weir::wire::sse::{Event, Parser};
 
 use crate::native::RequestOutcome;
 use crate::script::{self, JudgeReply, JudgeRule, Script, Step, document, mcp_call};
-use crate::{chunking, fixtures, legality, native, policies, sse};
+use crate::{chunking, client, fixtures, legality, native, policies, sse};
 
 pub use self::encoding::encoding;
 
@@ -139,8 +139,12 @@ fn check_body(dialect: Dialect, data: &[u8]) {
         assert!(out == data, "an untouched body leaves verbatim");
         let mut out = Vec::new();
         Encoder::new(dialect).body(data, &frame, &vec![SlotAction::Remove; deltas], &[], &mut out);
-        // By its grammar: numbers that no type can hold are JSON, and none of our concern. MCP's answers may be empty.
-        assert!(data.is_empty() || serde_json::from_slice::<IgnoredAny>(&out).is_ok(), "what is left of a body is JSON");
+        // By its grammar: numbers that no type can hold are JSON, and none of our concern.
+        let is_json = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        // What came to a client of MCP that is none is one text, and goes as a whole.
+        let goes_whole = dialect == Dialect::McpTool && !is_json(data);
+        let is_right = if goes_whole { out.trim_ascii().is_empty() } else { is_json(&out) };
+        assert!(is_right, "what is left of a body is JSON: {}", String::from_utf8_lossy(&out));
     }
 }
 
@@ -191,7 +195,7 @@ fn pass(dialect: Dialect, data: &[u8]) -> Vec<u8> {
 /// Decoder and encoder of MCP, of what comes back and of requests.
 pub fn decode_mcp(data: &[u8]) {
     decode(Dialect::McpTool, data);
-    for chain in [json!([]), json!([{"use": "ask_judge"}])] {
+    for chain in [json!([{"use": "no_op"}]), json!([{"use": "ask_judge"}])] {
         let script = Script::request_to("/mcp", document(chain), vec![data.to_vec()])
             .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)))
             .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)));
@@ -218,11 +222,18 @@ pub fn exchange(data: &[u8]) {
     let chain = chain(&mut choices);
 
     if is_legal {
-        let untouched = native::stream_through(empty_chain(), dialect, chunks.iter().map(Vec::as_slice));
+        let untouched = native::stream_through(idle_chain(), dialect, chunks.iter().map(Vec::as_slice));
         let (left, came) = (String::from_utf8_lossy(&untouched), String::from_utf8_lossy(&body));
         // Damage can make something odd of a stream that breaks no rule.
         let is_refused = is_damaged && left.contains("it could not be checked by policy");
-        assert!(untouched == body || is_refused, "an empty chain leaves every byte alone: {left}\ncame: {came}");
+        if untouched != body && !is_refused {
+            // What is not plain is written anew: to every client it says the same, and it is plain then.
+            let says_the_same = is_damaged || says_alike(dialect, &untouched, &body);
+            assert!(says_the_same, "a policy that overrides nothing changes nothing that is said: {left}\ncame: {came}");
+            let again = native::stream_through(idle_chain(), dialect, [untouched.as_slice()]);
+            let again = String::from_utf8_lossy(&again);
+            assert_eq!(again, left, "what was written anew leaves as it is, came: {came}");
+        }
     }
 
     let mut script = Script::streamed(dialect, chain, chunks.clone());
@@ -267,6 +278,15 @@ fn answers_what_was_asked(dialect: Dialect, body: &[u8]) -> bool {
     dialect != Dialect::McpTool || messages.all(|message| message.get("method").is_some() || message["id"] == asked)
 }
 
+/// Whether clients make the same of two streams.
+fn says_alike(dialect: Dialect, one: &[u8], other: &[u8]) -> bool {
+    if dialect == Dialect::McpTool {
+        let messages = |body| sse::read(body).into_iter().map(|event| serde_json::from_str::<Value>(&event.data).ok());
+        return messages(one).eq(messages(other));
+    }
+    client::streamed(dialect, one) == client::streamed(dialect, other)
+}
+
 /// Whether a client finds the secret in what it got: of a stream it reads events alone.
 fn tells_secret(client: &[u8]) -> bool {
     let events = sse::read(client);
@@ -276,9 +296,11 @@ fn tells_secret(client: &[u8]) -> bool {
     events.iter().any(|event| event.data.contains(SECRET))
 }
 
-fn empty_chain() -> &'static Arc<Chain> {
+fn idle_chain() -> &'static Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    CHAIN.get_or_init(|| Arc::new(native::load(&document(json!([])), &policies::registry()).expect("the document is right")))
+    CHAIN.get_or_init(|| {
+        Arc::new(native::load(&document(json!([{"use": "no_op"}])), &policies::registry()).expect("the document is right"))
+    })
 }
 
 /// A fixture, with events repeated, left out, exchanged, or edited; whether a byte of an event was.

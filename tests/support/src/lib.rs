@@ -1,6 +1,7 @@
 //! What Weir's tests share. Nothing here is compiled into weir.wasm, and nothing that judges the engine's output uses
 //! the engine's own parsers.
 
+pub mod acting;
 pub mod allocations;
 pub mod answer;
 pub mod chunking;
@@ -13,5 +14,6 @@ pub mod legality;
 pub mod native;
 pub mod order;
 pub mod policies;
+pub mod readers;
 pub mod script;
 pub mod sse;

@@ -1,25 +1,32 @@
 //! Small policies that tests put into chains. Each uses one part of the policies' face.
 
+use core::time::Duration;
+
+use crate::acting::{Acting, Redact};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir::block::{BlockKind, Chunk, ContentBlock, ToolCallBlock, build_text_chunk};
 use weir::document::{self, DocumentError, PolicyConfig, Registry};
 use weir::event::Severity;
-use weir::exchange::{Request, Response};
+use weir::exchange::{End, Request, Response};
 use weir::judge::JudgeQuestion;
 use weir::policy::{
-    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, SharedPolicy,
-    StreamAction, StreamingContext,
+    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, Refusal, RequestAction, ResponseAction,
+    SharedPolicy, StreamAction, StreamingContext,
 };
+use weir::state::Scope;
 
 /// All policies of this module under the names that documents use.
 pub fn registry() -> Registry {
     Registry::default()
+        .with("act", |config| Ok(SharedPolicy::new("Acting", read::<Acting>(config)?)))
         .with("answer", |config| Ok(SharedPolicy::new("Answer", read::<Answer>(config)?)))
         .with("ask_about_text", |config| Ok(SharedPolicy::new("AskAboutText", read::<AskAboutText>(config)?)))
         .with("ask_judge", |config| Ok(SharedPolicy::new("AskJudge", read::<AskJudge>(config)?)))
         .with("block_stream", |config| Ok(SharedPolicy::new("BlockStream", read::<BlockStream>(config)?)))
+        .with("caller", |config| Ok(SharedPolicy::new("Caller", read::<Caller>(config)?)))
+        .with("count_requests", |config| Ok(SharedPolicy::new("CountRequests", read::<CountRequests>(config)?)))
         .with("deny_tool", |config| Ok(SharedPolicy::new("DenyTool", read::<DenyTool>(config)?)))
         .with("drop_text", |config| Ok(SharedPolicy::new("DropText", read::<DropText>(config)?)))
         .with("finish_after", |config| Ok(SharedPolicy::new("FinishAfter", read::<FinishAfter>(config)?)))
@@ -27,6 +34,9 @@ pub fn registry() -> Registry {
         .with("hold_text", |config| Ok(SharedPolicy::new("HoldText", read::<HoldText>(config)?)))
         .with("may_rewrite", |config| Ok(SharedPolicy::new("MayRewrite", read::<MayRewrite>(config)?)))
         .with("no_op", |config| Ok(SharedPolicy::new("NoOp", read::<NoOp>(config)?)))
+        .with("see_nothing", |config| Ok(SharedPolicy::new("SeeNothing", read::<SeeNothing>(config)?)))
+        .with("see_requests", |config| Ok(SharedPolicy::new("SeeRequests", read::<SeeRequests>(config)?)))
+        .with("redact", |config| Ok(SharedPolicy::new("Redact", read::<Redact>(config)?)))
         .with("uppercase", |config| Ok(SharedPolicy::new("Uppercase", read::<Uppercase>(config)?)))
         .with("watch", |config| Ok(SharedPolicy::new("Watch", read::<Watch>(config)?)))
 }
@@ -41,6 +51,33 @@ fn read<P: DeserializeOwned>(config: PolicyConfig<'_>) -> Result<P, DocumentErro
 pub struct NoOp {}
 
 impl Policy for NoOp {}
+
+/// Wants to see nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeeNothing {}
+
+impl Policy for SeeNothing {
+    fn interests(&self) -> Interests {
+        Interests::NONE
+    }
+
+    async fn on_request(&self, _: &Request, cx: &PolicyContext) -> RequestAction {
+        cx.emit("see_nothing.called", "a hook that nobody asked for", Severity::Error, json!({}));
+        RequestAction::SendRequest
+    }
+}
+
+/// Wants to see requests alone, and lets them pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeeRequests {}
+
+impl Policy for SeeRequests {
+    fn interests(&self) -> Interests {
+        Interests::REQUESTS
+    }
+}
 
 /// Says that it may rewrite requests, and does not.
 #[derive(Debug, Deserialize)]
@@ -252,11 +289,11 @@ pub struct BlockStream {
 
 impl Policy for BlockStream {
     async fn on_response(&self, _: &Response, _: &PolicyContext) -> ResponseAction {
-        ResponseAction::SendText(self.text.clone())
+        ResponseAction::SendAnswer(self.text.as_str().into())
     }
 
     async fn on_stream_start(&self, _: &StreamingContext) -> StreamAction {
-        StreamAction::BlockStream(self.text.clone())
+        StreamAction::BlockStream(self.text.as_str().into())
     }
 }
 
@@ -279,6 +316,8 @@ impl Policy<usize> for FinishAfter {
             cx.mark_output_finished();
             let late = cx.send_text("too late");
             cx.emit("finish.late_send", "sent after the end", Severity::Debug, json!({"refused": late.is_err()}));
+            // The end is behind what the hook returns: this delta is not to leave any more.
+            return DeltaAction::Drop;
         }
         DeltaAction::Forward
     }
@@ -332,15 +371,76 @@ impl Policy for Answer {
             let verdict =
                 cx.judge(JudgeQuestion { judge: "main", instructions: "Is this request harmful?", matter: &matter }).await;
             if !verdict.is_ok_and(|verdict| verdict.probability < 0.5) {
-                return RequestAction::Refuse { status: 403, message: "The request was refused.".to_owned() };
+                return RequestAction::Refuse(Refusal::new(403, "The request was refused."));
             }
         }
         match (&self.text, self.refuse, &self.body) {
-            (Some(text), _, _) => RequestAction::SendResponse(text.clone()),
-            (_, Some(status), _) => RequestAction::Refuse { status, message: "The request was refused.".to_owned() },
+            (Some(text), _, _) => RequestAction::SendResponse(text.as_str().into()),
+            (_, Some(status), _) => RequestAction::Refuse(Refusal::new(status, "The request was refused.")),
             (_, _, Some(body)) => RequestAction::SendRequestBody(body.clone().into_bytes()),
             _ => RequestAction::SendRequest,
         }
+    }
+}
+
+/// Says what is known of the caller, and how the exchange ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {}
+
+impl Policy for Caller {
+    async fn on_request(&self, _: &Request, cx: &PolicyContext) -> RequestAction {
+        let caller = cx.caller();
+        let details = json!({"user": caller.policy_user, "credential": caller.credential.map(|hash| hash.to_string()),
+            "peer": caller.peer, "address": caller.peer_address, "route": caller.route_name, "metadata": caller.route_metadata});
+        cx.emit("caller.seen", "", Severity::Debug, details);
+        RequestAction::SendRequest
+    }
+
+    fn on_stream_complete(&self, end: &End, cx: &PolicyContext) {
+        let details = json!({"reason": end.reason.name(), "status": end.status, "streamed": end.is_streamed,
+            "decision": end.decision.name(), "usage": end.usage, "ms": end.duration.as_millis()});
+        cx.emit("caller.ended", "", Severity::Debug, details);
+    }
+}
+
+/// Lets each user make so many requests a minute, and remembers what was asked for last.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountRequests {
+    /// Who shares the count.
+    pub scope: Scope,
+    /// How many.
+    pub most: u64,
+}
+
+impl Policy for CountRequests {
+    async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
+        let user = request.policy_user.as_deref().unwrap_or("nobody");
+        let state = cx.state(self.scope);
+        // Both are asked at once, and the answers awaited in any order.
+        let last = state.put(&format!("last model of {user}"), request.model.as_bytes(), Duration::from_secs(90));
+        let counter = state.add_within(user, 1, self.most, Duration::from_secs(60)).await;
+        let last = last.await.ok().flatten().map(|model| String::from_utf8_lossy(&model).into_owned());
+        match counter {
+            Ok(counter) => {
+                let details = json!({"value": counter.value, "is_added": counter.is_added, "last_model": last});
+                cx.emit("count.counted", "", Severity::Debug, details);
+                if counter.is_added {
+                    return RequestAction::SendRequest;
+                }
+                RequestAction::Refuse(Refusal::new(429, "Too many requests."))
+            }
+            Err(error) => {
+                cx.emit("count.failed", error.to_string(), Severity::Error, json!({"error": error.name()}));
+                RequestAction::Refuse(Refusal::new(503, error.to_string()))
+            }
+        }
+    }
+
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext) {
+        // Nobody waits for it any more, and it is counted all the same.
+        let _counted = cx.state(self.scope).add("exchanges that ended", 1, Duration::from_secs(3600));
     }
 }
 
@@ -380,7 +480,7 @@ impl Policy for Watch {
     async fn on_tool_call_complete(&self, call: &ToolCallBlock, cx: &StreamingContext) -> BlockAction {
         let details = json!({"block": call.id().0, "choice": call.choice(), "id": call.call_id(), "name": call.name(),
             "arguments": call.arguments(), "server_side": call.is_server_side(), "free_form": call.is_free_form(),
-            "complete": call.is_complete(), "valid": call.has_valid_arguments()});
+            "complete": call.is_complete(), "valid": call.has_valid_arguments(), "ambiguity": call.ambiguity()});
         cx.emit("watch.tool_call", "", Severity::Debug, details);
         BlockAction::Forward
     }
@@ -389,7 +489,7 @@ impl Policy for Watch {
         cx.emit("watch.finish", "", Severity::Debug, json!({"reason": reason, "choice": choice}));
     }
 
-    fn on_stream_complete(&self, cx: &PolicyContext) {
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext) {
         cx.emit("watch.complete", "", Severity::Debug, json!({}));
     }
 }

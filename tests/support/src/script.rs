@@ -1,10 +1,10 @@
 //! Scripts: what happens to one exchange, as data, so that any runner can play them — the engine alone
 //! ([`crate::native`]), the engine in a browser, the built module in an emulated host.
 
-use core::time::Duration;
-
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
+use weir_driver::ServiceReply;
+pub use weir_driver::Step;
 
 use crate::{chunking, json};
 
@@ -17,51 +17,6 @@ pub struct Script {
     pub steps: Vec<Step>,
     /// How the judge answers; the first rule that fits counts.
     pub judge: Vec<JudgeRule>,
-}
-
-/// One thing that happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The request head comes.
-    RequestHead {
-        /// `:method`
-        method: String,
-        /// `:path`
-        path: String,
-        /// All other headers, as bytes: a client may send any.
-        headers: Vec<(String, Vec<u8>)>,
-        /// Whether no body follows.
-        end: bool,
-    },
-    /// Bytes of the request body come.
-    RequestBody {
-        /// The bytes.
-        chunk: Vec<u8>,
-        /// Whether they are the last.
-        end: bool,
-    },
-    /// The response head comes.
-    ResponseHead {
-        /// `:status`
-        status: u16,
-        /// All other headers.
-        headers: Vec<(String, Vec<u8>)>,
-        /// Whether no body follows.
-        end: bool,
-    },
-    /// Bytes of the response body come.
-    ResponseBody {
-        /// The bytes.
-        chunk: Vec<u8>,
-        /// Whether they are the last.
-        end: bool,
-    },
-    /// Time passes.
-    Elapse(Duration),
-    /// The client goes away: the exchange is over.
-    ClientGone,
-    /// The upstream breaks off: the exchange is over.
-    UpstreamReset,
 }
 
 /// How the judge answers a question.
@@ -100,18 +55,17 @@ pub enum JudgeReply {
 impl JudgeReply {
     /// Status and body, where the reply is a response.
     pub fn response(&self) -> Option<(u16, Vec<u8>)> {
-        let answer = |content: &str| {
-            let answer = json!({"id": "chatcmpl-judge", "object": "chat.completion", "created": 1, "model": "small-judge",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]});
-            (200, answer.to_string().into_bytes())
-        };
+        self.to_service_reply().to_response()
+    }
+
+    fn to_service_reply(&self) -> ServiceReply {
         match self {
-            Self::Verdict(probability) => {
-                Some(answer(&json!({"probability": probability, "explanation": "as the script says"}).to_string()))
-            }
-            Self::Content(content) => Some(answer(content)),
-            Self::Response { status, body } => Some((*status, body.clone())),
-            Self::Broken | Self::NotSent | Self::Silence => None,
+            Self::Verdict(probability) => ServiceReply::verdict(*probability),
+            Self::Content(content) => ServiceReply::content(content),
+            Self::Response { status, body } => ServiceReply::response(*status, body.clone()),
+            Self::Broken => ServiceReply::broken(),
+            Self::NotSent => ServiceReply::not_sent(),
+            Self::Silence => ServiceReply::silence(),
         }
     }
 }
@@ -120,6 +74,11 @@ impl JudgeRule {
     /// A rule for questions that contain `when`, answered at once.
     pub fn new(when: &str, reply: JudgeReply) -> Self {
         Self { when: when.to_owned(), reply, delay: 0 }
+    }
+
+    /// The answer as the driver gives it.
+    pub fn to_service_reply(&self) -> ServiceReply {
+        self.reply.to_service_reply().after(self.delay)
     }
 
     /// The same rule, answered `steps` later.

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
+use weir::decision::Decision;
 use weir::document::Document;
-use weir::event::Event;
-use weir::exchange::{Effect, EndReason, Exchange, RequestHead, RequestProgress, ResponseHead, ResponseMode, ResponseProgress};
-use weir::id::CallId;
-use weir::time::Timestamp;
+use weir_driver::{Outcome, Player, Recording, Split};
 
 const DOCUMENT: &str = r#"{"policy": {"id": "limit"}, "chain": [{"use": "limit_tool_calls", "with": {"max_calls": 1}}]}"#;
 
@@ -19,44 +17,38 @@ const STREAM: &str = concat!(
     "\n\ndata: [DONE]\n\n",
 );
 
-/// What the client gets of `stream`, and the events that tell of it.
-fn run(document: &str, stream: &str) -> (String, Vec<Event>) {
+/// What comes of an exchange whose answer is `stream`, cut so.
+fn play(document: &str, stream: &str, split: &Split) -> Outcome {
     let document = Document::parse(document, &custom_policy::registry(), &|_| None).unwrap();
-    let now = Timestamp::default();
-    let mut exchange = Exchange::new(Arc::new(document.chain), CallId::from_bytes([7; 16]), now);
-    let head = RequestHead {
-        method: b"POST",
-        path: b"/v1/chat/completions",
-        content_type: b"application/json",
-        ..RequestHead::default()
-    };
-    assert_eq!(exchange.handle_request_head(&head, false, now), RequestProgress::Hold);
-    let body = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"go"}]}"#;
-    assert_eq!(exchange.handle_request_body(body, true, now), RequestProgress::Send);
-    let head = ResponseHead { status: 200, content_type: b"text/event-stream", ..ResponseHead::default() };
-    assert_eq!(exchange.handle_response_head(&head, false, now), ResponseMode::Stream);
-    let mut out = Vec::new();
-    let progress = exchange.handle_response_body(stream.as_bytes(), true, now, &mut out);
-    assert!(matches!(progress, ResponseProgress::Flowing | ResponseProgress::Finished), "{progress:?}");
-    exchange.handle_end(EndReason::Completed, now);
-    let effects = std::iter::from_fn(|| exchange.poll_effect());
-    let events = effects.filter_map(|effect| if let Effect::Event(event) = effect { Some(event) } else { None }).collect();
-    (String::from_utf8(out).unwrap(), events)
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"go"}]}"#;
+    let recording = Recording::post("/v1/chat/completions", body).streamed(stream);
+    Player::new(Arc::new(document.chain)).traced().play(&recording.steps(split))
 }
+
+const SPLITS: [Split; 4] = [Split::Whole, Split::Events, Split::Bytes, Split::Every(13)];
 
 #[test]
 fn the_second_call_is_replaced_by_a_message() {
-    let (out, events) = run(DOCUMENT, STREAM);
-    assert!(out.contains(r#""name":"first""#), "{out}");
-    assert!(!out.contains(r#""name":"second""#), "{out}");
-    assert!(out.contains("[second was not called: no more than 1 tool calls at a time.]"), "{out}");
-    assert_eq!(events.iter().filter(|event| event.event_type == "limit_tool_calls.blocked").count(), 1);
+    for split in SPLITS {
+        let outcome = play(DOCUMENT, STREAM, &split);
+        let out = outcome.text();
+        assert!(out.contains(r#""name":"first""#), "{out}");
+        assert!(!out.contains(r#""name":"second""#), "{out}");
+        assert!(out.contains("[second was not called: no more than 1 tool calls at a time.]"), "{out}");
+        assert_eq!(outcome.events_of("limit_tool_calls.blocked").len(), 1);
+        assert_eq!(outcome.decision, Decision::Refuse);
+        assert_eq!(outcome.enforcement()["reason_code"], "TOO_MANY_TOOL_CALLS");
+        assert_eq!(outcome.runs_of("on_tool_call_complete"), 2);
+    }
 }
 
 #[test]
 fn a_stream_within_the_limit_passes_byte_for_byte() {
-    let (out, _) = run(&DOCUMENT.replace("\"max_calls\": 1", "\"max_calls\": 2"), STREAM);
-    assert_eq!(out, STREAM);
+    for split in SPLITS {
+        let outcome = play(&DOCUMENT.replace("\"max_calls\": 1", "\"max_calls\": 2"), STREAM, &split);
+        assert_eq!(outcome.text(), STREAM);
+        assert_eq!(outcome.decision, Decision::Allow);
+    }
 }
 
 #[test]

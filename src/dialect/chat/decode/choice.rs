@@ -1,8 +1,8 @@
 //! Reads one choice.
 
 use super::{Call, CallKey, Choice, Findings, Found, Meaning};
-use crate::block::BlockKind;
-use crate::dialect::chat::fields::{CallFields, MessageFields, ToolFields};
+use crate::block::{BlockId, BlockKind, Clarity};
+use crate::dialect::chat::fields::{CallFields, CallIndex, MessageFields, ToolFields};
 use crate::dialect::decoding::{BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::{DecodeError, Slot};
 use crate::wire::json::{Form, ObjectScanner, Reader, Value};
@@ -27,12 +27,17 @@ impl ChoiceReader<'_> {
         self.text(BlockKind::Reasoning, message.reasoning)?;
         self.content(message.content)?;
         self.text(BlockKind::Refusal, message.refusal)?;
+        if let Some(audio) = message.audio {
+            let [transcript] = Reader::at(self.source, audio).members(["transcript"])?;
+            self.text(BlockKind::Text, transcript)?;
+        }
         if let Some(calls) = message.tool_calls {
             Reader::at(self.source, calls).array(|reader| self.tool_call(&CallFields::read(reader)?))?;
         }
         if let Some(function) = message.function_call {
-            let function = ToolFields::read(&mut Reader::at(self.source, function), "arguments")?;
-            self.call(Some(CallKey::Function), None, function, Some(false))?;
+            let tool = ToolFields::read(&mut Reader::at(self.source, function), "arguments")?;
+            let clarity = Clarity::Plain;
+            self.call(&CallDelta { key: Some(CallKey::Function), id: None, tool, free_form: Some(false), clarity })?;
         }
         Ok(())
     }
@@ -42,9 +47,21 @@ impl ChoiceReader<'_> {
             return self.text(BlockKind::Text, content);
         };
         Reader::at(self.source, parts).array(|reader| {
-            let [text, refusal] = reader.members(["text", "refusal"])?;
+            let [text, refusal, thinking] = reader.members(["text", "refusal", "thinking"])?;
             self.text(BlockKind::Text, text)?;
-            self.text(BlockKind::Refusal, refusal)
+            self.text(BlockKind::Refusal, refusal)?;
+            self.thinking(thinking)
+        })
+    }
+
+    /// Mistral's reasoning: a part of the content, with parts of its own.
+    fn thinking(&mut self, thinking: Option<Value>) -> Result<(), DecodeError> {
+        let Some(parts) = thinking.filter(|thinking| thinking.form == Form::Array) else {
+            return self.text(BlockKind::Reasoning, thinking);
+        };
+        Reader::at(self.source, parts).array(|reader| {
+            let [text] = reader.members(["text"])?;
+            self.text(BlockKind::Reasoning, text)
         })
     }
 
@@ -62,62 +79,109 @@ impl ChoiceReader<'_> {
             self.choice.texts.push((kind, block));
         }
         let slot = Slot { block, choice: self.choice.index, kind, starts: open.is_none(), stops: self.whole };
-        self.findings.push(Found::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+        self.findings.push(Found::text(slot, text));
         self.meaning = Some(Meaning::Text { choice: self.choice.index, kind });
         Ok(())
     }
 
     fn tool_call(&mut self, fields: &CallFields) -> Result<(), DecodeError> {
-        let key = if self.whole { None } else { fields.index.get().map(CallKey::Index) };
+        let mut clarity = Clarity::Plain;
+        let key = match fields.index.get().filter(|_| !self.whole) {
+            Some(CallIndex::Number(index)) => Some(CallKey::Index(index)),
+            Some(CallIndex::Odd(index)) => Some(CallKey::Odd(index)),
+            None => None,
+        };
+        if !self.whole && !matches!(key, Some(CallKey::Index(_))) {
+            clarity = Clarity::Canonical;
+        }
         let (tool, free_form) = match (fields.function.get(), fields.custom.get()) {
-            (Some(_), Some(_)) => {
-                return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });
+            (Some(function), Some(_)) => {
+                clarity = Clarity::Ambiguous("it is a function and a custom tool");
+                (Some(function), Some(false))
             }
             (_, Some(custom)) => (Some(custom), Some(true)),
             (Some(function), None) => (Some(function), Some(false)),
             (None, None) => (None, None),
         };
-        self.call(key, fields.id.get(), tool, free_form)
+        let kind = self.strings.read(self.source, fields.kind.get())?;
+        let is_of_kind = match self.strings.get(self.source, kind) {
+            "function" => free_form != Some(true),
+            "custom" => free_form != Some(false),
+            _ => true,
+        };
+        if !is_of_kind {
+            clarity = clarity.and(Clarity::Canonical);
+        }
+        self.call(&CallDelta { key, id: fields.id.get(), tool, free_form, clarity })
     }
 
-    pub(super) fn call(
-        &mut self,
-        key: Option<CallKey>,
-        id: Option<Value>,
-        tool: Option<ToolFields>,
-        free_form: Option<bool>,
-    ) -> Result<(), DecodeError> {
+    pub(super) fn call(&mut self, delta: &CallDelta) -> Result<(), DecodeError> {
+        let CallDelta { key, tool, free_form, mut clarity, .. } = *delta;
         let (name, arguments) = tool.map_or((None, None), |tool| (tool.name, tool.arguments));
-        let says_more = id.is_some() || name.is_some() || arguments.is_none();
+        let says_more = delta.id.is_some() || name.is_some() || arguments.is_none() || clarity != Clarity::Plain;
         self.meaning = (!says_more).then_some(Meaning::Arguments { choice: self.choice.index, key, free_form });
-        let mut id = self.strings.read(self.source, id)?;
+        let mut id = self.strings.read(self.source, delta.id)?;
         let mut name = self.strings.read(self.source, name)?;
-        let text = self.strings.read(self.source, arguments)?;
-        let known = if self.whole { None } else { self.known_call(key, id, name) };
+        let text = match arguments {
+            Some(value) if tool.is_some_and(ToolFields::has_bare_arguments) => {
+                clarity = clarity.and(Clarity::Canonical);
+                Text::verbatim(value)
+            }
+            arguments => self.strings.read(self.source, arguments)?,
+        };
+        let known = if self.whole { None } else { self.known_call(key, id, name, text) };
         let position = match known {
             Some(position) => position,
             None => self.new_call(key)?,
         };
         let characters = |text| self.strings.get(self.source, text);
-        let (characters_id, characters_name, arguments) = (characters(id), characters(name), characters(text));
-        let Some(call) = self.choice.calls.get_mut(position) else {
-            return Ok(());
+        let (id_part, name_part, arguments) = (characters(id), characters(name), characters(text));
+        let begins = if known.is_none() && !self.whole {
+            self.choice.begins_clearly(position, key, id_part, name_part)
+        } else {
+            Clarity::Plain
         };
-        // Some clients join what comes twice, others take the last: only a repetition means the same to both.
-        if complete_once(&mut call.id, characters_id).map_err(|what| DecodeError::OutOfOrder { what })? {
-            id = Text::EMPTY;
-        } else {
-            self.names.add(characters_id)?;
+        let again = known.is_some() && self.choice.calls.get(position).is_some_and(|call| self.is_in_frame(call.block));
+        let Some(call) = self.choice.calls.get_mut(position) else {
+            return Err(DecodeError::Unreachable("a call that was found is not there"));
+        };
+        clarity = clarity.and(begins);
+        if key.is_some_and(|key| key != call.key) {
+            clarity = clarity.and(Clarity::Canonical);
         }
-        if complete_once(&mut call.name, characters_name).map_err(|what| DecodeError::OutOfOrder { what })? {
-            name = Text::EMPTY;
-        } else {
-            self.names.add(characters_name)?;
+        if again {
+            // There are readers that join what comes in chunks, but not what comes in one.
+            clarity = clarity.and(Clarity::Canonical);
+        }
+        match Repeated::of(&call.id, id_part) {
+            Repeated::New => {
+                self.names.add(id_part)?;
+                call.id.push_str(id_part);
+            }
+            Repeated::Nothing => {}
+            Repeated::Same => (id, clarity) = (Text::EMPTY, clarity.and(Clarity::Canonical)),
+            Repeated::Other => (id, clarity) = (Text::EMPTY, clarity.and(Clarity::Ambiguous("its id changes"))),
+        }
+        match Repeated::of(&call.name, name_part) {
+            Repeated::New => {
+                self.names.add(name_part)?;
+                call.name.push_str(name_part);
+            }
+            Repeated::Nothing => {}
+            Repeated::Same => (name, clarity) = (Text::EMPTY, clarity.and(Clarity::Canonical)),
+            Repeated::Other => {
+                self.names.add(name_part)?;
+                call.name.push_str(name_part);
+                clarity = clarity.and(Clarity::Ambiguous("its name comes in pieces, or changes"));
+            }
         }
         if free_form.is_some() && call.free_form.is_some() && call.free_form != free_form {
-            return Err(DecodeError::OutOfOrder { what: "a tool call that is a function and a custom tool" });
+            clarity = clarity.and(Clarity::Ambiguous("it is a function and a custom tool"));
         }
         call.free_form = call.free_form.or(free_form);
+        if !call.open && !arguments.trim_ascii().is_empty() {
+            clarity = clarity.and(Clarity::Ambiguous("it goes on after it was complete"));
+        }
         call.arguments.feed(arguments);
         let closes = call.free_form != Some(true) && call.arguments.is_closed() && !call.name.is_empty();
         let stops = call.open && (self.whole || closes);
@@ -127,20 +191,33 @@ impl ChoiceReader<'_> {
         let slot =
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
-        self.findings.push(Found::Delta { slot, call_id: id, name, text, free_form });
+        self.findings.push(Found::Delta { slot, call_id: id, name, text, free_form, clarity });
         Ok(())
+    }
+
+    /// Whether the frame at hand has said something of the block already.
+    fn is_in_frame(&self, block: BlockId) -> bool {
+        self.findings.iter().any(|found| matches!(found, Found::Delta { slot, .. } if slot.block == block))
     }
 
     /// The call that a delta belongs to. Without an index (some servers leave it out) it is the one with the same id,
     /// else a new one if the delta looks like a beginning, else the last one.
-    fn known_call(&self, key: Option<CallKey>, id: Text, name: Text) -> Option<usize> {
+    fn known_call(&self, key: Option<CallKey>, id: Text, name: Text, arguments: Text) -> Option<usize> {
         let calls = &self.choice.calls;
-        let id = self.strings.get(self.source, id);
+        let (id, name) = (self.strings.get(self.source, id), self.strings.get(self.source, name));
         if let Some(key) = key {
-            let latest = calls.iter().rposition(|call| call.key == key)?;
-            // Some servers give every call the same index; a new id after a complete call begins another one.
-            let begins =
-                calls.get(latest).is_some_and(|call| !(call.open || id.is_empty() || call.id.is_empty() || call.id == id));
+            let Some(latest) = calls.iter().rposition(|call| call.key == key) else {
+                // What goes on with a call that began with an odd index may say the right one.
+                let last = calls.iter().rposition(|call| matches!(call.key, CallKey::Odd(_)) && call.open)?;
+                return (id.is_empty() && name.is_empty()).then_some(last);
+            };
+            // Some servers give every call the same index: what says who it is after a complete call begins another one.
+            let begins = calls.get(latest).is_some_and(|call| {
+                let is_another = |known: &str, said: &str| !said.is_empty() && !known.is_empty() && known != said;
+                let says_more = !self.strings.get(self.source, arguments).trim_ascii().is_empty();
+                let is_named = id.is_empty() && !name.is_empty() && (name != call.name || says_more);
+                !call.open && (is_another(&call.id, id) || is_named)
+            });
             return (!begins).then_some(latest);
         }
         if let Some(same) = calls.iter().rposition(|call| !id.is_empty() && call.id == id) {
@@ -183,23 +260,64 @@ impl ChoiceReader<'_> {
 }
 
 impl Choice {
+    /// Whether every client takes the beginning of the call at `position` for what it is: its index is its place, for
+    /// clients keep calls in a list, and it says who it is, for some give up on a call that does not.
+    fn begins_clearly(&self, position: usize, key: Option<CallKey>, id: &str, name: &str) -> Clarity {
+        let before = self.calls.get(..position).unwrap_or_default();
+        let is_clear = match key {
+            Some(CallKey::Function) => !name.is_empty() && before.iter().all(|call| call.key != CallKey::Function),
+            Some(CallKey::Index(index)) => {
+                let place = before.iter().filter(|call| call.key != CallKey::Function).count();
+                u32::try_from(place) == Ok(index) && !id.is_empty() && !name.is_empty()
+            }
+            Some(CallKey::Odd(_)) | None => false,
+        };
+        if is_clear {
+            Clarity::Plain
+        } else if id.is_empty() && key.is_some_and(|key| before.iter().any(|call| call.key == key)) {
+            Clarity::Ambiguous("it has the index of an earlier call")
+        } else {
+            Clarity::Canonical
+        }
+    }
+
     fn next_call_index(&self) -> u32 {
         let indices = self.calls.iter().filter_map(|call| match call.key {
             CallKey::Index(index) => Some(index.saturating_add(1)),
-            CallKey::Function => None,
+            CallKey::Odd(_) | CallKey::Function => None,
         });
         indices.max().unwrap_or(0)
     }
 }
 
-/// Notes the id or name of a call; true if it was known already and is only repeated.
-fn complete_once(known: &mut String, value: &str) -> Result<bool, &'static str> {
-    if value.is_empty() {
-        return Ok(false);
+/// What an element of `tool_calls`, or a `function_call`, says of a call.
+pub(super) struct CallDelta {
+    pub(super) key: Option<CallKey>,
+    pub(super) id: Option<Value>,
+    pub(super) tool: Option<ToolFields>,
+    pub(super) free_form: Option<bool>,
+    pub(super) clarity: Clarity,
+}
+
+/// How an id or a name that is said relates to the one that is known.
+enum Repeated {
+    /// Nothing is said.
+    Nothing,
+    /// None was known.
+    New,
+    /// There are clients that join what comes twice, and others that take it once.
+    Same,
+    /// Clients differ: they join, or take the first, or the last.
+    Other,
+}
+
+impl Repeated {
+    fn of(known: &str, said: &str) -> Self {
+        match (known.is_empty(), said.is_empty()) {
+            (_, true) => Self::Nothing,
+            (true, false) => Self::New,
+            (false, false) if known == said => Self::Same,
+            (false, false) => Self::Other,
+        }
     }
-    if known.is_empty() {
-        known.push_str(value);
-        return Ok(false);
-    }
-    if known == value { Ok(true) } else { Err("a tool call changes its id or name") }
 }

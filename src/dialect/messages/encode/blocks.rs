@@ -1,6 +1,6 @@
 //! Writes what becomes of content blocks.
 
-use super::{Encoder, OpenBlock, start_value};
+use super::{Encoder, OpenBlock, start_value, text_member};
 use crate::block::BlockKind;
 use crate::dialect::framing::{WITHHELD, with_data};
 use crate::dialect::messages::is_empty_input;
@@ -52,7 +52,9 @@ impl Encoder {
             }
             let block = json::member(&fields, "content_block").map(json::members).unwrap_or_default();
             let own_text = match slot.kind {
-                BlockKind::Text => json::member(&block, "text").filter(|text| !json::string(text).is_empty()),
+                BlockKind::Text | BlockKind::Reasoning => {
+                    json::member(&block, text_member(slot.kind)).filter(|text| !json::string(text).is_empty())
+                }
                 kind if kind.is_tool_call() => json::member(&block, "input").filter(|input| !is_empty_input(input)),
                 _ => None,
             };
@@ -98,6 +100,8 @@ impl Encoder {
         }
         let mut edits = Edits::default();
         match action {
+            // What is not known is not edited.
+            SlotAction::Replace(_) if open.kind == BlockKind::Unknown => return,
             SlotAction::Remove => {
                 open.lost = true;
                 return;
@@ -113,6 +117,7 @@ impl Encoder {
                     let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
                     let own_text = match json::member(&delta, "type").map(json::string).as_deref() {
                         Some("text_delta") => json::member(&delta, "text"),
+                        Some("thinking_delta") => json::member(&delta, "thinking"),
                         Some("input_json_delta") => json::member(&delta, "partial_json"),
                         _ => None,
                     };

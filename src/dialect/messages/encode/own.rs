@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Encoder, Progress};
+use super::{Encoder, Progress, end_reason};
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::framing::WITHHELD;
 use crate::dialect::messages::output::{ContentBlock, Delta, Event, Failure, FinalUsage, Message, MessageDelta};
@@ -17,7 +17,7 @@ impl Encoder {
         if self.terminated || message.is_some_and(|message| message.finished) {
             return Err(TooLate);
         }
-        let Chunk::Text { text, .. } = chunk else {
+        let Chunk::Text { kind, text, .. } = chunk else {
             self.waiting.push(chunk.clone());
             self.release_waiting(out);
             return Ok(());
@@ -30,7 +30,8 @@ impl Encoder {
         if text.is_empty() {
             return Ok(());
         }
-        let open_text = message.and_then(|message| message.open.iter().rposition(|open| open.kind == BlockKind::Text));
+        let kind = if *kind == BlockKind::Reasoning { *kind } else { BlockKind::Text };
+        let open_text = message.and_then(|message| message.open.iter().rposition(|open| open.kind == kind));
         match open_text {
             Some(position) => self.write_delta(position, text, out),
             None => {
@@ -51,18 +52,13 @@ impl Encoder {
         if self.message.is_none() {
             let event = Event::MessageStart { message: Message::begin(&self.identity) };
             self.boundary.close(out);
-            event.write(out);
+            event.write(self.named != Some(false), out);
             self.message = Some(Progress::default());
         }
-        self.close_open(out);
+        self.close_open(true, out);
         self.release_waiting(out);
         let Some(message) = &self.message else { return };
-        let stop_reason = match ending {
-            Ending::Stop if message.calls_sent > 0 => "tool_use",
-            Ending::Stop => "end_turn",
-            Ending::Cut => "max_tokens",
-            Ending::Refusal => "refusal",
-        };
+        let stop_reason = end_reason(ending, message.calls_sent > 0);
         if !message.finished {
             if !message.has_content {
                 self.write_text_block(WITHHELD, out);
@@ -90,7 +86,7 @@ impl Encoder {
             return;
         }
         if !self.waiting.is_empty() {
-            self.close_open(out);
+            self.close_open(false, out);
             self.release_waiting(out);
         }
         if self.message.as_ref().is_some_and(|message| message.lost && !message.has_content) {
@@ -98,10 +94,10 @@ impl Encoder {
         }
     }
 
-    /// Ends the blocks that are open at the client.
-    pub(super) fn close_open(&mut self, out: &mut Vec<u8>) {
+    /// Ends the blocks that are open at the client; none of them is empty because of us.
+    pub(super) fn close_open(&mut self, is_cut: bool, out: &mut Vec<u8>) {
         while let Some(open) = self.message.as_ref().and_then(|message| message.open.last()).copied() {
-            if open.kind == BlockKind::Text && !open.has_text {
+            if open.kind == BlockKind::Text && !open.has_text && (is_cut || open.lost) {
                 let position = self.message.as_ref().map_or(0, |message| message.open.len().saturating_sub(1));
                 self.write_delta(position, WITHHELD, out);
             }
@@ -119,6 +115,10 @@ impl Encoder {
         }
         for chunk in core::mem::take(&mut self.waiting) {
             match chunk {
+                Chunk::Text { kind: BlockKind::Reasoning, text, .. } => {
+                    let block = ContentBlock::Thinking { thinking: "", signature: "" };
+                    self.write_block(block, Delta::Thinking { thinking: &text }, out);
+                }
                 Chunk::Text { text, .. } => self.write_text_block(&text, out),
                 Chunk::ToolCall { call_id, name, arguments, .. } => self.write_call_block(&call_id, &name, &arguments, out),
             }
@@ -126,17 +126,18 @@ impl Encoder {
     }
 
     pub(super) fn write_text_block(&mut self, text: &str, out: &mut Vec<u8>) {
-        self.write_block(ContentBlock::Text { text: "" }, Delta::TextDelta { text }, out);
+        self.write_block(ContentBlock::Text { text: "" }, Delta::Text { text }, out);
     }
 
     pub(super) fn write_call_block(&mut self, id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
         let Ok(input) = serde_json::from_str::<&RawValue>("{}") else {
             return;
         };
-        let delta = Delta::InputJsonDelta { partial_json: arguments };
+        let delta = Delta::InputJson { partial_json: arguments };
         self.write_block(ContentBlock::ToolUse { id, name, input }, delta, out);
         if let Some(message) = &mut self.message {
             message.calls_sent = message.calls_sent.saturating_add(1);
+            message.calls_added = message.calls_added.saturating_add(1);
         }
     }
 
@@ -161,8 +162,9 @@ impl Encoder {
         };
         let index = open.index;
         let delta = match open.kind {
-            BlockKind::Text => Delta::TextDelta { text },
-            kind if kind.is_tool_call() => Delta::InputJsonDelta { partial_json: text },
+            BlockKind::Text => Delta::Text { text },
+            BlockKind::Reasoning => Delta::Thinking { thinking: text },
+            kind if kind.is_tool_call() => Delta::InputJson { partial_json: text },
             _ => return,
         };
         open.has_text = true;

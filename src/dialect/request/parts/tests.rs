@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::RequestScope::{Assistant, System, ToolDescription, ToolName, ToolResult, User};
+use super::RequestScope::{Assistant, System, ToolArgument, ToolDescription, ToolName, ToolResult, User};
 use super::*;
 
 /// The texts of `body`, as scope, path and characters.
@@ -57,6 +57,115 @@ fn a_member_in_another_case_is_refused() {
 }
 
 #[test]
+fn arguments_of_earlier_calls_are_read_string_by_string() {
+    let function = json!({"name": "f", "arguments": r#"{"a":"one","b":[2,{"c":"thr\u0065e"}]}"#});
+    let body = json!({"messages": [
+        {"role": "assistant", "tool_calls": [
+            {"id": "1", "type": "function", "function": function},
+            {"id": "2", "type": "custom", "custom": {"name": "g", "input": "free text"}}]},
+        {"role": "assistant", "function_call": {"name": "h", "arguments": "no JSON {"}},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "3", "name": "i", "input": {"d": ["four"]}}]}],
+        "input": [{"type": "function_call", "call_id": "4", "name": "j", "arguments": r#"{"e":"five"}"#},
+            {"type": "custom_tool_call", "call_id": "5", "name": "k", "input": "six"},
+            {"type": "shell_call", "call_id": "6", "action": {"commands": ["ls"]}}]});
+    assert_texts(
+        &body,
+        &[
+            (ToolArgument, "messages[0].tool_calls[0].function.arguments", "one"),
+            (ToolArgument, "messages[0].tool_calls[0].function.arguments", "three"),
+            (ToolArgument, "messages[0].tool_calls[1].custom.input", "free text"),
+            (ToolArgument, "messages[1].function_call.arguments", "no JSON {"),
+            (ToolArgument, "messages[2].content[0].input", "four"),
+            (ToolArgument, "input[0].arguments", "five"),
+            (ToolArgument, "input[1].input", "six"),
+            (ToolArgument, "input[2].action", "ls"),
+        ],
+    );
+}
+
+#[test]
+fn a_string_in_arguments_that_stand_in_a_string_is_replaced_alone() {
+    let body = r#"{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{ \"a\":\"x\\ny\", \"n\": 1.0, \"b\":\"z\"}"}}]}], "model":"m"}"#;
+    let parts = read(body.as_bytes()).unwrap();
+    let texts: Vec<_> = parts.iter().map(|part| part.text.as_ref()).collect();
+    assert_eq!(texts, ["x\ny", "z"]);
+    let mut rewrite = RequestRewrite::new(body.as_bytes());
+    rewrite.replace(&parts[0], "quote \" and \\");
+    rewrite.replace(&parts[1], "");
+    let left = String::from_utf8(rewrite.into_body().unwrap()).unwrap();
+    let outer: Json = serde_json::from_str(&left).unwrap();
+    let arguments = outer["messages"][0]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+    assert_eq!(arguments, r#"{ "a":"quote \" and \\", "n": 1.0, "b":""}"#);
+    assert!(left.ends_with(r#"}}]}], "model":"m"}"#), "{left}");
+}
+
+#[test]
+fn what_the_model_thought_is_read_unless_it_is_sealed() {
+    let body = json!({"messages": [
+        {"role": "assistant", "reasoning_content": "one", "reasoning": "two", "content": [
+            {"type": "thinking", "thinking": "three", "signature": ""},
+            {"type": "thinking", "thinking": "signed", "signature": "s"},
+            {"type": "redacted_thinking", "data": "sealed"}]}],
+        "input": [{"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "four"}],
+                "content": [{"type": "reasoning_text", "text": "five"}]},
+            {"type": "reasoning", "id": "r", "encrypted_content": "sealed", "summary": [{"type": "summary_text", "text": "sealed"}]}]});
+    assert_texts(
+        &body,
+        &[
+            (Assistant, "messages[0].reasoning_content", "one"),
+            (Assistant, "messages[0].reasoning", "two"),
+            (Assistant, "messages[0].content[0].thinking", "three"),
+            (Assistant, "input[0].summary[0].text", "four"),
+            (Assistant, "input[0].content[0].text", "five"),
+        ],
+    );
+}
+
+#[test]
+fn predictions_documents_search_results_and_parts_of_unknown_type_are_read() {
+    let body = json!({
+        "prediction": {"type": "content", "content": [{"type": "text", "text": "one"}]},
+        "documents": [{"data": {"snippet": "two"}, "title": "three"}, "four"],
+        "input": [{"type": "file_search_call", "id": "f", "queries": ["five"], "results": [{"file_id": "f", "text": "six"}]},
+            {"type": "hologram", "id": "h", "caption": {"en": "seven"}}]});
+    assert_texts(
+        &body,
+        &[
+            (Assistant, "prediction.content[0].text", "one"),
+            (User, "documents", "two"),
+            (User, "documents", "three"),
+            (User, "documents", "four"),
+            (ToolArgument, "input[0].queries", "five"),
+            (ToolResult, "input[0].results[0].text", "six"),
+            (User, "input[1]", "seven"),
+        ],
+    );
+}
+
+#[test]
+fn titles_examples_and_grammars_of_tools_are_read() {
+    let schema = json!({"type": "object", "title": "one", "properties": {
+        "title": {"type": "string", "title": "two", "examples": ["three", 4]},
+        "examples": {"type": "string", "description": "five"}}});
+    let body = json!({"tools": [
+        {"name": "f", "input_schema": schema, "input_examples": [{"a": "six"}]},
+        {"type": "custom", "name": "g", "format": {"type": "grammar", "syntax": "lark", "definition": "seven"}}]});
+    assert_texts(
+        &body,
+        &[
+            (ToolName, "tools[0].name", "f"),
+            (ToolDescription, "tools[0].input_schema.title", "one"),
+            (ToolDescription, "tools[0].input_schema.properties.title.title", "two"),
+            (ToolDescription, "tools[0].input_schema.properties.title.examples", "three"),
+            (ToolDescription, "tools[0].input_schema.properties.examples.description", "five"),
+            (ToolDescription, "tools[0].input_examples", "six"),
+            (ToolName, "tools[1].name", "g"),
+            (ToolDescription, "tools[1].format.definition", "seven"),
+        ],
+    );
+}
+
+#[test]
 fn texts_of_chat_completions() {
     let body = json!({
         "model": "m", "user": "u", "temperature": 0.5,
@@ -90,6 +199,7 @@ fn texts_of_chat_completions() {
             (User, "messages[2].content[0].text", "What is this?"),
             (Assistant, "messages[3].refusal", "No."),
             (ToolResult, "messages[4].content[0].text", "42"),
+            (ToolArgument, "messages[3].tool_calls[0].function.arguments", "x"),
             (ToolResult, "messages[5].content", "43"),
             (ToolName, "tools[0].function.name", "f"),
             (ToolDescription, "tools[0].function.description", "Does f."),
@@ -137,6 +247,7 @@ fn texts_of_messages() {
             (User, "messages[0].content", "Hello"),
             (Assistant, "messages[1].content[2].text", "Hi"),
             (ToolResult, "messages[2].content[0].content[0].text", "42"),
+            (ToolArgument, "messages[1].content[3].input", "x"),
             (ToolResult, "messages[2].content[1].content", "43"),
             (User, "messages[2].content[3].text", "And this?"),
             (User, "messages[2].content[4].title", "T"),
@@ -188,6 +299,7 @@ fn texts_of_responses() {
             (ToolResult, "input[6].output[0].text", "43"),
             (ToolResult, "input[7].output[0].stdout", "44"),
             (ToolResult, "input[7].output[0].stderr", ""),
+            (ToolArgument, "input[8].code", "1"),
             (ToolResult, "input[8].outputs[0].logs", "45"),
             (ToolDescription, "tools[0].server_description", "A server."),
             (ToolName, "tools[1].name", "n"),

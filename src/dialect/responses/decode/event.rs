@@ -1,50 +1,52 @@
 //! Reads one event: what it is about, and what is said of the response as a whole.
 
-use super::{EventReader, Found, Progress, count_repetition};
-use crate::block::BlockKind;
+use super::{EventReader, Found, State};
+use crate::block::{BlockKind, Clarity};
 use crate::dialect::decoding::Text;
 use crate::dialect::responses::fields::ResponseFields;
-use crate::dialect::responses::{EventKind, PartKey, Place, Reading};
+use crate::dialect::responses::{EventKind, List, PartKey, Place, Reading};
 use crate::dialect::{DecodeError, FrameRole, MAX_REPEATED_BYTES, Slot};
-use crate::wire::json::Reader;
 
 impl EventReader<'_> {
     pub(super) fn event(&mut self, kind: Text) -> Result<(), DecodeError> {
-        use BlockKind::{Reasoning, Refusal, Text};
+        use PartKey::{Reasoning, Refusal, Summary, Text, Transcript};
         let (fields, source) = (self.fields, self.source);
-        let content = || PartKey::Content(fields.content_index.get().unwrap_or(0));
-        let summary = || PartKey::Summary(fields.summary_index.get().unwrap_or(0));
+        let content = fields.content_index.get().unwrap_or(0);
+        let summary = fields.summary_index.get().unwrap_or(0);
         match self.decoder.strings.get(source, kind) {
-            "response.output_text.delta" => self.part_delta(content(), Text),
-            "response.refusal.delta" => self.part_delta(content(), Refusal),
-            "response.reasoning_text.delta" => self.part_delta(content(), Reasoning),
-            "response.reasoning_summary_text.delta" => self.part_delta(summary(), Reasoning),
-            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => self.call_delta("arguments"),
-            "response.custom_tool_call_input.delta" => self.call_delta("input"),
-            "response.code_interpreter_call_code.delta" => self.call_delta("code"),
-            "response.shell_call_command.delta" => self.call_delta("command"),
-            "response.apply_patch_call_operation_diff.delta" => self.call_delta("diff"),
-            "response.output_text.done" => self.part_done(content(), Text, fields.text.get()),
-            "response.refusal.done" => self.part_done(content(), Refusal, fields.refusal.get()),
-            "response.reasoning_text.done" => self.part_done(content(), Reasoning, fields.text.get()),
-            "response.reasoning_summary_text.done" => self.part_done(summary(), Reasoning, fields.text.get()),
-            "response.function_call_arguments.done" | "response.mcp_call_arguments.done" => {
-                self.call_done("arguments", fields.arguments.get())
+            "response.output_text.delta" => self.part_delta(Text(content)),
+            "response.refusal.delta" => self.part_delta(Refusal(content)),
+            "response.reasoning_text.delta" => self.part_delta(Reasoning(content)),
+            "response.reasoning_summary_text.delta" => self.part_delta(Summary(summary)),
+            "response.audio.transcript.delta" | "response.output_audio_transcript.delta" => self.part_delta(Transcript(content)),
+            "response.output_text.done" => self.part_done(Text(content), fields.text.get()),
+            "response.refusal.done" => self.part_done(Refusal(content), fields.refusal.get()),
+            "response.reasoning_text.done" => self.part_done(Reasoning(content), fields.text.get()),
+            "response.reasoning_summary_text.done" => self.part_done(Summary(summary), fields.text.get()),
+            "response.audio.transcript.done" | "response.output_audio_transcript.done" => {
+                self.part_done(Transcript(content), fields.transcript.get())
             }
-            "response.custom_tool_call_input.done" => self.call_done("input", fields.input.get()),
-            "response.code_interpreter_call_code.done" => self.call_done("code", fields.code.get()),
-            "response.apply_patch_call_operation_diff.done" => self.call_done("diff", fields.diff.get()),
+            "response.function_call_arguments.delta" => self.call_delta("function_call"),
+            "response.mcp_call_arguments.delta" => self.call_delta("mcp_call"),
+            "response.custom_tool_call_input.delta" => self.call_delta("custom_tool_call"),
+            "response.code_interpreter_call_code.delta" => self.call_delta("code_interpreter_call"),
+            "response.shell_call_command.delta" => self.call_delta("shell_call"),
+            "response.apply_patch_call_operation_diff.delta" => self.call_delta("apply_patch_call"),
+            "response.function_call_arguments.done" => self.call_done("function_call", fields.arguments.get()),
+            "response.mcp_call_arguments.done" => self.call_done("mcp_call", fields.arguments.get()),
+            "response.custom_tool_call_input.done" => self.call_done("custom_tool_call", fields.input.get()),
+            "response.code_interpreter_call_code.done" => self.call_done("code_interpreter_call", fields.code.get()),
+            "response.apply_patch_call_operation_diff.done" => self.call_done("apply_patch_call", fields.diff.get()),
             "response.shell_call_command.added" => self.command_added(),
             "response.shell_call_command.done" => self.command_done(),
             "response.output_item.added" => self.item_added(),
             "response.output_item.done" => self.item_done(),
-            "response.content_part.added" => self.part_added(content()),
-            "response.reasoning_summary_part.added" => self.part_added(summary()),
-            "response.content_part.done" => self.whole_part_done(content()),
-            "response.reasoning_summary_part.done" => self.whole_part_done(summary()),
-            "response.output_text.annotation.added" => self.remark(content()),
-            "response.created" => self.lifecycle(EventKind::Created),
-            "response.queued" | "response.in_progress" => self.lifecycle(EventKind::Foreign),
+            "response.content_part.added" => self.part_added(List::Content, content),
+            "response.reasoning_summary_part.added" => self.part_added(List::Summary, summary),
+            "response.content_part.done" => self.whole_part_done(List::Content, content),
+            "response.reasoning_summary_part.done" => self.whole_part_done(List::Summary, summary),
+            "response.output_text.annotation.added" => self.remark(Text(content)),
+            "response.created" | "response.queued" | "response.in_progress" => self.lifecycle(kind),
             "response.completed" | "response.incomplete" | "response.failed" => self.terminal(),
             "error" => {
                 self.frame.role = FrameRole::Failure;
@@ -67,53 +69,47 @@ impl EventReader<'_> {
         if self.decoder.text_bytes <= MAX_REPEATED_BYTES { Ok(()) } else { Err(DecodeError::TextTooLong) }
     }
 
-    /// The number of the item that the event is about.
-    fn item(&self) -> Option<usize> {
-        let output_index = self.fields.output_index.get()?;
-        self.decoder.items.iter().rposition(|item| item.output_index == output_index)
+    /// The item that the event names; `None` if it names none, or one that has not begun.
+    pub(super) fn named_item(&mut self) -> Result<Option<usize>, DecodeError> {
+        let decoder = &mut *self.decoder;
+        let id = decoder.strings.read(self.source, self.fields.item_id.get())?;
+        Ok(decoder.items.named(self.fields.output_index.get(), decoder.strings.get(self.source, id)))
     }
 
-    pub(super) fn known_item(&mut self, event: EventKind) -> Result<usize, DecodeError> {
-        let number = self.item().ok_or(DecodeError::OutOfOrder { what: "an event of an item that has not begun" })?;
-        self.note(event, number, PartKey::Payload);
-        Ok(number)
-    }
-
-    /// The item whose end, or that of what it asks for, the event tells.
-    pub(super) fn ended_item(&mut self, event: EventKind) -> Result<usize, DecodeError> {
-        let number = self.known_item(event)?;
-        if let Some(item) = self.decoder.items.get_mut(number) {
-            count_repetition(&mut item.repetitions)?;
-        }
-        Ok(number)
+    /// The item that the event about a text or a call belongs to, and whether clients find the same one.
+    pub(super) fn find_item(&mut self) -> Result<Option<(usize, Clarity)>, DecodeError> {
+        let decoder = &mut *self.decoder;
+        let id = decoder.strings.read(self.source, self.fields.item_id.get())?;
+        decoder.items.find(self.fields.output_index.get(), decoder.strings.get(self.source, id))
     }
 
     pub(super) fn note(&mut self, event: EventKind, item: usize, part: PartKey) {
         let reading = Reading::of_mut(self.frame);
         reading.event = event;
-        reading.output_index = self.fields.output_index.get().unwrap_or(0);
+        reading.output_index = self.fields.output_index.get();
         reading.item = item;
         reading.part = part;
     }
 
     pub(super) fn delta(&mut self, slot: Slot, place: Place, text: Text) {
-        self.findings.push(Found::Delta { slot, place, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false });
+        let (call_id, name, clarity) = (Text::EMPTY, Text::EMPTY, Clarity::Plain);
+        self.findings.push(Found::Delta { slot, place, call_id, name, text, free_form: false, clarity });
     }
 
     /// A slot of the item itself that says nothing.
-    pub(super) fn silent(&mut self, number: usize, event: EventKind) {
+    pub(super) fn silent(&mut self, number: usize, event: EventKind) -> Result<(), DecodeError> {
         self.note(event, number, PartKey::Payload);
-        let Some(item) = self.decoder.items.get(number) else { return };
+        let item = self.decoder.items.get(number)?;
         let slot = Slot { block: item.block, choice: 0, kind: item.kind.block_kind(), starts: false, stops: false };
         self.delta(slot, Place { element: 0, part: None, differs: false }, Text::EMPTY);
+        Ok(())
     }
 
     /// An event of a type that is not known: policies see its strings, and it leaves as it came or not at all.
     pub(super) fn unknown(&mut self) -> Result<(), DecodeError> {
         let whole = 0..self.source.len();
         let text = self.decoder.strings.leaves(self.source, whole, self.fields.r#type.get())?;
-        let item = self.item();
-        if let Some(number) = item {
+        if let Some(number) = self.named_item()? {
             self.note(EventKind::Status, number, PartKey::Payload);
         }
         self.frame.role = FrameRole::Unknown;
@@ -124,43 +120,38 @@ impl EventReader<'_> {
     }
 
     /// An event that says how an item is getting on, or brings what is no text.
-    fn status(&mut self) -> Result<(), DecodeError> {
-        if let Some(number) = self.item() {
-            self.silent(number, EventKind::Status);
+    pub(super) fn status(&mut self) -> Result<(), DecodeError> {
+        match self.named_item()? {
+            Some(number) => self.silent(number, EventKind::Status),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn lifecycle(&mut self, event: EventKind) -> Result<(), DecodeError> {
-        let source = self.source;
-        let response = self.fields.response.get().map(|response| ResponseFields::at(source, response)).transpose()?;
-        let mut is_empty = true;
-        if let Some(output) = response.and_then(|response| response.output.get()) {
-            Reader::at(source, output).array(|reader| {
-                is_empty = false;
-                reader.skip()
-            })?;
-        }
-        let output_text = self.decoder.strings.read(source, response.and_then(|response| response.output_text.get()))?;
-        if !is_empty || !output_text.is_empty() {
-            return Err(DecodeError::OutOfOrder { what: "a response that begins with output" });
-        }
-        if event == EventKind::Created {
-            // Another response in the same stream: what was open of the first stays cut off.
-            self.stop_all(false);
+    /// The response begins, or says again that it has. It brings no output then: no event would announce its items.
+    fn lifecycle(&mut self, kind: Text) -> Result<(), DecodeError> {
+        let is_first = !core::mem::replace(&mut self.decoder.has_begun, true) || self.decoder.has_ended;
+        if core::mem::take(&mut self.decoder.has_ended) {
+            // Another response in the same stream.
             self.decoder.items.clear();
-            self.decoder.has_ended = false;
         }
-        Reading::of_mut(self.frame).event = event;
+        let response = self.fields.response.get().map(|response| ResponseFields::at(self.source, response)).transpose()?;
+        let response = response.unwrap_or_default();
+        let has_output = self.has_elements(response.output.get())?;
+        let strings = &mut self.decoder.strings;
+        let output_text = strings.read(self.source, response.output_text.get())?;
+        let is_created = strings.get(self.source, kind) == "response.created";
+        let reading = Reading::of_mut(self.frame);
+        reading.claims_output = has_output || !output_text.is_empty();
+        reading.event = if is_created && is_first { EventKind::Created } else { EventKind::Lifecycle };
         Ok(())
     }
 
     pub(super) fn stop_all(&mut self, complete: bool) {
-        for item in &mut self.decoder.items {
+        for item in self.decoder.items.iter_mut() {
             // What a call that never ended asks for may not have come.
             item.open_blocks(|block| self.findings.push(Found::Stop { block, complete: complete && block != item.block }));
-            item.progress = Progress::Done;
-            item.parts.iter_mut().for_each(|part| part.progress = Progress::Done);
+            item.state = State::Done;
+            item.parts.iter_mut().for_each(|part| part.state = State::Said);
         }
     }
 }

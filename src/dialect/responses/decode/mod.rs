@@ -4,18 +4,21 @@
 //! repeats a text that has come is no text again; what stands in a repetition alone is. A repetition that says something
 //! else than what has come is a block of its own.
 
-mod again;
 mod calls;
 mod event;
 mod items;
 mod parts;
+mod snapshot;
+mod state;
+mod table;
 
 use smallvec::SmallVec;
 
+use self::state::State;
+use self::table::Items;
 use super::fields::{EventFields, ResponseFields};
-use super::item::ItemKind;
-use super::{PartKey, Place, Reading};
-use crate::block::{BlockId, BlockKind};
+use super::{EventKind, PartKey, Place, Reading};
+use crate::block::{BlockId, Clarity};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::template::Template;
 use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
@@ -23,72 +26,14 @@ use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, Slot};
 /// Clients of this dialect stop reading here; some servers send it behind the end.
 const FOREIGN_TERMINATOR: &[u8] = b"[DONE]";
 
-/// Most events that may end one text, or one call: a stream has up to four for each.
+/// Most events that may end one text, or one call, and leave: a stream has up to four for each. A small one may leave with
+/// all that was sent.
 const MAX_REPETITIONS: u8 = 8;
-
-/// Counts one more event that repeats a text: a small one may leave with all that was sent.
-fn count_repetition(repetitions: &mut u8) -> Result<(), DecodeError> {
-    *repetitions = repetitions.saturating_add(1);
-    if *repetitions <= MAX_REPETITIONS {
-        Ok(())
-    } else {
-        Err(DecodeError::OutOfOrder { what: "a text that is repeated too often" })
-    }
-}
-
-/// A text of an item.
-#[derive(Debug)]
-struct OpenPart {
-    key: PartKey,
-    block: BlockId,
-    kind: BlockKind,
-    progress: Progress,
-    repetitions: u8,
-    /// What has come of it.
-    came: String,
-}
-
-/// How far a block has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// Nothing of its text has come.
-    Empty,
-    /// Some of its text has come.
-    Open,
-    Done,
-}
-
-#[derive(Debug)]
-struct Item {
-    /// `output_index`
-    output_index: u32,
-    /// `type`
-    name: Box<str>,
-    kind: ItemKind,
-    /// The block of its own slots.
-    block: BlockId,
-    /// Of a tool call.
-    progress: Progress,
-    /// Of a tool call: its id.
-    call_id: Box<str>,
-    /// Of a tool call: the name of its tool, if it has said it.
-    tool: Box<str>,
-    /// Of a tool call: what has come of what it asks for.
-    came: String,
-    repetitions: u8,
-    /// Of a shell's call: how many commands have begun.
-    commands: u32,
-    /// Where the latest of them begins in what has come.
-    command_start: usize,
-    parts: SmallVec<[OpenPart; 1]>,
-    /// `output_item.done` has come.
-    is_done: bool,
-}
 
 /// A part of the frame at hand that is to be reported.
 #[derive(Clone, Copy)]
 enum Found {
-    Delta { slot: Slot, place: Place, call_id: Text, name: Text, text: Text, free_form: bool },
+    Delta { slot: Slot, place: Place, call_id: Text, name: Text, text: Text, free_form: bool, clarity: Clarity },
     Stop { block: BlockId, complete: bool },
     Finish { reason: Text },
 }
@@ -102,7 +47,8 @@ pub struct Decoder {
     names: NameBytes,
     /// Bytes of text so far.
     text_bytes: usize,
-    items: Vec<Item>,
+    items: Items,
+    has_begun: bool,
     has_ended: bool,
     strings: Strings,
     template: Template<Meaning>,
@@ -115,13 +61,12 @@ pub struct Decoder {
 struct Meaning {
     item: usize,
     part: PartKey,
-    output_index: u32,
+    output_index: Option<u32>,
 }
 
 impl Decoder {
     pub(crate) fn event(
         &mut self,
-        name: &[u8],
         data: &[u8],
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
@@ -130,21 +75,20 @@ impl Decoder {
             return Ok(());
         }
         self.strings.clear();
-        if self.is_delta_again(name, data, frame, each)? {
-            return Ok(());
-        }
         // What else comes may end the block.
         self.template.forget();
         let source = decoding::utf8(data)?;
         let fields = EventFields::read(source)?;
         let kind = self.strings.read(source, fields.r#type.get())?;
-        if !name.is_empty() && name != self.strings.get(source, kind).as_bytes() {
-            return Err(DecodeError::OutOfOrder { what: "an event whose name is not the type of its data" });
-        }
         Reading::of_mut(frame).sequence = fields.sequence_number.get().map(|sequence| sequence.number);
-        let mut reader = EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new() };
-        let read = reader.event(kind).and_then(|()| reader.count_text());
-        reader.learn(kind);
+        if self.has_ended && self.strings.get(source, kind) != "response.created" {
+            // Clients differ in whether they read on.
+            Reading::of_mut(frame).event = EventKind::Surplus;
+            return Ok(());
+        }
+        let mut reader =
+            EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new(), is_stream: true };
+        let read = reader.event(kind).and_then(|()| reader.count_text()).and_then(|()| reader.learn(kind));
         let findings = core::mem::take(&mut reader.findings);
         if let Err(error) = read {
             // Blocks that were never reported must not be reported as stopped.
@@ -172,7 +116,8 @@ impl Decoder {
             frame.role = FrameRole::Failure;
         }
         let fields = EventFields::default();
-        let mut reader = EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new() };
+        let mut reader =
+            EventReader { decoder: self, source, fields: &fields, frame, findings: Findings::new(), is_stream: false };
         reader.repeated_output(&response)?;
         reader.finish(&response)?;
         let findings = core::mem::take(&mut reader.findings);
@@ -182,7 +127,7 @@ impl Decoder {
     }
 
     pub(crate) fn finish(&mut self, each: &mut dyn FnMut(DecodedEvent<'_>)) {
-        for item in self.items.drain(..) {
+        for item in self.items.drain() {
             item.open_blocks(|block| each(DecodedEvent::Stop { block, complete: false }));
         }
     }
@@ -190,7 +135,7 @@ impl Decoder {
     fn report(&self, source: &str, findings: &Findings, frame: &mut Frame, each: &mut dyn FnMut(DecodedEvent<'_>)) {
         for found in findings {
             match *found {
-                Found::Delta { slot, place, call_id, name, text, free_form } => {
+                Found::Delta { slot, place, call_id, name, text, free_form, clarity } => {
                     frame.slots.push(slot);
                     Reading::of_mut(frame).places.push(place);
                     let text = self.strings.get(source, text);
@@ -202,6 +147,7 @@ impl Decoder {
                         name: self.strings.get(source, name),
                         text,
                         free_form,
+                        clarity,
                         ..Delta::of(slot)
                     }));
                 }
@@ -215,17 +161,6 @@ impl Decoder {
     }
 }
 
-impl Item {
-    fn open_blocks(&self, mut each: impl FnMut(BlockId)) {
-        for part in self.parts.iter().filter(|part| part.progress != Progress::Done) {
-            each(part.block);
-        }
-        if self.kind.payload().is_some() && self.progress != Progress::Done {
-            each(self.block);
-        }
-    }
-}
-
 /// Reads one frame.
 struct EventReader<'r> {
     decoder: &'r mut Decoder,
@@ -233,4 +168,9 @@ struct EventReader<'r> {
     fields: &'r EventFields,
     frame: &'r mut Frame,
     findings: Findings,
+    /// Whether the frame is an event, and not a whole body.
+    is_stream: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! Writes the end of the stream, which repeats what was sent.
 
-use super::own::{delta_type, part_event};
-use super::{Encoder, edits_of};
+use super::insert::{delta_type, part_event};
+use super::{Encoder, edits_of, is_kept, of_slots};
 use crate::block::BlockKind;
 use crate::dialect::framing::WITHHELD;
+use crate::dialect::responses::client_view::{ClientText, Item, text_at};
 use crate::dialect::responses::output::{DecodedEvent, Event, Failure, response, status};
-use crate::dialect::responses::repeat::{Element, apply, ended_response};
-use crate::dialect::responses::sent::{Item, SentText, text_at};
+use crate::dialect::responses::rewrite::{Element, apply, ended_response};
 use crate::dialect::responses::{PartKey, Reading};
 use crate::dialect::{Ending, Frame, SlotAction};
 use crate::wire::json::{self, Edits};
@@ -19,8 +19,8 @@ impl Encoder {
             self.write_message(WITHHELD, out);
         }
         self.terminated = true;
-        let is_kept = reading.only_repeats && actions.iter().all(|action| *action == SlotAction::Keep);
-        if is_kept && self.own_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
+        let is_kept = reading.only_repeats && !reading.claims_output && is_kept(frame, actions);
+        if is_kept && self.inserted_items.is_empty() && self.items.iter().all(Item::is_as_it_came) {
             return self.leave(raw, reading, None, Edits::default(), out);
         }
         let edits = edits_of(raw, |source, edits| {
@@ -39,7 +39,7 @@ impl Encoder {
             return edits.edit_object(source, response, &members, &["output_text"], &[]);
         };
         let mut items: Vec<(u32, String)> = Vec::new();
-        let mut is_changed = !self.own_items.is_empty();
+        let mut is_changed = !self.inserted_items.is_empty();
         for (position, element) in elements.iter().enumerate() {
             let known = Reading::of(frame).known.get(position).copied().flatten();
             let mut fresh = Item::new(Some(u32::MAX), element);
@@ -48,15 +48,15 @@ impl Encoder {
                 Some(number) => self.items.get_mut(number).unwrap_or(&mut fresh),
                 None => &mut fresh,
             };
-            for ((slot, place), action) in frame.slots.iter().zip(&Reading::of(frame).places).zip(actions) {
+            for (place, action) in Reading::of(frame).places.iter().zip(of_slots(frame, actions)) {
                 if place.element != position {
                     continue;
                 }
                 if place.part.is_none() && *action == SlotAction::Remove && known.is_none() {
                     item.index = None;
                 }
-                let came = text_at(item, &element, *place, slot.kind);
-                item.come(*place, slot.kind, action, &came);
+                let received = text_at(item, &element, *place);
+                item.receive(*place, action, &received);
             }
             item.texts.iter_mut().filter(|sent| sent.is_withheld()).for_each(|sent| sent.text.push_str(WITHHELD));
             let Some(index) = item.index else {
@@ -71,12 +71,14 @@ impl Encoder {
         if is_changed {
             let set = [("output", self.output(items))];
             edits.edit_object(source, response, &members, &["output_text"], &set);
+        } else if Reading::of(frame).claims_output {
+            edits.edit_object(source, response, &members, &["output_text"], &[]);
         }
     }
 
     /// The upstream's items with our own between them, as a JSON array.
     fn output(&self, mut items: Vec<(u32, String)>) -> String {
-        for own in &self.own_items {
+        for own in &self.inserted_items {
             let place = items.partition_point(|(index, _)| *index < own.index);
             items.insert(place, (own.index, own.json.clone()));
         }
@@ -108,7 +110,9 @@ impl Encoder {
         if self.next_index == 0 || self.owes_message {
             self.write_message(WITHHELD, out);
         }
-        let output = self.output(self.items.iter().filter_map(|item| Some((item.index?, item.to_json()))).collect());
+        let output = self.output(
+            self.items.iter().filter(|item| item.is_announced).filter_map(|item| Some((item.index?, item.to_json()))).collect(),
+        );
         let (status, details) = status(ending);
         let r#type = if ending == Ending::Stop { "response.completed" } else { "response.incomplete" };
         let whole = if self.beginning.is_empty() {
@@ -121,7 +125,7 @@ impl Encoder {
 
     /// Ends an item that is open at the client.
     pub(super) fn close(&mut self, number: usize, ending: Ending, out: &mut Vec<u8>) {
-        let Some(item) = self.items.get_mut(number).filter(|item| !item.is_done) else { return };
+        let Some(item) = self.items.get_mut(number).filter(|item| item.is_announced && !item.is_done) else { return };
         let Some(index) = item.index else { return };
         let id = item.id();
         let texts = core::mem::take(&mut item.texts);
@@ -129,27 +133,27 @@ impl Encoder {
         let is_whole = ending == Ending::Stop && item.kind.payload().is_none();
         item.status = if is_whole { "completed" } else { "incomplete" }.to_owned();
         for sent in texts {
-            let SentText { key, kind, mut text, is_done, changed } = sent;
+            let ClientText { key, mut text, is_done, changed } = sent;
             if key != PartKey::Payload && !is_done {
-                if text.is_empty() && kind != BlockKind::Reasoning {
+                if text.is_empty() && key.kind() != BlockKind::Reasoning {
                     text.push_str(WITHHELD);
-                    let event = part_event(delta_type(kind, key), &id, index, key);
+                    let event = part_event(delta_type(key), &id, index, key);
                     self.write(Event { delta: Some(&text), ..event }, out);
                 }
-                let (whole, logprobs) = (Some(text.as_str()), (kind == BlockKind::Text).then_some([]));
-                let event = part_event(done_type(kind, key), &id, index, key);
+                let (whole, logprobs) = (Some(text.as_str()), (key.kind() == BlockKind::Text).then_some([]));
+                let event = part_event(done_type(key), &id, index, key);
                 self.write(
-                    match kind {
-                        BlockKind::Refusal => Event { refusal: whole, ..event },
+                    match key {
+                        PartKey::Refusal(_) => Event { refusal: whole, ..event },
                         _ => Event { text: whole, logprobs, ..event },
                     },
                     out,
                 );
-                let part = Some(DecodedEvent::new(key, kind, &text));
+                let part = Some(DecodedEvent::new(key, &text));
                 self.write(Event { part, logprobs: None, ..part_event(part_done_type(key), &id, index, key) }, out);
             }
             if let Some(item) = self.items.get_mut(number) {
-                item.texts.push(SentText { key, kind, text, changed, is_done });
+                item.texts.push(ClientText { key, text, changed, is_done });
             }
         }
         let Some(item) = self.items.get_mut(number) else { return };
@@ -168,18 +172,18 @@ impl Encoder {
     }
 }
 
-const fn done_type(kind: BlockKind, key: PartKey) -> &'static str {
-    match (kind, key) {
-        (BlockKind::Refusal, _) => "response.refusal.done",
-        (BlockKind::Reasoning, PartKey::Summary(_)) => "response.reasoning_summary_text.done",
-        (BlockKind::Reasoning, _) => "response.reasoning_text.done",
-        _ => "response.output_text.done",
+const fn done_type(key: PartKey) -> &'static str {
+    match key {
+        PartKey::Refusal(_) => "response.refusal.done",
+        PartKey::Summary(_) => "response.reasoning_summary_text.done",
+        PartKey::Reasoning(_) => "response.reasoning_text.done",
+        PartKey::Text(_) | PartKey::Transcript(_) | PartKey::Payload => "response.output_text.done",
     }
 }
 
 const fn part_done_type(key: PartKey) -> &'static str {
     match key {
         PartKey::Summary(_) => "response.reasoning_summary_part.done",
-        PartKey::Content(_) | PartKey::Payload => "response.content_part.done",
+        _ => "response.content_part.done",
     }
 }

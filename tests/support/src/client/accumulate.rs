@@ -138,6 +138,7 @@ fn chat_choice(message: &mut Message, outer: &Value, delta: &Value) {
     }
     let choice = &mut message.choices[index];
     choice.text.push_str(text(delta, "/content"));
+    choice.text.push_str(text(delta, "/audio/transcript"));
     choice.refusal.push_str(text(delta, "/refusal"));
     choice.reasoning.push_str(text(delta, "/reasoning_content"));
     for call in array(delta, "/tool_calls") {

@@ -1,9 +1,9 @@
 //! Repetitions: what says again what has come before, and has to say what was really sent.
 
-use super::PartKey;
+use super::client_view::{ClientText, Item};
 use super::item::ItemKind;
 use super::output::{DecodedEvent, IncompleteDetails};
-use super::sent::{Item, SentText};
+use super::{List, PartKey};
 use crate::wire::json::{self, Edits, Member};
 
 /// An item as it stands in a frame, taken apart once for all its parts.
@@ -24,10 +24,10 @@ impl<'d> Element<'d> {
 
     /// The part at `key`.
     pub(super) fn part(&self, key: PartKey) -> Option<&'d str> {
-        let (list, index) = match key {
-            PartKey::Content(index) => (&self.content, index),
-            PartKey::Summary(index) => (&self.summary, index),
-            PartKey::Payload => return None,
+        let (list, index) = key.place()?;
+        let list = match list {
+            List::Content => &self.content,
+            List::Summary => &self.summary,
         };
         list.get(usize::try_from(index).ok()?).copied()
     }
@@ -84,11 +84,9 @@ impl Item {
                 payload.write(&self.json, &self.json, sent, &mut edits);
             }
         } else {
-            let parts = |is_content: bool| {
-                let texts = self.texts.iter().filter(|text| matches!(text.key, PartKey::Content(_)) == is_content);
-                texts.map(|sent| DecodedEvent::new(sent.key, sent.kind, &sent.text)).collect::<Vec<_>>()
-            };
-            for (key, parts) in [("content", parts(true)), ("summary", parts(false))] {
+            for (key, list) in [("content", List::Content), ("summary", List::Summary)] {
+                let texts = self.texts.iter().filter(|sent| sent.key.place().is_some_and(|(of, _)| of == list));
+                let parts = texts.map(|sent| DecodedEvent::new(sent.key, &sent.text)).collect::<Vec<_>>();
                 if !parts.is_empty() {
                     set.push((key, json::to_text(&parts)));
                 }
@@ -99,11 +97,11 @@ impl Item {
     }
 }
 
-impl SentText {
+impl ClientText {
     /// Lets `part`, a repetition of the text within `frame`, say what was sent.
     pub(super) fn repeat(&self, source: &str, part: &str, edits: &mut Edits) {
         let members = json::members(part);
-        let key = self.member();
+        let key = self.key.member();
         let Some(literal) = json::member(&members, key) else { return };
         if !self.is_repeated_by(&json::string(literal), &self.text) {
             replace_text(source, part, &members, key, &self.text, edits);

@@ -3,9 +3,8 @@
 use smallvec::SmallVec;
 
 use super::item::ItemKind;
-use super::repeat::{Element, apply, is_reasoning, kind_of, replace_text};
+use super::rewrite::{Element, apply, is_reasoning, kind_of, replace_text};
 use super::{EventKind, PartKey, Place, Reading};
-use crate::block::BlockKind;
 use crate::dialect::SlotAction;
 use crate::wire::json::{self, Edits};
 
@@ -14,9 +13,8 @@ const MAX_KEPT_ITEM_BYTES: usize = 1024 * 1024;
 
 /// A text as the client has it.
 #[derive(Debug)]
-pub(super) struct SentText {
+pub(super) struct ClientText {
     pub(super) key: PartKey,
-    pub(super) kind: BlockKind,
     pub(super) text: String,
     /// Some of it did not leave as it came.
     pub(super) changed: bool,
@@ -31,10 +29,12 @@ pub(super) struct Item {
     pub(super) kind: ItemKind,
     /// As it began; of an item without texts, as it ended.
     pub(super) json: String,
-    pub(super) texts: SmallVec<[SentText; 1]>,
+    pub(super) texts: SmallVec<[ClientText; 1]>,
     /// Where the latest command begins in the text of a shell's call.
     pub(super) command_start: usize,
     pub(super) is_done: bool,
+    /// The client was told that it begins.
+    pub(super) is_announced: bool,
     /// How it ended.
     pub(super) status: String,
 }
@@ -49,6 +49,7 @@ impl Item {
             texts: SmallVec::new(),
             command_start: 0,
             is_done: false,
+            is_announced: true,
             status: String::new(),
         }
     }
@@ -58,10 +59,10 @@ impl Item {
     }
 
     /// The text at `key`.
-    pub(super) fn text(&mut self, key: PartKey, kind: BlockKind) -> Option<&mut SentText> {
+    pub(super) fn text(&mut self, key: PartKey) -> Option<&mut ClientText> {
         let known = self.texts.iter().rposition(|text| text.key == key);
         if known.is_none() {
-            self.texts.push(SentText { key, kind, text: String::new(), changed: false, is_done: false });
+            self.texts.push(ClientText { key, text: String::new(), changed: false, is_done: false });
         }
         match known {
             Some(position) => self.texts.get_mut(position),
@@ -70,7 +71,7 @@ impl Item {
     }
 }
 
-impl SentText {
+impl ClientText {
     /// What came leaves with this action.
     pub(super) fn take(&mut self, action: &SlotAction, came: &str) {
         match action {
@@ -83,11 +84,6 @@ impl SentText {
         }
     }
 
-    /// The member of a part, or of an event, that the text stands in.
-    pub(super) const fn member(&self) -> &'static str {
-        member_of(self.kind)
-    }
-
     /// Whether a repetition that says `said` may stay, where `text` was sent: one that says no text claims nothing.
     pub(super) fn is_repeated_by(&self, said: &str, text: &str) -> bool {
         said == text || (said.is_empty() && !self.changed && self.key != PartKey::Payload)
@@ -95,7 +91,7 @@ impl SentText {
 
     /// Whether nothing is left of a text that may not be empty.
     pub(super) fn is_withheld(&self) -> bool {
-        self.changed && self.text.is_empty() && matches!(self.kind, BlockKind::Text | BlockKind::Refusal)
+        self.changed && self.text.is_empty() && matches!(self.key, PartKey::Text(_) | PartKey::Refusal(_))
     }
 }
 
@@ -114,23 +110,23 @@ impl Item {
         self.index.is_some() && self.texts.iter().all(|sent| !sent.changed)
     }
 
-    /// A slot of a repetition comes: `came` is what stands there.
-    pub(super) fn come(&mut self, place: Place, kind: BlockKind, action: &SlotAction, came: &str) {
+    /// A slot of a repetition comes: `received` is what stands there.
+    pub(super) fn receive(&mut self, place: Place, action: &SlotAction, received: &str) {
         let key = match place.part {
             Some(key) => key,
             None if self.kind.payload().is_some() => PartKey::Payload,
             None => return,
         };
-        let Some(sent) = self.text(key, kind) else { return };
+        let Some(sent) = self.text(key) else { return };
         if place.differs {
             let may_leave = match action {
                 SlotAction::Keep => true,
-                SlotAction::Replace(text) => text == came,
+                SlotAction::Replace(text) => text == received,
                 SlotAction::Remove => false,
             };
             // What was changed is repeated as it was sent, and so is what may not be said otherwise.
             if may_leave && !sent.changed {
-                came.clone_into(&mut sent.text);
+                received.clone_into(&mut sent.text);
             }
             sent.changed |= !may_leave;
             return;
@@ -138,7 +134,7 @@ impl Item {
         match action {
             // What has come before is only repeated.
             SlotAction::Keep if sent.changed || !sent.text.is_empty() => {}
-            _ => sent.take(action, came),
+            _ => sent.take(action, received),
         }
     }
 
@@ -148,7 +144,7 @@ impl Item {
         let members = json::members(source);
         let key = match self.kind.payload() {
             Some(payload) => payload.event_key().unwrap_or_default(),
-            None => sent.member(),
+            None => sent.key.member(),
         };
         let Some(literal) = json::member(&members, key) else { return };
         let said = json::string(literal);
@@ -164,7 +160,7 @@ impl Item {
 
     /// Whether its end says nothing but its texts.
     pub(super) fn is_list_of_texts(&self) -> bool {
-        !self.texts.is_empty() && self.kind.payload().is_none()
+        !self.texts.is_empty() && self.kind.payload().is_none() && self.kind != ItemKind::Unknown
     }
 
     /// Keeps `element`, the end of an item that is no list of texts, as it was sent and as long as there is room; what is
@@ -174,6 +170,11 @@ impl Item {
         if self.is_list_of_texts() || all > MAX_KEPT_ITEM_BYTES {
             return kept;
         }
+        if self.kind == ItemKind::Unknown {
+            // It leaves as it came.
+            element.json.clone_into(&mut self.json);
+            return all;
+        }
         let mut edits = Edits::default();
         self.repeat(element.json, element, &mut edits);
         self.json = apply(element.json, edits);
@@ -181,19 +182,14 @@ impl Item {
     }
 }
 
-/// The member of a part of this kind that its text stands in.
-const fn member_of(kind: BlockKind) -> &'static str {
-    if matches!(kind, BlockKind::Refusal) { "refusal" } else { "text" }
-}
-
 /// The text of `element` at `place`.
-pub(super) fn text_at(item: &Item, element: &Element<'_>, place: Place, kind: BlockKind) -> String {
+pub(super) fn text_at(item: &Item, element: &Element<'_>, place: Place) -> String {
     let literal = match place.part {
         None => {
             let payload = kind_of(element.json).payload().or_else(|| item.kind.payload());
             return payload.map(|payload| payload.text_in(element.json)).unwrap_or_default();
         }
-        Some(key) => element.part(key).and_then(|part| json::member(&json::members(part), member_of(kind))),
+        Some(key) => element.part(key).and_then(|part| json::member(&json::members(part), key.member())),
     };
     literal.map(json::string).unwrap_or_default().into_owned()
 }
