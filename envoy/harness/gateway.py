@@ -32,6 +32,10 @@ class Settings:
     """None leaves the filter out."""
     hold_request_head: bool = True
     """`allow_on_headers_stop_iteration`."""
+    policy_before: Mapping[str, Any] | None = None
+    """The policy document of another Weir before this one, with the same setting for request heads."""
+    filters_before: tuple[Mapping[str, Any], ...] = ()
+    """Other HTTP filters before all of Weir."""
     buffer_limit: int | None = None
     """`request_body_buffer_limit` of the route."""
     stream_idle_timeout: str | None = None
@@ -71,7 +75,19 @@ def render(settings: Settings) -> dict[str, Any]:
     if settings.policy is not None:
         document = settings.policy if isinstance(settings.policy, str) else json.dumps(settings.policy)
         plugin["configuration"]["value"] = document
+    _put_before(manager["http_filters"], settings)
     return config
+
+
+def _put_before(filters: list[dict[str, Any]], settings: Settings) -> None:
+    if settings.policy_before is not None:
+        own = next(each for each in filters if each["name"] == HTTP_FILTER)
+        before = json.loads(json.dumps(own))
+        plugin = before["typed_config"]["config"]
+        before["name"] = plugin["name"] = plugin["root_id"] = "weir-before"
+        plugin["configuration"]["value"] = json.dumps(settings.policy_before)
+        filters.insert(0, before)
+    filters[:0] = [dict(each) for each in settings.filters_before]
 
 
 def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ use weir::event::Event;
 use weir::judge::Credential;
 
 use crate::events::EventQueue;
+use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::settings::{RequestHold, Settings};
 use crate::stream::Stream;
@@ -20,6 +21,7 @@ pub(crate) struct Plugin {
     pub(crate) chain: Arc<Chain>,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    pub(crate) learned: Learned,
     pub(crate) events: RefCell<Option<EventQueue>>,
     /// Streams that the root's tick looks after, by their context ids.
     pub(crate) waiting: RefCell<Vec<(u32, Weak<RefCell<Stream>>)>>,
@@ -42,6 +44,7 @@ impl Plugin {
             chain: Arc::new(document.chain),
             settings,
             metrics: Metrics::default(),
+            learned: Learned::default(),
             events: RefCell::new(events),
             waiting: RefCell::new(Vec::new()),
             out: RefCell::default(),

@@ -6,16 +6,20 @@
 //!            └─ Held ── body, trailers, a judge's answer or a deadline ──► Passing, or answered
 //! ```
 //! With `request_hold: body` the head leaves at once and the body waits. With `headers` both wait; the proxy calls back
-//! for the body of a held head only if it is configured to ([`proxy::HeadHold`]). That it is not shows by bytes that the
-//! proxy received and that no callback brought: then the head is let go, and the body alone is held from there on.
+//! for the body of a held head only if it is configured to. That it is not cannot be known: a filter before this one that
+//! buffers looks the same. So a held head is never let go undecided. As long as no callback of this root's own has proven
+//! the setting, a request whose body does not come although the proxy has received of it is refused.
+
+use core::time::Duration;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
+use weir::dialect::reply;
 use weir::exchange::{Exchange, RequestHead, RequestProgress, Resumed};
+use weir::time::Timestamp;
 
 use crate::caller;
 use crate::callouts::Callouts;
 use crate::host;
-use crate::proxy::{self, HeadHold};
 use crate::stream::Stream;
 
 /// A body may always grow to this size: no sensible proxy buffers less.
@@ -24,6 +28,10 @@ const ALWAYS_FITS: usize = 64 * 1024;
 /// How many times its length a request may have once it was rewritten, or decoded.
 const REWRITTEN_FACTOR: usize = 2;
 const DECODED_FACTOR: usize = 32;
+
+/// How long the body of a held head may be behind the proxy's having received of it, before the proxy is known to show such
+/// bodies at all: as long as a filter before this one may take with it.
+const BODY_SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the request stands.
 #[derive(Debug, Default)]
@@ -57,8 +65,9 @@ enum Head {
     Left,
     /// It is held, rightly: no body follows, or the body comes.
     Held,
-    /// It is held, and it is not known yet whether the body will come. The proxy had received this many bytes by then.
-    OnTrial { received: u64 },
+    /// It is held, and it is not known yet whether the proxy will show the body. It had received this many bytes by then;
+    /// once it has received more, the body is to come by the deadline.
+    OnTrial { received: u64, deadline: Option<Timestamp> },
 }
 
 impl RequestState {
@@ -119,7 +128,7 @@ impl Stream {
         }
         let RequestState::Held(held) = &mut self.request else { return Action::Continue };
         if held.head != Head::Left {
-            proxy::prove_head_hold();
+            self.plugin.learned.see_body_of_held_head();
             held.head = Head::Held;
         }
         let limit = self.plugin.chain.limits.max_request_bytes;
@@ -168,39 +177,40 @@ impl Stream {
         }
     }
 
-    /// Lets the head go if it turns out that the body does not come as long as the head is held.
-    pub(crate) fn release_head_held_in_vain(&mut self) {
+    /// Refuses a request whose head is held and whose body is not shown, as long as it is not known that it will be.
+    pub(crate) fn refuse_head_held_in_vain(&mut self, now: Timestamp) {
         let RequestState::Held(held) = &mut self.request else { return };
-        let Head::OnTrial { received } = held.head else { return };
-        if proxy::head_hold() == HeadHold::Proven {
-            // The client is slow, and may not weaken the policy by that.
+        let Head::OnTrial { received, deadline } = &mut held.head else { return };
+        if self.plugin.learned.shows_bodies_of_held_heads() {
             held.head = Head::Held;
             return;
         }
-        if host::number(RECEIVED_BYTES).is_none_or(|bytes| bytes <= received) {
+        if host::number(RECEIVED_BYTES).is_none_or(|bytes| bytes <= *received) {
             return;
         }
-        held.head = Head::Left;
-        self.prepare_head_to_leave();
-        host::resume_request();
-        if proxy::miss_head_hold() {
-            self.plugin.metrics.count("errors", "request_hold_unsupported", 1);
+        if now < *deadline.get_or_insert_with(|| now.after(BODY_SHOWN_WITHIN)) {
+            return;
+        }
+        if self.plugin.learned.see_head_held_in_vain() {
             self.report(
                 "proxy.request_hold_unsupported",
-                "envoy.request_hold is \"headers\", but the plugin lacks allow_on_headers_stop_iteration: true; \
-                 from now on requests are held by their bodies alone",
+                "envoy.request_hold is \"headers\", but no body of a held head was shown: the plugin lacks \
+                 allow_on_headers_stop_iteration: true, or a filter before it holds bodies for long; such requests are refused",
             );
         }
+        self.plugin.metrics.count("errors", "request_hold_unsupported", 1);
+        let message = "The proxy is set to hold the heads of requests and shows no bodies of held heads.";
+        self.answer(&reply::error(None, 500, "request_hold_unsupported", message));
     }
 
     fn hold_request(&mut self, end: bool, announced: Option<u64>) -> Action {
         ask_for_plain_response();
-        let head = if end || (self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Proven) {
-            Head::Held
-        } else if self.plugin.holds_heads() && proxy::head_hold() == HeadHold::Unproven {
-            Head::OnTrial { received: host::number(RECEIVED_BYTES).unwrap_or_default() }
-        } else {
+        let head = if !end && !self.plugin.holds_heads() {
             Head::Left
+        } else if end || self.plugin.learned.shows_bodies_of_held_heads() {
+            Head::Held
+        } else {
+            Head::OnTrial { received: host::number(RECEIVED_BYTES).unwrap_or_default(), deadline: None }
         };
         let announced = announced.and_then(|length| usize::try_from(length).ok());
         self.request = RequestState::Held(Held { head, announced, has_begun: false, ballast: 0, size: 0 });

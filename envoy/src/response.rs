@@ -21,7 +21,7 @@ use weir::exchange::{Exchange, ResponseHead, ResponseMode, ResponseProgress, Res
 use weir::time::{Now, Timestamp};
 
 use crate::host;
-use crate::proxy::{self, HeadHold};
+use crate::learned::{LEAST_BUFFER, Place};
 use crate::stream::Stream;
 
 /// Room beside what is known to be able to leave: a judge's answer can make a replacement of what comes next, too.
@@ -132,7 +132,7 @@ impl Stream {
                 open.whole = true;
                 open.head_held = !end
                     && self.plugin.holds_heads()
-                    && proxy::head_hold() == HeadHold::Proven
+                    && self.plugin.learned.shows_bodies_of_held_heads()
                     && host::parse_number(&content_length).is_some_and(|length: usize| length <= HEAD_HOLD_MAX);
                 self.response = ResponseState::Open(open);
             }
@@ -163,7 +163,12 @@ impl Stream {
         }
         let read = match open.flow {
             Flow::Flowing => 0,
-            Flow::Paused { ballast, .. } => ballast,
+            Flow::Paused { ballast, .. } => {
+                if ballast >= LEAST_BUFFER {
+                    self.plugin.learned.see_buffered(&Place::ask, ballast, host::now());
+                }
+                ballast
+            }
         };
         if !self.kept.may_grow(size.saturating_sub(read)) {
             return self
@@ -178,6 +183,7 @@ impl Stream {
             Resumed::Response(progress) => progress,
             Resumed::Nothing | Resumed::Request(_) => progress,
         };
+        let trailers_can_hurt = self.trailers_can_hurt();
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.exchange.is_response_streamed() {
             // Whatever its head announced.
@@ -194,7 +200,6 @@ impl Stream {
         }
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
         let held = self.exchange.max_release_bytes();
-        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
         let may_leave_now = match progress {
             ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
             ResponseProgress::Finished => true,
@@ -217,7 +222,7 @@ impl Stream {
         if self.over {
             return Action::Pause;
         }
-        proxy::see_trailers();
+        self.plugin.learned.see_trailers(Place::ask(), host::now());
         open.ended = true;
         let mut out = core::mem::take(&mut open.unsent);
         let progress = self.exchange.handle_response_body(&[], true, Now::Clock(host::now), &mut out);
@@ -251,7 +256,7 @@ impl Stream {
 
     /// Goes on with the response outside its own callbacks.
     pub(crate) fn resume_response(&mut self, progress: ResponseProgress, out: Vec<u8>) {
-        let trailers_can_hurt = proxy::trailers_seen() && self.exchange.is_holding_response();
+        let trailers_can_hurt = self.trailers_can_hurt();
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
         let Flow::Paused { ballast, .. } = open.flow else {
@@ -298,16 +303,25 @@ impl Stream {
     pub(crate) fn learn_buffer_size(&mut self) {
         let ResponseState::Open(Open { flow: Flow::Paused { ballast, since }, .. }) = self.response else { return };
         self.plugin.metrics.count("errors", "proxy_buffer_exceeded", 1);
-        if host::now().since(since) <= BALLAST_CHECKED_WITHIN && proxy::exceed_buffer(ballast) {
+        if host::now().since(since) <= BALLAST_CHECKED_WITHIN
+            && self.plugin.learned.see_refused(Place::ask(), ballast, host::now())
+        {
             self.report(
                 "proxy.buffer_exceeded",
                 &format!(
                     "the proxy could not buffer {ballast} bytes of a response and broke it off; raise the listener's \
                      per_connection_buffer_limit_bytes, or the route's request_body_buffer_limit, above limits.max_held_bytes; \
-                     from now on less is held"
+                     for some time less is held there"
                 ),
             );
         }
+    }
+
+    /// Whether something would be lost if the response ended with trailers next.
+    fn trailers_can_hurt(&self) -> bool {
+        self.exchange.is_holding_response()
+            && self.plugin.learned.knows_places()
+            && self.plugin.learned.may_end_with_trailers(&Place::ask, host::now())
     }
 
     fn send_in_callback(&mut self, size: usize, end: bool, mut out: Vec<u8>) -> Action {
@@ -327,8 +341,7 @@ impl Stream {
     }
 
     fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
-        let spare = proxy::buffer_exceeded_at().map_or(SPARE_BALLAST, |bytes| SPARE_BALLAST.min(bytes / 4));
-        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(spare);
+        let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
         let (ballast, since) = match open.flow {

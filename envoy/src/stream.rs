@@ -14,8 +14,9 @@ use weir::time::Timestamp;
 
 use crate::callouts::Callouts;
 use crate::host;
+use crate::learned::Place;
+use crate::memory::Kept;
 use crate::plugin::Plugin;
-use crate::proxy::{self, Kept};
 use crate::request::RequestState;
 use crate::response::ResponseState;
 
@@ -43,7 +44,7 @@ impl Stream {
             CallId::from_bytes(bits.to_be_bytes())
         });
         let mut exchange = Exchange::new(plugin.chain.clone(), call_id, now);
-        if let Some(bytes) = proxy::buffer_exceeded_at() {
+        if let Some(bytes) = plugin.learned.refused_bytes(&Place::ask, now) {
             // Half, because a replacement may need room beside what it replaces.
             exchange.limit_held_bytes(bytes / 2);
         }
@@ -128,7 +129,10 @@ impl Stream {
         if self.over {
             return false;
         }
-        self.release_head_held_in_vain();
+        self.refuse_head_held_in_vain(now);
+        if self.over {
+            return false;
+        }
         if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
             let mut out = Vec::new();
             let resumed = self.exchange.handle_tick(now, &mut out);

@@ -496,7 +496,7 @@ impl Exchange {
         self.shared.waits.with(|waits| waits.next_deadline())
     }
 
-    /// Whether anything of the response came and has not left.
+    /// Whether anything of the response came and has not left; the beginning of an event is nothing that could leave.
     pub fn is_holding_response(&self) -> bool {
         matches!(&self.phase, Phase::Governed(governed) if governed.is_holding())
     }

@@ -173,9 +173,9 @@ impl Governed {
         self.held
     }
 
-    /// Whether anything that came has not left.
+    /// Whether anything that came whole has not left.
     pub(super) const fn is_holding(&self) -> bool {
-        self.release_queue.is_holding() || self.parser.pending() > 0 || !self.backlog.is_empty()
+        self.release_queue.is_holding() || !self.backlog.is_empty()
     }
 
     pub(super) fn max_release_bytes(&self) -> usize {

@@ -31,8 +31,14 @@ def told(policy: Document, promise: str | None) -> Document:
 def test_nothing_hangs_whatever_the_setting_says(
     gateway: MakeGateway, path: str, hold: bool, promise: str | None, prompt: str
 ) -> None:
-    """A setting that does not fit the proxy is found out; it never hangs a request."""
+    """A setting that does not fit the proxy never hangs a request, nor lets its head leave: it is refused."""
     envoy = gateway(told(tool_call_judge(), promise), hold_request_head=hold)
+    if promise == "headers" and not hold:
+        if (path, prompt) == (PATHS[0], "Say hello."):
+            answer = ask(envoy.url, path, question(path, prompt), timeout=20)
+            assert answer.status == 500
+            assert b"request_hold_unsupported" in answer.body
+        return
     for _ in range(3):
         seen = read_legal(path, ask(envoy.url, path, question(path, prompt), timeout=20).body)
         assert seen.names == (["get_weather"] if prompt == "Do both." else [])

@@ -184,6 +184,22 @@ impl Host {
         accepted
     }
 
+    /// Has what follows concern another root context of the VM, as another listener's streams do: that root, and whether its
+    /// plugin has `allow_on_headers_stop_iteration: true`.
+    pub fn select_root(&mut self, root: u32, knob: bool) {
+        (self.root, self.knob) = (root, knob);
+    }
+
+    /// The root context that streams belong to now.
+    pub const fn root(&self) -> u32 {
+        self.root
+    }
+
+    /// Gives every stream a property, in place of what it was.
+    pub fn set_property(&mut self, path: &[&str], value: &[u8]) {
+        self.store.data_mut().properties.insert(path.join("\0"), value.to_vec());
+    }
+
     /// Ends the present root context, as an update does once its streams are gone. Whether it may go at once.
     pub fn finish_root(&mut self) -> bool {
         self.act(self.root, "proxy_on_done", &[self.root]) != 0
@@ -230,6 +246,11 @@ impl Host {
     pub fn request_body(&mut self, id: u32, bytes: &[u8], end: bool) {
         self.stream_mut(id).received += bytes.len() as u64;
         self.deliver_body(id, Way::Request, bytes, end);
+    }
+
+    /// Bytes of a request's body came that a filter before this one keeps.
+    pub fn request_body_is_kept_before(&mut self, id: u32, bytes: usize) {
+        self.stream_mut(id).received += bytes as u64;
     }
 
     /// A request's trailers.

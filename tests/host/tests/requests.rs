@@ -82,18 +82,63 @@ fn a_refused_request_is_given_up_where_its_head_has_gone_on() {
 }
 
 #[test]
-fn a_proxy_that_cannot_hold_heads_is_found_out_and_nothing_hangs() {
+fn a_proxy_that_cannot_hold_heads_is_found_out_and_such_requests_are_refused() {
     let mut host = Host::new(&holding_heads()).knob(false).start();
-    let first = host.request(CHAT, ASK_FOR_STREAM);
-    assert!(host.upstream(first).headers.is_empty(), "the head is on trial");
-    host.pass(1000);
-    assert!(host.upstream(first).ended);
-    assert_eq!(host.upstream(first).body, ASK_FOR_STREAM.as_bytes());
-    assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 1);
-    assert!(host.logs().iter().any(|line| line.contains("allow_on_headers_stop_iteration")), "{:?}", host.logs());
-    let second = host.request(CHAT, "this is no JSON");
-    assert_eq!(host.client(second).status, 400, "the body is held still");
-    assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 1);
+    for _ in 0..2 {
+        let exchange = host.request(CHAT, ASK_FOR_STREAM);
+        host.pass(4800);
+        assert_eq!(host.client(exchange).status, 0, "a filter before this one may take its time");
+        host.pass(1000);
+        assert_eq!((host.client(exchange).status, host.client(exchange).ended), (500, true));
+        assert!(host.client(exchange).text().contains("request_hold_unsupported"), "{}", host.client(exchange).text());
+        assert!(host.upstream(exchange).headers.is_empty() && host.upstream(exchange).body.is_empty());
+    }
+    assert_eq!(host.metric("weir.errors.request_hold_unsupported"), 2);
+    let said = host.logs().into_iter().filter(|line| line.contains("allow_on_headers_stop_iteration")).count();
+    assert_eq!(said, 1, "{:?}", host.logs());
+}
+
+#[test]
+fn nothing_leaves_on_a_guess_while_a_filter_before_this_one_holds_the_body() {
+    let mut host = Host::new(&holding_heads()).knob(true).start();
+    let exchange = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
+    host.request_body_is_kept_before(exchange, 20);
+    host.pass(4800);
+    assert!(host.upstream(exchange).headers.is_empty(), "the client has not finished");
+    host.request_body(exchange, ASK_FOR_STREAM.as_bytes(), true);
+    assert_eq!(host.upstream(exchange).body, ASK_FOR_STREAM.as_bytes());
+    let second = begin(&mut host, &head(ASK_FOR_STREAM.len()), false);
+    host.request_body_is_kept_before(second, 20);
+    host.pass(60_000);
+    assert_eq!(host.client(second).status, 0, "what is proven is not doubted");
+    assert!(host.upstream(second).headers.is_empty());
+    host.request_body(second, b"this is no JSON", true);
+    assert_eq!(host.client(second).status, 400);
+}
+
+#[test]
+fn what_one_root_learns_of_held_heads_is_not_taken_for_true_of_another() {
+    for proven_first in [true, false] {
+        let mut host = Host::new(&holding_heads()).knob(proven_first).start();
+        let first = host.root();
+        let exchange = host.request(CHAT, ASK_FOR_STREAM);
+        host.pass(6000);
+        assert_eq!(host.upstream(exchange).ended, proven_first);
+        assert!(host.configure(&holding_heads()));
+        host.select_root(host.root(), !proven_first);
+        let exchange = host.request(CHAT, ASK_FOR_STREAM);
+        host.pass(6000);
+        assert_eq!(host.upstream(exchange).ended, !proven_first, "its own setting counts");
+        if proven_first {
+            assert_eq!(host.client(exchange).status, 500, "it does not hang");
+            assert!(host.upstream(exchange).headers.is_empty());
+        }
+        host.select_root(first, proven_first);
+        let exchange = host.request(CHAT, ASK_FOR_STREAM);
+        host.pass(6000);
+        assert_eq!(host.upstream(exchange).ended, proven_first);
+        assert_eq!(host.upstream(exchange).headers.is_empty(), !proven_first, "no head leaks");
+    }
 }
 
 #[test]

@@ -170,6 +170,77 @@ fn what_trailers_would_cut_off_is_broken_off_once_and_kept_from_then_on() {
     assert!(host.client(second).trailers);
 }
 
+const ROUTE: &[&str] = &["xds", "route_name"];
+
+/// A host of which one response on the route `with-trailers` has ended with trailers.
+fn where_trailers_came() -> Host {
+    let mut host = Host::new(&judged().to_string()).property(ROUTE, b"with-trailers").start();
+    let exchange = host.request(CHAT, ASK_FOR_STREAM);
+    host.provider_answers(exchange, 200, "text/event-stream");
+    host.provider_sends(exchange, [text("hello"), finish("stop"), DONE.to_owned()].concat());
+    host.provider_ends_with_trailers(exchange);
+    assert!(host.client(exchange).ended);
+    host
+}
+
+#[test]
+fn trailers_of_one_route_make_no_stream_of_another_wait() {
+    for (route, wait, flows) in [("with-trailers", 0, false), ("other", 0, true), ("with-trailers", 601_000, true)] {
+        let mut host = where_trailers_came();
+        host.set_property(ROUTE, route.as_bytes());
+        host.pass(wait);
+        let (mut host, exchange) = streaming_in(host);
+        host.provider_sends(exchange, "data: {\"choices\":");
+        host.provider_sends(exchange, &text("x")[17..]);
+        let half = &text("behind")[..20];
+        host.provider_sends(exchange, text("before") + half);
+        assert!(host.client(exchange).text().contains("before"), "half an event is nothing that is held ({route})");
+        host.provider_sends(exchange, &text("behind")[20..]);
+        host.provider_sends(exchange, &tool_call(0, "ls", "{\"")[..60]);
+        host.provider_sends(exchange, &tool_call(0, "ls", "{\"")[60..]);
+        host.provider_sends(exchange, text("live"));
+        assert_eq!(host.client(exchange).text().contains("live"), flows, "{route} after {wait} ms");
+    }
+}
+
+const PAYLOAD: usize = 200_000;
+
+#[test]
+fn a_small_buffer_is_learned_for_its_route_from_what_was_refused_and_for_a_time() {
+    for (route, wait, holds_less) in [("small", 0, true), ("other", 0, false), ("small", 601_000, false)] {
+        let mut host = Host::new(&judged().to_string()).property(ROUTE, b"small").buffer_limit(40_000).start();
+        let call = tool_call(0, "ls", &format!(r#"{{"a":"{}"}}"#, "x".repeat(50_000)));
+        let first = host.request(CHAT, ASK_FOR_STREAM);
+        host.provider_answers(first, 200, "text/event-stream");
+        host.provider_sends(first, &call);
+        assert!(host.client(first).reset);
+        host.set_property(ROUTE, route.as_bytes());
+        host.pass(wait);
+        let (mut host, second) = streaming_in(host);
+        host.provider_sends(second, &call);
+        assert_eq!(host.client(second).reset, !holds_less, "{route} after {wait} ms");
+    }
+}
+
+#[test]
+fn a_burst_on_top_of_what_is_held_teaches_no_smaller_buffer() {
+    let mut host = Host::new(&judged().to_string()).buffer_limit(100_000).start();
+    let first = host.request(CHAT, ASK_FOR_STREAM);
+    host.provider_answers(first, 200, "text/event-stream");
+    host.provider_sends(first, tool_call(0, "ls", "{}"));
+    host.provider_sends(first, vec![b' '; PAYLOAD]);
+    assert!(host.client(first).reset);
+    let (mut host, second) = streaming_in(host);
+    let call = tool_call(0, "ls", &format!(r#"{{"a":"{}"}}"#, "x".repeat(50_000)));
+    host.provider_sends(second, &call);
+    host.provider_sends(second, [finish("tool_calls"), DONE.to_owned()].concat());
+    while let Some(question) = host.callout("judge") {
+        host.answer(&question, 200, verdict(0.0));
+    }
+    host.provider_ends(second);
+    assert!(host.client(second).text().contains("xxxx"), "it is held and judged as before");
+}
+
 #[test]
 fn a_judge_that_fails_blocks() {
     for failure in ["refused", "broken", "error", "late"] {
@@ -338,6 +409,7 @@ fn responses_that_do_not_end_cannot_take_up_all_memory_of_a_worker() {
     let piece = vec![b' '; 1_000_000];
     for _ in 0..30 {
         let exchange = whole(&mut host);
+        host.provider_sends(exchange, "{");
         for _ in 0..9 {
             host.provider_sends(exchange, &piece);
         }
