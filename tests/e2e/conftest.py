@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 from harness import judge as judges
+from harness.configurations import CONFIGURATIONS
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background, Handler
 from harness.judge import Judge
@@ -23,6 +24,7 @@ from support.scripts import Register
 from support.sink import Sink
 
 ROOT_FOLDER = TARGET / "e2e" / str(os.getpid())
+CONFIGURATION = CONFIGURATIONS[os.environ.get("WEIR_TEST_CONFIGURATION", "shipped")]
 
 
 class MakeGateway(Protocol):
@@ -133,7 +135,8 @@ def gateway(
     """Starts Envoy, or reuses one. After the test every Envoy must be alive and must have logged no Wasm error."""
 
     def make(policy: Document | str | None, **settings: Any) -> Gateway:
-        base = Settings(clusters=clusters, policy=policy, wasm=WEIR_WASM if policy is not None else None)
+        wasm = WEIR_WASM if policy is not None else None
+        base = Settings(clusters=clusters, policy=policy, wasm=wasm, configuration=CONFIGURATION)
         wanted = replace(base, **settings)
         key = json.dumps([policy, settings], sort_keys=True)
         found = gateways.get(key)
