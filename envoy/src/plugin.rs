@@ -1,15 +1,19 @@
 //! What one configuration of the plugin amounts to; shared by its root context and its streams.
 
 use core::cell::RefCell;
+use core::time::Duration;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use weir::chain::Chain;
 use weir::document::{Document, DocumentError, EventSink};
-use weir::event::Event;
+use weir::event::{Event, EventKind, Severity};
+use weir::id::CallId;
 use weir::judge::Credential;
+use weir::time::Timestamp;
 
 use crate::events::EventQueue;
+use crate::host;
 use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::settings::{RequestHold, Settings};
@@ -25,12 +29,17 @@ pub(crate) struct Plugin {
     pub(crate) events: RefCell<Option<EventQueue>>,
     /// Streams that the root's tick looks after, by their context ids.
     pub(crate) waiting: RefCell<Vec<(u32, Weak<RefCell<Stream>>)>>,
+    /// Kinds of errors, and when each was last logged.
+    logged: RefCell<Vec<(&'static str, Timestamp)>>,
     /// What leaves in a callback, between callbacks empty: a buffer of its own would be allocated for each delta.
     out: RefCell<Vec<u8>>,
 }
 
 /// Capacity that the buffer keeps between callbacks; one long body must not hold its memory for good.
 const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Of each kind of error one log line in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Plugin {
     /// Reads a document.
@@ -47,6 +56,7 @@ impl Plugin {
             learned: Learned::default(),
             events: RefCell::new(events),
             waiting: RefCell::new(Vec::new()),
+            logged: RefCell::default(),
             out: RefCell::default(),
         }))
     }
@@ -77,6 +87,53 @@ impl Plugin {
             _ => 0,
         };
         self.count_dropped(dropped);
+    }
+
+    /// Records something about the proxy, for those who watch the activity page.
+    pub(crate) fn report(&self, event_type: &str, summary: &str) {
+        let now = host::now();
+        self.record(&Event {
+            id: CallId::random().map_or_else(|_| format!("{event_type}-{}", now.as_unix_millis()), |id| id.to_string()),
+            kind: EventKind::Error,
+            time_ms: now.as_unix_millis(),
+            call_id: None,
+            trace_id: None,
+            span_id: None,
+            policy_target: None,
+            policy_class: None,
+            event_type: event_type.to_owned(),
+            severity: Severity::Warning,
+            summary: summary.to_owned(),
+            policy_config: None,
+            metadata: serde_json::Map::new(),
+        });
+    }
+
+    /// As [`Self::report`], and logs it.
+    pub(crate) fn warn(&self, event_type: &str, summary: &str) {
+        log::warn!("{summary}");
+        self.report(event_type, summary);
+    }
+
+    /// An exchange is refused because the worker's memory is used up: each is counted and has its event, and a log line says
+    /// so once a minute.
+    pub(crate) fn refuse_for_memory(&self) {
+        self.metrics.count("errors", "worker_memory", 1);
+        self.report("proxy.worker_memory", "a request was refused: the worker's memory is used up");
+        self.log_at_intervals("worker_memory", "the worker's memory is used up: requests are refused, and responses cut");
+    }
+
+    /// Logs something that can befall any number of exchanges: of each kind one line a minute.
+    pub(crate) fn log_at_intervals(&self, word: &'static str, message: &str) {
+        let now = host::now();
+        let Ok(mut logged) = self.logged.try_borrow_mut() else { return };
+        match logged.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, last)) if now.since(*last) < LOG_INTERVAL => return,
+            Some((_, last)) => *last = now,
+            None => logged.push((word, now)),
+        }
+        drop(logged);
+        log::error!("{message}");
     }
 
     /// Counts events that were dropped.

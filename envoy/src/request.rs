@@ -192,7 +192,7 @@ impl Stream {
             return;
         }
         if self.plugin.learned.see_head_held_in_vain() {
-            self.report(
+            self.plugin.warn(
                 "proxy.request_hold_unsupported",
                 "envoy.request_hold is \"headers\", but no body of a held head was shown: the plugin lacks \
                  allow_on_headers_stop_iteration: true, or a filter before it holds bodies for long; such requests are refused",

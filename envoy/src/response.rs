@@ -170,15 +170,18 @@ impl Stream {
                 ballast
             }
         };
-        if !self.kept.may_grow(size.saturating_sub(read)) {
-            return self
-                .break_off("worker_memory", "a worker keeps as much of undecided bodies as it may: a response is broken off");
-        }
+        let is_short_of_memory = !self.kept.may_grow(size.saturating_sub(read));
         open.ended = end;
         let mut out = self.plugin.take_buffer();
         out.append(&mut open.unsent);
         let new = host::body(BufferType::HttpResponseBody, read, size);
-        let progress = self.exchange.handle_response_body(&new, end, Now::Clock(host::now), &mut out);
+        let progress = if is_short_of_memory {
+            self.plugin
+                .log_at_intervals("worker_memory", "the worker's memory is used up: requests are refused, and responses cut");
+            self.exchange.handle_shortage(&new, end, host::now(), &mut out)
+        } else {
+            self.exchange.handle_response_body(&new, end, Now::Clock(host::now), &mut out)
+        };
         let progress = match self.carry_out_effects(&mut out) {
             Resumed::Response(progress) => progress,
             Resumed::Nothing | Resumed::Request(_) => progress,
@@ -306,7 +309,7 @@ impl Stream {
         if host::now().since(since) <= BALLAST_CHECKED_WITHIN
             && self.plugin.learned.see_refused(Place::ask(), ballast, host::now())
         {
-            self.report(
+            self.plugin.warn(
                 "proxy.buffer_exceeded",
                 &format!(
                     "the proxy could not buffer {ballast} bytes of a response and broke it off; raise the listener's \

@@ -7,7 +7,6 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use weir::callout::MAX_REPLY_BYTES;
 use weir::dialect::reply::{self, Reply};
-use weir::event::{Event, EventKind, Severity};
 use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
 use weir::time::Timestamp;
@@ -15,7 +14,7 @@ use weir::time::Timestamp;
 use crate::callouts::Callouts;
 use crate::host;
 use crate::learned::Place;
-use crate::memory::Kept;
+use crate::memory::{self, Kept};
 use crate::plugin::Plugin;
 use crate::request::RequestState;
 use crate::response::ResponseState;
@@ -76,28 +75,7 @@ impl Stream {
     /// Counts and logs something that could not be done.
     pub(crate) fn fail(&self, word: &'static str, message: &str) {
         self.plugin.metrics.count("errors", word, 1);
-        log::error!("{message}");
-    }
-
-    /// Records something about the proxy's configuration, for those who watch the activity page.
-    pub(crate) fn report(&self, event_type: &str, summary: &str) {
-        let now = host::now();
-        log::warn!("{summary}");
-        self.plugin.record(&Event {
-            id: CallId::random().map_or_else(|_| format!("{event_type}-{}", now.as_unix_millis()), |id| id.to_string()),
-            kind: EventKind::Error,
-            time_ms: now.as_unix_millis(),
-            call_id: None,
-            trace_id: None,
-            span_id: None,
-            policy_target: None,
-            policy_class: None,
-            event_type: event_type.to_owned(),
-            severity: Severity::Warning,
-            summary: summary.to_owned(),
-            policy_config: None,
-            metadata: serde_json::Map::new(),
-        });
+        self.plugin.log_at_intervals(word, message);
     }
 
     /// Carries out what the exchange asks for; what that set going is returned.
@@ -241,6 +219,11 @@ impl HttpContext for StreamContext {
             host::answer(&reply::error(None, 503, "not_configured", "Weir has no policy document"));
             return Action::Pause;
         };
+        if !memory::admits_exchange() {
+            plugin.refuse_for_memory();
+            host::answer(&reply::error(None, 503, "worker_memory", "The proxy is busy with too many requests; try again later."));
+            return Action::Pause;
+        }
         let stream = Stream::new(Rc::clone(plugin), self.context_id, host::now());
         self.stream = Some(Rc::new(RefCell::new(stream)));
         self.run(Action::Pause, |stream| stream.handle_request_headers(end))

@@ -377,6 +377,17 @@ impl Exchange {
         }
     }
 
+    /// As [`Self::handle_response_body`], where there is no memory to work on the bytes: the response gets the verdict for what
+    /// is beyond a bound (`limits.on_exceeded`).
+    pub fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
+        self.shared.set_now(now);
+        if let Phase::Governed(governed) = &mut self.phase {
+            let progress = governed.run_short(&self.shared, &mut self.pipeline, chunk, end, out);
+            return self.settle_response(progress);
+        }
+        self.handle_response_body(chunk, end, now, out)
+    }
+
     fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
         self.streamed = self.is_response_streamed();
         self.renew_deadlines();

@@ -21,6 +21,7 @@ use crate::dialect::Dialect;
 use crate::dialect::plain::Wants;
 use crate::dialect::reply::Reply;
 use crate::head::{Charset, ResponseHead, media_type};
+use crate::limits::FailureMode;
 use crate::policy::{Hook, Shared};
 use crate::time::Timestamp;
 use crate::wire::encoding::{self, Encoding};
@@ -229,6 +230,30 @@ impl Governed {
         } else {
             self.recognise(shared, pipeline, chunk, out)
         };
+        self.after(shared, pipeline, progress, out)
+    }
+
+    /// There is no memory to work on what came.
+    pub(super) fn run_short(
+        &mut self,
+        shared: &Shared,
+        pipeline: &mut Pipeline,
+        chunk: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> ResponseProgress {
+        if self.let_through || self.is_replaced || shared.output.is_broken() || self.release_queue.is_finished() {
+            return self.feed(shared, pipeline, chunk, end, out);
+        }
+        self.upstream_ended |= end;
+        pipeline.abandon();
+        let mut rest = core::mem::take(&mut self.backlog);
+        rest.extend(self.parser.finish().map(|event| event.raw.to_vec()).unwrap_or_default());
+        rest.extend_from_slice(chunk);
+        // What is encoded cannot pass as it came: the head no longer says that it is.
+        let verdict = if self.encoding.is_some() { FailureMode::Block } else { shared.chain.limits.on_exceeded };
+        let summary = "the worker's memory is used up: what is undecided of the response cannot be kept";
+        let progress = self.beyond(shared, verdict, "worker_memory", summary, &rest, out);
         self.after(shared, pipeline, progress, out)
     }
 

@@ -1,4 +1,4 @@
-"""Weir beside other filters that hold: another Weir, Envoy's buffer, a script. Nothing leaves before all have decided."""
+"""Weir beside filters that hold: another Weir, Envoy's buffer, a script. Nothing leaves before all have decided."""
 
 from __future__ import annotations
 

@@ -369,6 +369,15 @@ impl Host {
         self.store.data().metrics.iter().filter(|(known, _)| known == name).map(|(_, value)| value).sum()
     }
 
+    /// The size of the module's memory, which never shrinks.
+    ///
+    /// # Panics
+    /// When the module has none.
+    pub fn memory_bytes(&self) -> usize {
+        let memory = self.instance.get_memory(&self.store, "memory").expect("the module exports its memory");
+        memory.data_size(&self.store)
+    }
+
     /// The log lines at warning and above.
     pub fn logs(&self) -> Vec<&str> {
         self.store.data().logs.iter().filter(|(level, _)| *level >= 3).map(|(_, line)| line.as_str()).collect()

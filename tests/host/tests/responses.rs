@@ -398,6 +398,37 @@ fn an_answer_that_comes_before_the_request_has_left_does_not_pass_by_the_policie
     assert_eq!((host.client(refused).status, host.client(refused).text().as_str()), (401, "{}"));
 }
 
+/// Of the gibibyte that a worker's memory can have.
+const MOST_MEMORY: usize = 900 << 20;
+
+#[test]
+fn many_streams_that_each_hold_little_are_bounded_by_what_is_allocated() {
+    let mut host = Host::new(&judged().to_string()).start();
+    let mut open = Vec::new();
+    let piece = "{".to_owned() + &" ".repeat(62_000);
+    let mut refused = 0;
+    for _ in 0..9_000 {
+        let exchange = host.request(CHAT, ASK_FOR_WHOLE);
+        if host.client(exchange).status == 503 {
+            refused += 1;
+            continue;
+        }
+        host.provider_answers(exchange, 200, "application/json");
+        host.provider_sends(exchange, &piece);
+        open.push(exchange);
+    }
+    assert!(refused > 0 && open.len() > 1000, "{refused} refused of {}", open.len());
+    assert!(host.memory_bytes() < MOST_MEMORY, "{}", host.memory_bytes());
+    assert!(host.metric("weir.errors.worker_memory") >= refused);
+    let logged = host.logs().iter().filter(|line| line.contains("memory")).count();
+    assert_eq!(logged, 1, "one line of a kind, however many exchanges");
+    for exchange in open.drain(..) {
+        host.client_leaves(exchange);
+    }
+    let (host, exchange) = streaming_in(host);
+    assert_eq!(host.client(exchange).status, 200, "there is room again");
+}
+
 #[test]
 fn responses_that_do_not_end_cannot_take_up_all_memory_of_a_worker() {
     let mut host = Host::new(&reading().to_string()).start();
