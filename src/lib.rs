@@ -129,6 +129,7 @@ pub mod event;
 pub mod exchange;
 pub mod fingerprint;
 mod head;
+mod heap;
 pub mod id;
 pub mod judge;
 pub mod limits;

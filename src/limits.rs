@@ -25,6 +25,9 @@ pub struct Limits {
     pub max_event_bytes: usize,
     /// Most bytes of one exchange that may be held while they are undecided.
     pub max_held_bytes: usize,
+    /// Most bytes that policies may add to the texts of a request, and to those of a response, by replacing. What would grow
+    /// more does not leave.
+    pub max_rewritten_bytes: usize,
     /// What happens to a response, event or held span beyond its bound. A longer request is always refused: what cannot
     /// be kept cannot be sent on.
     pub on_exceeded: FailureMode,
@@ -39,6 +42,7 @@ impl Default for Limits {
             max_response_bytes: 10 * 1024 * 1024,
             max_event_bytes: 8 * 1024 * 1024,
             max_held_bytes: 1024 * 1024,
+            max_rewritten_bytes: 10 * 1024 * 1024,
             on_exceeded: FailureMode::Block,
             on_unreadable: FailureMode::Block,
         }

@@ -158,6 +158,8 @@ pub(crate) struct Texts {
     output: Output,
     replaced: Vec<(usize, u64)>,
     case_mapped: bool,
+    /// It was said that replacements would make the texts too long.
+    said_exceeded: bool,
 }
 
 /// What a client joins to one text.
@@ -196,6 +198,11 @@ impl Texts {
         output.clear();
         let Some(replacer) = self.at(key) else { return DeltaAction::Drop };
         replacer.feed(rules, delta, &mut output);
+        if output.exceeded {
+            *replacer = Replacer::default();
+            self.output = output;
+            return DeltaAction::Drop;
+        }
         let undecided = replacer.undecided();
         let action = match (output.changed, undecided) {
             (false, 0) => DeltaAction::Forward,
@@ -235,7 +242,9 @@ impl Texts {
         let Some(position) = self.open.iter().position(|text| text.key == key) else { return DeltaAction::Forward };
         let mut text = self.open.swap_remove(position);
         text.replacer.finish(rules, &mut self.output);
-        if !self.output.changed {
+        if self.output.exceeded {
+            DeltaAction::Drop
+        } else if !self.output.changed {
             DeltaAction::Forward
         } else if self.output.text.is_empty() {
             DeltaAction::Drop
@@ -270,16 +279,32 @@ impl Texts {
     }
 }
 
+/// The word by which it is counted that replacements would make a text too long.
+const TOO_LONG: &str = "rewritten_too_large";
+
 impl ContentTransform {
+    /// Says what a step did.
+    fn say(&self, changed: bool, cx: &PolicyContext<Texts>) {
+        let is_exceeded = cx.scratchpad(|texts| texts.output.exceeded && !mem::replace(&mut texts.said_exceeded, true));
+        if is_exceeded {
+            cx.count_failure(TOO_LONG);
+            cx.conclude(Decision::Refuse, "REWRITTEN_TOO_LARGE");
+            let summary = "Withheld the rest of the text: rules would make it longer than limits.max_rewritten_bytes allows";
+            cx.emit("content_transform.rewritten_too_large", summary, Severity::Error, Value::Null);
+        } else if changed {
+            cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
+        }
+    }
+
     fn covers(&self, block: &ContentBlock) -> bool {
         self.scope.iter().any(|scope| scope.covers(block.kind()))
     }
 
     /// The request with its texts transformed, and what was done to them; `None` if that changes nothing.
-    fn transform(&self, request: &Request) -> Result<Option<(Vec<u8>, Transformed)>, DecodeError> {
+    fn transform(&self, request: &Request, most_growth: usize) -> Result<Option<(Vec<u8>, Transformed)>, Untransformed> {
         let (mut rewrite, mut done) = (request.rewrite(), Transformed::default());
-        let mut output = Output::default();
-        for part in request.parts()? {
+        let mut output = Output { most_growth: Some(most_growth), ..Output::default() };
+        for part in request.parts().map_err(Untransformed::Unreadable)? {
             if !self.request.iter().any(|scope| scope.covers(part.scope)) {
                 continue;
             }
@@ -287,6 +312,9 @@ impl ContentTransform {
             let mut replacer = Replacer::default();
             replacer.feed(&self.rules, &part.text, &mut output);
             replacer.finish(&self.rules, &mut output);
+            if output.exceeded {
+                return Err(Untransformed::TooLong);
+            }
             if output.changed {
                 rewrite.replace(&part, if output.text.is_empty() { NOTHING_LEFT } else { &output.text });
                 done.texts = done.texts.saturating_add(1);
@@ -295,6 +323,12 @@ impl ContentTransform {
         }
         Ok(rewrite.into_body().map(|body| (body, done)))
     }
+}
+
+/// Why a request was not transformed.
+enum Untransformed {
+    Unreadable(DecodeError),
+    TooLong,
 }
 
 /// What was done to a request.
@@ -324,7 +358,7 @@ impl Policy<Texts> for ContentTransform {
         if self.request.is_empty() {
             return RequestAction::SendRequest;
         }
-        match self.transform(request) {
+        match self.transform(request, cx.limits().max_rewritten_bytes) {
             Ok(None) => RequestAction::SendRequest,
             Ok(Some((body, done))) => {
                 cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
@@ -333,8 +367,16 @@ impl Policy<Texts> for ContentTransform {
                 cx.emit("content_transform.request_transformed", summary, Severity::Info, metadata);
                 RequestAction::SendRequestBody(body)
             }
+            Err(Untransformed::TooLong) => {
+                cx.count_failure(TOO_LONG);
+                cx.conclude(Decision::Refuse, "REWRITTEN_TOO_LARGE");
+                let message = "A rule would make the request longer than limits.max_rewritten_bytes allows.";
+                RequestAction::Refuse(Refusal::new(413, message))
+            }
             // A policy before this one made it so.
-            Err(error) => RequestAction::Refuse(Refusal::new(400, format!("The request's texts cannot be read: {error}."))),
+            Err(Untransformed::Unreadable(error)) => {
+                RequestAction::Refuse(Refusal::new(400, format!("The request's texts cannot be read: {error}.")))
+            }
         }
     }
 
@@ -343,16 +385,16 @@ impl Policy<Texts> for ContentTransform {
             return DeltaAction::Forward;
         }
         let key = TextKey::of(block);
+        let most_growth = cx.limits().max_rewritten_bytes;
         let (action, changed) = cx.scratchpad(|texts| {
+            texts.output.most_growth = Some(most_growth);
             let action = match key {
                 TextKey::Unknown(_) => texts.watch_delta(&self.rules, key, delta),
                 TextKey::Joined { .. } => texts.take_delta(&self.rules, key, delta),
             };
             (action, texts.count())
         });
-        if changed {
-            cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
-        }
+        self.say(changed, cx);
         action
     }
 
@@ -365,9 +407,7 @@ impl Policy<Texts> for ContentTransform {
             };
             (action, texts.count())
         });
-        if changed {
-            cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
-        }
+        self.say(changed, cx);
         action
     }
 
@@ -376,9 +416,7 @@ impl Policy<Texts> for ContentTransform {
             let action = texts.end(&self.rules, TextKey::Joined { choice, kind });
             (action, texts.count())
         });
-        if changed {
-            cx.conclude(Decision::Rewrite, "CONTENT_TRANSFORMED");
-        }
+        self.say(changed, cx);
         action
     }
 

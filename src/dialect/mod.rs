@@ -186,6 +186,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Gives what is allocated for it beside itself.
+    pub(crate) fn allocated(&self) -> usize {
+        let reading = if self.responses.is_some() { crate::heap::block(size_of::<responses::Reading>()) } else { 0 };
+        crate::heap::spilled(&self.slots).saturating_add(crate::heap::spilled(&self.finishes)).saturating_add(reading)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
         self.finishes.clear();

@@ -318,6 +318,7 @@ fn check_limits(limits: &Limits) -> Result<(), DocumentError> {
         ("limits.max_request_bytes", within(limits.max_request_bytes, 256 * MIB), "must be between 1024 and 268435456"),
         ("limits.max_response_bytes", within(limits.max_response_bytes, 256 * MIB), "must be between 1024 and 268435456"),
         ("limits.max_event_bytes", within(limits.max_event_bytes, 64 * MIB), "must be between 1024 and 67108864"),
+        ("limits.max_rewritten_bytes", within(limits.max_rewritten_bytes, 64 * MIB), "must be between 1024 and 67108864"),
         ("limits.max_held_bytes", within(limits.max_held_bytes, 64 * MIB), "must be between 1024 and 67108864"),
     ];
     check_all(&checks)

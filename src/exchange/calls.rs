@@ -83,8 +83,8 @@ impl Calls {
         Ok(calls)
     }
 
-    pub(super) const fn kept_bytes(&self) -> usize {
-        self.release_queue.held_bytes()
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.release_queue.held_bytes().max(self.release_queue.allocated())
     }
 
     /// Goes on with what waits.

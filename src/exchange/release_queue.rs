@@ -44,15 +44,28 @@ impl SlotRef {
 /// Most bytes that a replacement for something held is reckoned to need, encoded.
 const REPLACEMENT_BYTES: usize = 4096;
 
+/// What is held may take so many times its bound of the memory.
+const HEAP_FACTOR: usize = 2;
+
+/// What may be taken of the memory whatever the bound on held bytes.
+const LEAST_HEAP: usize = 64 * 1024;
+
 #[derive(Debug)]
 struct Entry {
     /// Of a chunk, the number of the frame that it was put before; of a rest, of that which it came in.
     number: FrameNumber,
     content: Content,
     lanes: Lanes,
+    /// What it takes of the memory, as it was queued.
+    allocated: usize,
 }
 
 impl Entry {
+    fn new(number: FrameNumber, content: Content, lanes: Lanes) -> Self {
+        let allocated = size_of::<Self>().saturating_add(content.allocated()).saturating_add(lanes.allocated());
+        Self { number, content, lanes, allocated }
+    }
+
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Frame { raw, .. } => raw.len(),
@@ -91,6 +104,8 @@ pub(super) struct ReleaseQueue {
     /// The lanes of what is queued.
     blocked: Lanes,
     held_bytes: usize,
+    /// What the queue takes of the memory.
+    allocated: usize,
     held_slots: usize,
     /// Something about what is queued was decided, or closed, since the last release.
     stirred: bool,
@@ -124,6 +139,7 @@ impl ReleaseQueue {
             queue: VecDeque::new(),
             blocked: Lanes::default(),
             held_bytes: 0,
+            allocated: 0,
             held_slots: 0,
             stirred: false,
             calls: Calls::default(),
@@ -168,6 +184,17 @@ impl ReleaseQueue {
 
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Gives what the queue takes of the memory: small events take many times their length.
+    pub(super) const fn allocated(&self) -> usize {
+        self.allocated
+    }
+
+    /// Whether more is queued than `max_held_bytes` allows, in bytes or in what they take of the memory.
+    pub(super) fn exceeds(&self, max_held_bytes: usize) -> bool {
+        let allowed = max_held_bytes.saturating_mul(HEAP_FACTOR).max(LEAST_HEAP);
+        self.held_bytes > max_held_bytes || self.allocated > allowed
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -306,7 +333,9 @@ impl ReleaseQueue {
         self.held_bytes = self.held_bytes.saturating_add(bytes_of_rest(&rest));
         let lanes = Lanes::one(Lane::of(self.dialect, rest.choice, true));
         self.blocked.add(&lanes);
-        self.queue.insert(position, Entry { number: frame, content: Content::Rest(rest), lanes });
+        let entry = Entry::new(frame, Content::Rest(rest), lanes);
+        self.allocated = self.allocated.saturating_add(entry.allocated);
+        self.queue.insert(position, entry);
     }
 
     fn queue_current_rests(&mut self) {
@@ -392,7 +421,9 @@ impl ReleaseQueue {
         let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.frame);
         let lanes = Lanes::one(Lane::of(self.dialect, choice, is_text));
         self.held_bytes = self.held_bytes.saturating_add(REPLACEMENT_BYTES);
-        self.queue.insert(position, Entry { number, content: Content::Chunk(chunk, extras), lanes });
+        let entry = Entry::new(number, Content::Chunk(chunk, extras), lanes);
+        self.allocated = self.allocated.saturating_add(entry.allocated);
+        self.queue.insert(position, entry);
         self.release(out);
     }
 
@@ -467,7 +498,9 @@ impl ReleaseQueue {
         self.held_slots = self.held_slots.saturating_add(usize::from(queued.frame.slots.iter().any(|slot| slot.starts)));
         self.blocked.add(&lanes);
         let content = Content::Frame { raw: raw.to_vec(), queued: Box::new(queued), came };
-        self.queue.push_back(Entry { number: self.current_number, content, lanes });
+        let entry = Entry::new(self.current_number, content, lanes);
+        self.allocated = self.allocated.saturating_add(entry.allocated);
+        self.queue.push_back(entry);
     }
 
     /// Lets go what may leave.
@@ -496,6 +529,7 @@ impl ReleaseQueue {
 
     fn write(&mut self, entry: Entry, out: &mut Vec<u8>) {
         self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
+        self.allocated = self.allocated.saturating_sub(entry.allocated);
         match entry.content {
             Content::Frame { raw, mut queued, .. } => {
                 let starts = queued.frame.slots.iter().any(|slot| slot.starts);

@@ -190,7 +190,7 @@ impl Governed {
         encoded
             .saturating_add(self.backlog.len())
             .saturating_add(self.parser.pending())
-            .saturating_add(self.release_queue.held_bytes())
+            .saturating_add(self.release_queue.held_bytes().max(self.release_queue.allocated()))
     }
 
     /// Takes bytes of the body in.
@@ -340,7 +340,7 @@ impl Governed {
             shared.output.break_off();
             return ResponseProgress::Answer(refused(shared, Some(self.dialect), refusal));
         }
-        if self.release_queue.shape() == Shape::Stream && self.release_queue.held_bytes() > self.max_held_bytes {
+        if self.release_queue.shape() == Shape::Stream && self.release_queue.exceeds(self.max_held_bytes) {
             self.exceed_held(shared, pipeline, out);
         }
         pipeline.report_late(self.release_queue.take_late());

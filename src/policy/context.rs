@@ -26,6 +26,7 @@ use crate::event::{Event, EventKind, Severity};
 use crate::head::Request;
 use crate::id::{CallId, TraceContext};
 use crate::judge::{self, JudgeQuestion, Judging};
+use crate::limits::Limits;
 use crate::state::{Scope, State};
 use crate::time::{Now, Timestamp};
 use crate::usage::UsageReader;
@@ -213,6 +214,11 @@ impl<S: Default> PolicyContext<S> {
     /// [`Interests`](super::Interests) ask for it.
     pub fn request(&self) -> Rc<Request> {
         self.shared.request()
+    }
+
+    /// The bounds of the policy document.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.chain.limits
     }
 
     /// Gives what is known of the caller.

@@ -165,6 +165,12 @@ pub(super) struct Output {
     pub(super) case_mapped: bool,
     /// The rules that were applied, each time.
     pub(super) applied: Vec<usize>,
+    /// Most bytes that replacements may add to all that is fed; where there is none they may add any number.
+    pub(super) most_growth: Option<usize>,
+    /// What replacements have added.
+    pub(super) growth: usize,
+    /// Replacements would have added more: the text lacks them, and must not be used.
+    pub(super) exceeded: bool,
 }
 
 impl Output {
@@ -293,12 +299,20 @@ impl Replacer {
         let with = rules.rules.get(rule).map_or("", |rule| rule.with.as_str());
         let found = self.pending.drain(..count.min(self.pending.len()));
         let (mut is_same, mut left) = (true, with.chars());
+        let mut found_bytes = 0_usize;
         for character in found {
+            found_bytes = found_bytes.saturating_add(character.len_utf8());
             self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
             is_same &= left.next() == Some(character);
         }
         out.changed |= !is_same || left.next().is_some();
         out.decided = true;
+        // Counted before it is built: a short rule can make a long text many times as long.
+        out.growth = out.growth.saturating_add(with.len().saturating_sub(found_bytes));
+        out.exceeded |= out.most_growth.is_some_and(|most| out.growth > most);
+        if out.exceeded {
+            return;
+        }
         out.text.push_str(with);
         out.applied.push(rule);
     }

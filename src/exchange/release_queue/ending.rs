@@ -87,6 +87,7 @@ impl ReleaseQueue {
         self.queue = kept;
         for entry in dropped {
             self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
+            self.allocated = self.allocated.saturating_sub(entry.allocated);
             if let Content::Frame { queued, .. } = &entry.content {
                 let starts = queued.frame.slots.iter().any(|slot| slot.starts);
                 self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
@@ -168,6 +169,7 @@ impl ReleaseQueue {
         self.queue.clear();
         self.blocked.clear();
         self.held_bytes = 0;
+        self.allocated = 0;
         self.held_slots = 0;
     }
 }

@@ -7,10 +7,19 @@ use smallvec::SmallVec;
 use super::RestNumber;
 use crate::block::{BlockKind, Chunk};
 use crate::dialect::{Frame, FrameRole, SlotAction};
+use crate::heap;
 use crate::time::Timestamp;
 
 /// Capacity that is kept between frames for the texts of their slots.
 const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Gives what is allocated for the text that an action has.
+fn text_of_action(action: &SlotAction) -> usize {
+    match action {
+        SlotAction::Replace(text) => heap::block(text.capacity()),
+        SlotAction::Keep | SlotAction::Remove => 0,
+    }
+}
 
 /// A frame with what has been decided about it so far.
 #[derive(Debug, Default)]
@@ -55,6 +64,11 @@ impl Rest {
 
     pub(super) const fn bytes(&self) -> usize {
         self.text.len()
+    }
+
+    fn allocated(&self) -> usize {
+        let action = self.action.as_ref().map_or(0, text_of_action);
+        heap::block(self.text.capacity()).saturating_add(action)
     }
 
     /// Gives what leaves of it; nothing as long as it is undecided.
@@ -240,10 +254,35 @@ impl QueuedFrame {
         self.said.clear();
     }
 
+    /// Gives what is allocated for it beside itself.
+    fn allocated(&self) -> usize {
+        let texts = self.actions.iter().map(text_of_action);
+        let rests = self.rests.iter().map(Rest::allocated);
+        let others = [
+            self.frame.allocated(),
+            heap::spilled(&self.actions),
+            heap::spilled(&self.decided),
+            heap::block(self.texts.text.capacity()),
+            heap::spilled(&self.texts.ends),
+            heap::block(self.rests.capacity().saturating_mul(size_of::<Rest>())),
+        ];
+        let whole_texts = self.whole_texts.iter().map(|(_, text)| heap::block(text.capacity()));
+        texts.chain(rests).chain(others).chain(whole_texts).fold(0, usize::saturating_add)
+    }
+
     pub(super) fn carries_client_tool_call(&self) -> bool {
         let slots = self.frame.slots.iter().zip(&self.actions).zip(&self.decided);
         let leaves = |action: &SlotAction, decided: bool| !decided || *action != SlotAction::Remove;
         slots.into_iter().any(|((slot, action), decided)| slot.kind == BlockKind::ToolCall && leaves(action, *decided))
+    }
+}
+
+fn bytes_of_chunk(chunk: &Chunk) -> usize {
+    match chunk {
+        Chunk::Text { text, .. } => text.capacity(),
+        Chunk::ToolCall { call_id, name, arguments, .. } => {
+            call_id.capacity().saturating_add(name.capacity()).saturating_add(arguments.capacity())
+        }
     }
 }
 
@@ -262,6 +301,17 @@ pub(super) enum Content {
 }
 
 impl Content {
+    /// Gives what is allocated for it.
+    pub(super) fn allocated(&self) -> usize {
+        match self {
+            Self::Frame { raw, queued, .. } => heap::block(raw.capacity())
+                .saturating_add(heap::block(size_of::<QueuedFrame>()))
+                .saturating_add(queued.allocated()),
+            Self::Rest(rest) => rest.allocated(),
+            Self::Chunk(chunk, extras) => heap::block(bytes_of_chunk(chunk)).saturating_add(heap::block(extras.capacity())),
+        }
+    }
+
     pub(super) fn is_decided(&self) -> bool {
         match self {
             Self::Frame { queued, .. } => queued.undecided == 0,

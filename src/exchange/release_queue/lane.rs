@@ -62,6 +62,11 @@ impl Lanes {
         }
     }
 
+    /// Gives what is allocated for it.
+    pub(super) fn allocated(&self) -> usize {
+        crate::heap::spilled(&self.0)
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

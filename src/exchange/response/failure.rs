@@ -89,7 +89,10 @@ impl Governed {
     /// More is held than may be.
     pub(super) fn exceed_held(&mut self, shared: &Shared, pipeline: &mut Pipeline, out: &mut Vec<u8>) {
         let word = "held_too_large";
-        let summary = format!("more than {} bytes would have to be held (limits.max_held_bytes)", self.max_held_bytes);
+        let summary = format!(
+            "more than {} bytes, or the memory for them, would have to be held (limits.max_held_bytes)",
+            self.max_held_bytes
+        );
         pipeline.abandon();
         if shared.chain.limits.on_exceeded == FailureMode::Allow {
             shared.fail_open(word, &summary);

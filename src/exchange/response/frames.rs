@@ -82,6 +82,14 @@ impl Governed {
                 let rest = [&self.reader.take_kept(), unread_event.as_slice(), input].concat();
                 return self.malformed(shared, unread.error, &rest, out);
             }
+            if self.release_queue.exceeds(self.max_held_bytes) {
+                // Not only once all events are read: many small ones in one chunk take many times their length.
+                self.exceed_held(shared, pipeline, out);
+                if self.let_through {
+                    out.extend_from_slice(input);
+                }
+                return None;
+            }
         }
         if end {
             if let Some(event) = self.parser.finish() {
