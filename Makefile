@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test e2e e2e-istio deployment readers check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose compose-up compose-down deployment readers check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -25,6 +25,9 @@ run: ## Builds all, starts all, shows four exchanges, stays until Ctrl-C (ONCE=1
 wasm: ## Builds the filter: target/weir.wasm
 	@$(HARNESS) wasm
 
+collector: ## Builds the collector: target/release/weir
+	@$(HARNESS) collector
+
 test: rust wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, client libraries as readers, then all through a real Envoy
 	cargo build --profile wasm --package weir-test-plugin --target wasm32-wasip1
 	cargo test --workspace
@@ -40,6 +43,15 @@ e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 
 e2e-istio: ## Runs end-to-end tests with what Istio makes of the manifests in envoy/istio
 	@$(HARNESS) e2e-istio $(ARGS)
+
+e2e-compose: ## Runs the containers of envoy/docker-compose.yaml, tests and faults against them, and takes them down (needs Docker)
+	@$(HARNESS) e2e-compose $(ARGS)
+
+compose-up: wasm collector ## Starts the containers with demo traffic, and leaves them running
+	@$(HARNESS) compose-up
+
+compose-down: ## Ends them
+	@$(HARNESS) compose-down
 
 deployment: ## Checks what deploys Weir: manifests, chart, configurations, rules (ARGS goes to pytest)
 	@$(HARNESS) deployment $(ARGS)

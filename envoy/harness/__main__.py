@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from harness import toolchain, tools
+from harness import e2e_compose, toolchain, tools
 from harness.errors import SetupError, progress
 from harness.setup_check import undeclared
 
@@ -76,6 +76,20 @@ def e2e_istio() -> int:
     return max(statuses)
 
 
+def compose_tests() -> int:
+    """Runs the tests of the compose harness; arguments go to pytest."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
+    tools.ensure_envoy()
+    tools.build_filter()
+    tools.build_collector()
+    return e2e_compose.main()
+
+
+def collector() -> int:
+    tools.build_collector()
+    return 0
+
+
 def e2e() -> int:
     """Runs the end-to-end tests; arguments go to pytest."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
@@ -118,8 +132,12 @@ def _continue_in_venv() -> None:
 
 
 COMMANDS = {
+    "collector": collector,
+    "compose-down": e2e_compose.down,
+    "compose-up": e2e_compose.up,
     "deployment": deployment,
     "e2e": e2e,
+    "e2e-compose": compose_tests,
     "e2e-istio": e2e_istio,
     "envoy": envoy,
     "lint": lint,

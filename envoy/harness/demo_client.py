@@ -65,16 +65,16 @@ class Conversation:
     """How many of the calls were complete and yielded."""
     finish: str | None = None
 
-    def pieces(self, port: int) -> Iterator[tuple[float, Piece]]:
+    def pieces(self, port: int, host: str = "127.0.0.1") -> Iterator[tuple[float, Piece]]:
         """Sends the request; yields each piece with the seconds since then. A call is yielded when it is complete."""
         started = time.monotonic()
-        for event in _events(port, self):
+        for event in _events(host, port, self):
             for piece in _READERS[self.dialect.name](event, self):
                 yield time.monotonic() - started, piece
 
 
-def _events(port: int, conversation: Conversation) -> Iterator[dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def _events(host: str, port: int, conversation: Conversation) -> Iterator[dict[str, Any]]:
+    connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         headers = {
             "content-type": "application/json",

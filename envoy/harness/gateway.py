@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,10 +190,20 @@ _WASM_TROUBLE = re.compile(
 class Gateway:
     """A running Envoy."""
 
-    def __init__(self, binary: Path, settings: Settings, folder: Path, *, concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        settings: Settings | dict[str, Any],
+        folder: Path,
+        *,
+        concurrency: int = 1,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Starts Envoy with these settings, or with a whole configuration."""
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "envoy.json"
-        config.write_text(json.dumps(render(settings, folder), indent=1))
+        whole = settings if isinstance(settings, dict) else render(settings, folder)
+        config.write_text(json.dumps(whole, indent=1))
         self.access_log = folder / "access.log"
         self._admin_address = folder / "admin-address.txt"
         self._admin_address.unlink(missing_ok=True)
@@ -212,6 +222,7 @@ class Gateway:
             folder / "envoy.log",
             output=self.access_log,
             cwd=ROOT,
+            environment=environment,
         )
         self._log_position = 0
 
@@ -250,11 +261,14 @@ class Gateway:
 
     def trouble(self) -> list[str]:
         """Lines of Envoy's log since the last call that tell of a Wasm error; the process's end is one as well."""
-        lines = list(self._new_lines())
-        found = [line for line in lines if _WASM_TROUBLE.search(line)]
+        found = self.wasm_trouble(self._new_lines())
         if not self.process.alive():
             found.append(f"Envoy died. Its last line: {self.process.last_words()}")
         return found
+
+    @staticmethod
+    def wasm_trouble(lines: Iterable[str]) -> list[str]:
+        return [line for line in lines if _WASM_TROUBLE.search(line)]
 
     def _new_lines(self) -> Iterator[str]:
         with self.process.log.open("rb") as log:

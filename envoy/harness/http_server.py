@@ -137,16 +137,17 @@ Handler = Callable[[Reply], Awaitable[None]]
 
 
 class Server:
-    """Serves `handler` on the loopback interface and remembers every request."""
+    """Serves `handler`, on the loopback interface unless `host` is another address, and remembers every request."""
 
     def __init__(self, handler: Handler, port: int = 0) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self.port = port
+        self.host = "127.0.0.1"
         self.requests: list[Request] = []
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=MAX_HEAD_BYTES)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=MAX_HEAD_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

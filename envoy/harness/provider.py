@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from types import ModuleType
 
-from harness import anthropic_messages, openai_chat, openai_responses
+from harness import anthropic_messages, mcp_tools, openai_chat, openai_responses
 from harness.answers import InvalidRequest
 from harness.http_server import Handler, Reply, Server
 
@@ -30,6 +30,9 @@ class Provider(Server):
         request = reply.request
         if script := self.scripts.get(request.headers.get(SCRIPT_HEADER, "")):
             await script(reply)
+            return
+        if request.path.partition("?")[0] == mcp_tools.PATH:
+            await mcp_tools.answer(reply)
             return
         dialect = DIALECTS.get(request.path.partition("?")[0])
         if dialect is None or request.method != "POST":

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from harness import tools
-from harness.demo_client import CHAT, MESSAGES, RESPONSES, Call, Conversation, Dialect, Piece, Text
+from harness.demo_client import CHAT, Call, Conversation, Piece, Text
 from harness.errors import SetupError, progress
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background
@@ -21,6 +21,7 @@ from harness.judge import Judge
 from harness.paths import LOGS, WEIR
 from harness.processes import Process, ProcessGroup, require_free_port
 from harness.provider import Provider
+from harness.scenes import SCENES, Scene
 
 # Slow enough to watch the text arrive, and a held call wait for its verdict.
 PACE_SECONDS = 0.03
@@ -61,41 +62,6 @@ _PORTS = {
     "judge": ("WEIR_JUDGE_PORT", 10003),
     "collector": ("WEIR_COLLECTOR_PORT", 10004),
 }
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One exchange and the outcome that it must have."""
-
-    title: str
-    dialect: Dialect
-    prompt: str
-    calls: tuple[str, ...]
-    """The tool calls that reach the client."""
-    finish: str
-    blocked: bool = False
-
-    def mistake(self, seen: Conversation, decision: dict[str, Any]) -> str | None:
-        """What is not as it should be."""
-        if tuple(call.name for call in seen.calls) != self.calls:
-            return f"the client should have received the calls {list(self.calls)}"
-        if seen.finish != self.finish:
-            return f"the finish reason should have been {self.finish}"
-        if not seen.text:
-            return "the client should have received text"
-        if not decision:
-            return "no enforcement event reached the collector"
-        if (decision.get("effective_decision") == "allow") == self.blocked:
-            return f"the decision should {'not ' if self.blocked else ''}have been allow"
-        return None
-
-
-SCENES = (
-    Scene("Plain text", CHAT, "Say hello.", (), "stop"),
-    Scene("A harmless tool call", MESSAGES, "What is the weather?", ("get_weather",), "tool_use"),
-    Scene("A harmful tool call", CHAT, "Delete everything.", (), "stop", blocked=True),
-    Scene("Two calls, one of them harmful", RESPONSES, "Do both.", ("get_weather",), "completed", blocked=True),
-)
 
 
 def main() -> int:

@@ -19,6 +19,8 @@ from harness.judge import Judge
 from harness.paths import TARGET, WEIR_WASM
 from harness.processes import ProcessGroup
 from harness.provider import Provider
+from support import containers
+from support.containers import ContainerGateway, ContainerSink
 from support.documents import REFUSED_CLUSTER, Document, reading, tool_call_judge
 from support.scripts import Register
 from support.sink import Sink
@@ -44,7 +46,8 @@ def background() -> Iterator[Background]:
 @pytest.fixture(scope="session")
 def the_provider(background: Background) -> Provider:
     """The provider of the whole session; tests use `provider`."""
-    provider = Provider()
+    provider = Provider(containers.PROVIDER_PORT if containers.PROJECT else 0)
+    provider.host = containers.host()
     background.run(provider.start())
     return provider
 
@@ -52,7 +55,8 @@ def the_provider(background: Background) -> Provider:
 @pytest.fixture(scope="session")
 def the_judge(background: Background) -> Judge:
     """The judge of the whole session; tests use `judge`."""
-    judge = Judge()
+    judge = Judge(containers.JUDGE_PORT if containers.PROJECT else 0)
+    judge.host = containers.host()
     background.run(judge.start())
     return judge
 
@@ -60,7 +64,7 @@ def the_judge(background: Background) -> Judge:
 @pytest.fixture(scope="session")
 def the_sink(background: Background) -> Sink:
     """The sink of the whole session; tests use `sink`."""
-    sink = Sink()
+    sink = ContainerSink() if containers.PROJECT else Sink()
     background.run(sink.start())
     return sink
 
@@ -113,8 +117,9 @@ def gateways() -> Iterator[dict[str, Gateway]]:
     with ProcessGroup() as processes:
         running: dict[str, Gateway] = {}
         yield running
-        for gateway in running.values():
-            processes.add(gateway.process)
+        if not containers.PROJECT:
+            for gateway in running.values():
+                processes.add(gateway.process)
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +140,8 @@ def gateway(
     """Starts Envoy, or reuses one. After the test every Envoy must be alive and must have logged no Wasm error."""
 
     def make(policy: Document | str | None, **settings: Any) -> Gateway:
+        if containers.PROJECT:
+            return _in_container(gateways, policy, settings)
         wasm = WEIR_WASM if policy is not None else None
         base = Settings(clusters=clusters, policy=policy, wasm=wasm, configuration=CONFIGURATION)
         wanted = replace(base, **settings)
@@ -147,10 +154,21 @@ def gateway(
         return found
 
     yield make
+    if containers.PROJECT:
+        assert not [line for each in gateways.values() for line in each.trouble()]
+        return
     trouble = {str(each.process.log): lines for each in gateways.values() if (lines := each.trouble())}
     for key in [key for key, each in gateways.items() if not each.process.alive()]:
         del gateways[key]
     assert not trouble
+
+
+def _in_container(running: dict[str, Gateway], policy: Document | str | None, settings: dict[str, Any]) -> Gateway:
+    if settings or policy != tool_call_judge():
+        pytest.skip("the Envoy in the container has the shipped policy document and settings")
+    if not running:
+        running["container"] = ContainerGateway(ROOT_FOLDER / "container")
+    return running["container"]
 
 
 @pytest.fixture
