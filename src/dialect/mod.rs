@@ -55,6 +55,11 @@ impl Dialect {
             Self::McpTool => "mcp_tool",
         }
     }
+
+    /// Whether another message may begin behind the end of one in the same stream.
+    pub(crate) const fn begins_again(self) -> bool {
+        !matches!(self, Self::ChatCompletions)
+    }
 }
 
 impl fmt::Display for Dialect {

@@ -306,8 +306,13 @@ impl Pipeline {
     fn arrive(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
         self.server_calls.decide(item.block, item.kind, false, sink);
         let wants_calls = |stage: &Stage| stage.wants(BlockKind::ToolCall);
-        if item.kind.is_tool_call()
-            && (item.clarity != Clarity::Plain || self.canonical.is_known(item.block))
+        // A call of the provider's own nobody else can write: what clients show of it is what it says, unless they differ.
+        let needs_writing = match item.kind {
+            BlockKind::ToolCall => item.clarity != Clarity::Plain,
+            BlockKind::ServerToolCall => matches!(item.clarity, Clarity::Ambiguous(_)),
+            _ => false,
+        };
+        if (needs_writing || self.canonical.is_known(item.block))
             && self.stages.iter().any(wants_calls)
             && self.canonical.take(&item)
         {

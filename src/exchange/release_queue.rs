@@ -173,6 +173,11 @@ impl ReleaseQueue {
         self.encoder
     }
 
+    /// Whether the end of a message is that of all texts.
+    pub(super) const fn ends_with_message(&self) -> bool {
+        !self.dialect.begins_again()
+    }
+
     pub(super) const fn current(&self) -> FrameNumber {
         self.current_number
     }
@@ -475,10 +480,10 @@ impl ReleaseQueue {
         }
     }
 
-    /// Clients differ in whether they read what comes behind the end of a message.
+    /// Clients differ in whether they read what comes behind the end of a message. Where another may begin, decoders tell.
     fn is_after_terminator(&mut self, frame: &Frame) -> bool {
         let says_something = !frame.slots.is_empty() || !frame.finishes.is_empty();
-        let is_after = self.terminated && says_something && self.dialect != Dialect::McpTool;
+        let is_after = self.terminated && says_something && !self.dialect.begins_again();
         self.terminated |= frame.role == FrameRole::Terminator && self.shape == Shape::Stream;
         is_after
     }

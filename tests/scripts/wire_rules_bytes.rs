@@ -49,7 +49,7 @@ fn assert_scanned(dialect: Dialect, body: &[u8]) {
 
 #[test]
 fn mixed_line_ends() {
-    let body = fixtures::stream(MESSAGES, "tool_use");
+    let body = fixtures::stream(MESSAGES, "whole_input");
     for ends in [["\r\n", "\r\n"], ["\r", "\r"], ["\r\n", "\n"], ["\n", "\r\n"]] {
         let mut lines = 0;
         let mixed = String::from_utf8(body.to_vec()).unwrap().split('\n').fold(String::new(), |mut mixed, line| {

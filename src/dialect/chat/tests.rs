@@ -231,11 +231,15 @@ fn a_peculiarity_is_the_calls_alone() {
         parts(&[data]).swap_remove(0)
     };
     assert_eq!(whole(r#""index":0"#, ""), r#"0:ToolCall^$[x,f]"{}""#);
-    for index in
-        ["", r#""index":null"#, r#""index":-1"#, r#""index":"0""#, r#""index":1e3"#, r#""index":7"#, r#""index":99999999999"#]
-    {
+    assert_eq!(whole("", ""), r#"0:ToolCall^$[x,f]"{}""#, "Mistral's");
+    for index in [r#""index":-1"#, r#""index":"0""#, r#""index":1e3"#, r#""index":7"#, r#""index":99999999999"#] {
         assert_eq!(whole(index, ""), r#"0:ToolCall^$[x,f]"{}"~"#, "{index}");
     }
+    let without_index = |fields: &str| format!(r#"{{"id":"y","function":{{"name":"g",{fields}}}}}"#);
+    let [complete, begun] = [r#""arguments":"{}""#, r#""arguments":"{""#].map(without_index);
+    let alone = |elements: &str| parts(&[chunk(&format!(r#"{{"tool_calls":[{elements}]}}"#), "")]);
+    assert_eq!(alone(&begun)[0], r#"0:ToolCall^[y,g]"{"~"#, "what follows belongs to it for some clients alone");
+    assert_eq!(alone(&format!("{complete},{}", complete.replace("\"y\"", "\"z\"")))[1], r#"1:ToolCall^$[z,g]"{}"~"#);
     assert_eq!(whole(r#""index":0"#, r#""type":"custom""#), r#"0:ToolCall^$[x,f]"{}"~"#);
     let both = whole(r#""index":0"#, r#""custom":{"name":"g","input":"i"}"#);
     assert_eq!(both, r#"0:ToolCall^$[x,f]"{}"?(it is a function and a custom tool)"#);

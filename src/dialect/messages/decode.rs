@@ -249,13 +249,12 @@ impl Decoder {
                 let input = block.input.map_or(Text::EMPTY, Text::verbatim);
                 let is_to_come = !whole && is_empty_input(self.strings.get(source, input));
                 said.text = if is_to_come { Text::EMPTY } else { input };
-                // Some clients of streams pass over input that is not in deltas.
-                said.clarity = if !characters(source, block.toolset_name).is_empty() {
-                    Clarity::Ambiguous("some clients take the call for one of the tool that toolset_name names")
-                } else if whole || is_to_come {
+                // Programmatic tool calling brings all of the input here. There are clients of streams that pass over it,
+                // and none that reads it otherwise.
+                said.clarity = if characters(source, block.toolset_name).is_empty() {
                     Clarity::Plain
                 } else {
-                    Clarity::Canonical
+                    Clarity::Ambiguous("some clients take the call for one of the tool that toolset_name names")
                 };
             }
             BlockKind::ToolResult => said.call_id = self.strings.read(source, block.tool_use_id)?,

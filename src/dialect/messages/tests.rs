@@ -142,7 +142,7 @@ fn every_kind_of_block_is_told_apart() {
     let cases = [
         (r#"{"type":"text","text":""}"#, "0:Text^"),
         (r#"{"type":"tool_use","id":"x","name":"f","input":{ }}"#, "0:ToolCall^[x,f]"),
-        (r#"{"type":"tool_use","id":"x","name":"f","input":{"a": 1}}"#, r#"0:ToolCall^[x,f]"{\"a\": 1}"~"#),
+        (r#"{"type":"tool_use","id":"x","name":"f","input":{"a": 1}}"#, r#"0:ToolCall^[x,f]"{\"a\": 1}""#),
         (r#"{"type":"server_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
         (r#"{"type":"mcp_tool_use","id":"x","name":"f","input":{}}"#, "0:ServerToolCall^[x,f]"),
         (r#"{"type":"web_search_tool_result","tool_use_id":"x","content":[]}"#, "0:ToolResult^[x,]"),

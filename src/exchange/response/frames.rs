@@ -335,6 +335,8 @@ pub(in crate::exchange) fn take_part(part: &DecodedEvent<'_>, pipeline: &mut Pip
             sink.release_queue.open_finish();
             pipeline.finish(*choice, reason, sink);
         }
-        DecodedEvent::End => pipeline.end_texts(sink),
+        DecodedEvent::End if sink.release_queue.ends_with_message() => pipeline.end_texts(sink),
+        // Clients join the texts of messages in one stream: they end with it.
+        DecodedEvent::End => {}
     }
 }

@@ -25,7 +25,20 @@ pub fn assert_kept(name: &str, dialect: Dialect, came: &[u8], left: &[u8]) {
         events.sort();
         events
     };
-    assert_eq!(shown(&sorted(&left)), shown(&sorted(&came)), "{name}: events are lost, changed or added");
+    let missing = |of: &[Vec<u8>], from: &[Vec<u8>]| {
+        let mut rest = from.to_vec();
+        let is_missing = |event: &&Vec<u8>| match rest.iter().position(|known| known == *event) {
+            Some(position) => {
+                rest.swap_remove(position);
+                false
+            }
+            None => true,
+        };
+        shown(&of.iter().filter(is_missing).cloned().collect::<Vec<_>>())
+    };
+    if sorted(&left) != sorted(&came) {
+        panic!("{name}: lost {:#?}, left besides {:#?}", missing(&came, &left), missing(&left, &came));
+    }
     let lanes = came.iter().flat_map(|event| place(dialect, event).lanes()).collect::<BTreeSet<_>>();
     for lane in lanes {
         let of_lane = |events: &[Vec<u8>]| {

@@ -91,9 +91,6 @@ impl ChoiceReader<'_> {
             Some(CallIndex::Odd(index)) => Some(CallKey::Odd(index)),
             None => None,
         };
-        if !self.whole && !matches!(key, Some(CallKey::Index(_))) {
-            clarity = Clarity::Canonical;
-        }
         let (tool, free_form) = match (fields.function.get(), fields.custom.get()) {
             (Some(function), Some(_)) => {
                 clarity = Clarity::Ambiguous("it is a function and a custom tool");
@@ -136,10 +133,11 @@ impl ChoiceReader<'_> {
         };
         let characters = |text| self.strings.get(self.source, text);
         let (id_part, name_part, arguments) = (characters(id), characters(name), characters(text));
-        let begins = if known.is_none() && !self.whole {
-            self.choice.begins_clearly(position, key, id_part, name_part)
-        } else {
-            Clarity::Plain
+        let begins = match known {
+            _ if self.whole => Clarity::Plain,
+            None => self.choice.begins_clearly(position, key, id_part, name_part, arguments),
+            Some(_) if matches!(key, Some(CallKey::Odd(_)) | None) => Clarity::Canonical,
+            Some(_) => Clarity::Plain,
         };
         let again = known.is_some() && self.choice.calls.get(position).is_some_and(|call| self.is_in_frame(call.block));
         let Some(call) = self.choice.calls.get_mut(position) else {
@@ -261,8 +259,9 @@ impl ChoiceReader<'_> {
 
 impl Choice {
     /// Whether every client takes the beginning of the call at `position` for what it is: its index is its place, for
-    /// clients keep calls in a list, and it says who it is, for some give up on a call that does not.
-    fn begins_clearly(&self, position: usize, key: Option<CallKey>, id: &str, name: &str) -> Clarity {
+    /// clients keep calls in a list, and it says who it is, for some give up on a call that does not. The first call needs no
+    /// index where it comes whole (Mistral): whoever reads it has nothing to join it with.
+    fn begins_clearly(&self, position: usize, key: Option<CallKey>, id: &str, name: &str, arguments: &str) -> Clarity {
         let before = self.calls.get(..position).unwrap_or_default();
         let is_clear = match key {
             Some(CallKey::Function) => !name.is_empty() && before.iter().all(|call| call.key != CallKey::Function),
@@ -270,7 +269,8 @@ impl Choice {
                 let place = before.iter().filter(|call| call.key != CallKey::Function).count();
                 u32::try_from(place) == Ok(index) && !id.is_empty() && !name.is_empty()
             }
-            Some(CallKey::Odd(_)) | None => false,
+            Some(CallKey::Odd(_)) => false,
+            None => position == 0 && !id.is_empty() && !name.is_empty() && is_complete(arguments),
         };
         if is_clear {
             Clarity::Plain
@@ -288,6 +288,13 @@ impl Choice {
         });
         indices.max().unwrap_or(0)
     }
+}
+
+/// Whether `arguments` are one whole object.
+fn is_complete(arguments: &str) -> bool {
+    let mut scanner = ObjectScanner::default();
+    scanner.feed(arguments);
+    scanner.is_closed()
 }
 
 /// What an element of `tool_calls`, or a `function_call`, says of a call.
