@@ -115,6 +115,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
 pub mod answer;
+pub mod arguments;
 pub mod block;
 pub mod caller;
 pub mod callout;

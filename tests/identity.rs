@@ -27,7 +27,7 @@ use weir_test_support::{chunking, client, fixtures, legality, order, policies, s
 const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool];
 
 /// Longer streams are cut at random positions, not at every one.
-const EVERY_SPLIT_UP_TO: usize = 20_000;
+const EVERY_SPLIT_UP_TO: usize = 6_000;
 
 #[derive(Clone)]
 struct Stream {

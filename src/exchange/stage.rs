@@ -392,6 +392,8 @@ impl Stage {
         let is_let_go = match action {
             BlockAction::Forward => true,
             BlockAction::Hold => kind.is_content() && kind != BlockKind::Unknown,
+            // Of a call of which some has left the rest cannot say all of its arguments: it is dropped.
+            BlockAction::ReplaceArguments(_) => kind.is_tool_call() && lane.holds_start_of(id),
             BlockAction::Drop | BlockAction::Replace(_) => false,
         };
         let is_withheld = !is_let_go && (kind.is_tool_call() || lane.holds_of(id));
@@ -402,6 +404,12 @@ impl Stage {
                 lane.mark(Some(id), Hold::Carried);
                 lane.settle_end(end, true);
             }
+            BlockAction::ReplaceArguments(arguments) if is_let_go => {
+                settlement.is_change = true;
+                settlement.removed = lane.replace_arguments(id, &arguments);
+                lane.release(id, clarity);
+                lane.settle_end(end, true);
+            }
             BlockAction::Forward => {
                 lane.release(id, clarity);
                 lane.settle_end(end, true);
@@ -409,7 +417,7 @@ impl Stage {
             action => lane.withhold(end, action, start_was_removed, &mut settlement),
         }
         if let Some(block) = self.blocks.get_mut(position) {
-            block.start_removed |= settlement.removed.iter().any(|item| item.starts && item.block == id);
+            block.start_removed |= !is_let_go && settlement.removed.iter().any(|item| item.starts && item.block == id);
             block.conclude(if is_withheld { Progress::Withheld } else { Progress::Passed });
         }
         self.forget(end.block, end.is_whole);

@@ -142,6 +142,9 @@ pub enum BlockAction {
     Hold,
     /// It is dropped.
     Drop,
+    /// A tool call goes on with these arguments in place of its own; all else of it stays as the provider wrote it. They can be
+    /// edited with [`Arguments`](crate::arguments::Arguments). What is no tool call is dropped.
+    ReplaceArguments(String),
     /// This chunk goes on in its place.
     Replace(Chunk),
 }

@@ -180,3 +180,17 @@ fn what_comes_for_a_call_after_its_end_is_dropped_at_any_timing() {
         }
     }
 }
+
+#[test]
+fn arguments_are_edited_in_place() {
+    let chain = json!([{"use": "act", "with": {"at": "call", "act": {"arguments": "{\"path\":\"/tmp\"}"}}}]);
+    for dialect in DIALECTS {
+        for (outcome, message) in both(dialect, &[TEXT, CALL], &chain) {
+            let call = &message.only().calls[0];
+            let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
+            assert_eq!((call.id.as_str(), call.name.as_str(), arguments), ("call_1", "rm", json!({"path": "/tmp"})), "{dialect}");
+            assert_eq!(outcome.decision, Decision::Rewrite, "{dialect}");
+            assert!(!outcome.text().contains("/srv"), "{dialect}");
+        }
+    }
+}

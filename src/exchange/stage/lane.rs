@@ -159,6 +159,35 @@ impl Lane {
         self.replace_decided(0, &decided, text)
     }
 
+    /// Whether the policy holds the beginning of this block.
+    pub(super) fn holds_start_of(&self, block: BlockId) -> bool {
+        let starts =
+            |waiting: &Waiting| matches!(waiting, Waiting::Delta(item, Hold::Held) if item.block == block && item.starts);
+        self.waiting.iter().any(starts)
+    }
+
+    /// Lets one of the deltas that are held of a call say all of its arguments, and takes out the others that say any.
+    pub(super) fn replace_arguments(&mut self, block: BlockId, arguments: &str) -> Vec<StageDelta<'static>> {
+        let is_of_call = |waiting: &Waiting| Self::concerns(waiting, Some(block));
+        let says = |waiting: &Waiting| matches!(waiting, Waiting::Delta(item, _) if !item.text.is_empty());
+        let first = self.waiting.iter().position(|waiting| is_of_call(waiting) && says(waiting));
+        let place = first.or_else(|| self.waiting.iter().position(is_of_call));
+        let (mut removed, mut kept) = (Vec::new(), VecDeque::new());
+        for (position, waiting) in core::mem::take(&mut self.waiting).into_iter().enumerate() {
+            let (is_place, is_other) = (Some(position) == place, is_of_call(&waiting) && says(&waiting));
+            match waiting {
+                Waiting::Delta(mut item, hold) if is_place => {
+                    (item.text, item.changed) = (Cow::Owned(arguments.to_owned()), true);
+                    kept.push_back(Waiting::Delta(item, hold));
+                }
+                Waiting::Delta(item, _) if is_other => removed.push(item),
+                other => kept.push_back(other),
+            }
+        }
+        self.waiting = kept;
+        removed
+    }
+
     /// Carries out that a block which ended does not leave as it came.
     pub(super) fn withhold(&mut self, end: BlockEnd, action: BlockAction, start_was_removed: bool, settlement: &mut Settlement) {
         let position = self.position_of(end.block);
@@ -198,7 +227,7 @@ impl Lane {
                 settlement.is_change = true;
                 settlement.beside = Some(chunk);
             }
-            BlockAction::Drop | BlockAction::Forward | BlockAction::Hold => {}
+            BlockAction::Drop | BlockAction::Forward | BlockAction::Hold | BlockAction::ReplaceArguments(_) => {}
         }
         settlement.withheld = match (kind.is_tool_call(), start_removed, is_exchanged) {
             (false, ..) => Withheld::No,

@@ -43,6 +43,8 @@ pub enum Act {
     Text(String),
     /// It puts a call of this tool in the place of a block.
     Call(String),
+    /// It puts these arguments in the place of a call's.
+    Arguments(String),
     /// It sends this body in place of the request's.
     Body(String),
     /// It refuses a request.
@@ -140,6 +142,7 @@ impl Acting {
             Act::Drop => BlockAction::Drop,
             Act::Text(text) => BlockAction::Replace(build_text_chunk(choice, text.as_str())),
             Act::Call(tool) => BlockAction::Replace(call_of(choice, call_id, tool)),
+            Act::Arguments(arguments) => BlockAction::ReplaceArguments(arguments.clone()),
             Act::Forward | Act::Body(_) | Act::Refuse { .. } => BlockAction::Forward,
         }
     }
