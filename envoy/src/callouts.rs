@@ -40,7 +40,7 @@ impl Callouts {
         let mut resumed = Resumed::Nothing;
         while let Some(effect) = exchange.poll_effect() {
             match effect {
-                Effect::Event(event) => plugin.record(&event),
+                Effect::Event(event) => plugin.record(event),
                 Effect::Observe(observation) => plugin.metrics.observe(observation),
                 Effect::Store(request) => {
                     let now = host::now();

@@ -11,6 +11,7 @@ use weir::event::Event;
 use weir::id::CallId;
 use weir::time::Timestamp;
 
+use crate::handover::{self, MAX_REMAINS_BYTES, Note, Progress, Remains};
 use crate::host::{self, Post};
 
 /// Most bytes that wait in the queue, whatever their number.
@@ -26,12 +27,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How much is logged of what a collector says about an event that it refuses.
 const MAX_REASON_BYTES: usize = 500;
 
+/// How often a sender notes that it is there.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
+/// How often is looked for what others have left.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most batches that are taken over at a time.
+const MAX_BATCHES_TAKEN_OVER: usize = 16;
+
 /// The events that wait, and the batches that were begun to be sent.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     sink: EventSink,
     authorization: Option<String>,
+    /// A random id. Only the collector sees it, so that nobody can tell the ids of events in advance.
     sender: String,
+    /// Where it stands how far this sender is, from its first event on.
+    note: Option<Note>,
+    noted: Timestamp,
+    /// When this queue last looked for what others have left.
+    looked: Timestamp,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     /// Number of the first event that waits.
@@ -55,6 +69,8 @@ struct Batch {
     token: Option<u32>,
     first: u64,
     events: Vec<Vec<u8>>,
+    /// Another sender that it is of, and how many events that one has dropped.
+    of_other: Option<(String, u64)>,
 }
 
 /// After a failure nothing is sent for a while.
@@ -67,11 +83,14 @@ struct Pause {
 impl EventQueue {
     /// An empty queue with a sender id of its own.
     pub(crate) fn new(sink: EventSink, authorization: Option<String>) -> Self {
-        let sender = CallId::random().map_or_else(|_| String::from("unknown"), |id| id.to_string());
+        let sender = new_sender();
         Self {
             sink,
             authorization,
             sender,
+            note: None,
+            noted: Timestamp::default(),
+            looked: Timestamp::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             first: 0,
@@ -85,10 +104,12 @@ impl EventQueue {
     }
 
     /// Takes an event in. How many were dropped for it.
-    pub(crate) fn push(&mut self, event: &Event) -> u64 {
+    pub(crate) fn push(&mut self, mut event: Event, now: Timestamp) -> u64 {
         let before = self.dropped;
+        // Clients see the ids of exchanges: an id made of one could be told in advance, and an event forged that stands for it.
+        event.id = format!("{}-{}", self.sender, self.next_number());
         // Names, numbers and JSON values: writing them to memory cannot fail.
-        let Ok(event) = serde_json::to_vec(event) else { return 0 };
+        let Ok(event) = serde_json::to_vec(&event) else { return 0 };
         self.waiting_bytes = self.waiting_bytes.saturating_add(event.len());
         self.waiting.push_back(event);
         while self.waiting.len() > self.sink.queue || self.waiting_bytes > MAX_QUEUE_BYTES {
@@ -97,7 +118,84 @@ impl EventQueue {
             }
             self.dropped = self.dropped.saturating_add(1);
         }
+        self.note_progress(now);
         self.dropped.saturating_sub(before)
+    }
+
+    /// The number that the next event gets.
+    fn next_number(&self) -> u64 {
+        self.first.saturating_add(count(self.waiting.len()))
+    }
+
+    /// Notes how far this sender is where it outlives the VM.
+    fn note_progress(&mut self, now: Timestamp) {
+        let own = self.batches.iter().filter(|batch| batch.of_other.is_none()).map(|batch| batch.events.len());
+        let progress = Progress {
+            sender: self.sender.clone(),
+            next: self.next_number(),
+            undelivered: count(own.fold(self.waiting.len(), usize::saturating_add)),
+            dropped: self.dropped,
+        };
+        match &self.note {
+            Some(note) => note.write(&progress, now),
+            None => self.note = Note::take(&progress, now),
+        }
+        self.noted = now;
+    }
+
+    /// Takes over what roots that are gone have left, and tells of what is lost with VMs. How many events are lost.
+    fn look_for_others(&mut self, now: Timestamp) -> u64 {
+        if self.flushing || now.since(self.looked) < LOOK_EVERY || self.batches.len() > 1 {
+            return 0;
+        }
+        self.looked = now;
+        while self.batches.len() < MAX_BATCHES_TAKEN_OVER
+            && let Some(remains) = Remains::take()
+        {
+            let (mut first, of_other) = (remains.first, Some((remains.sender, remains.dropped)));
+            for events in chunks(remains.events, self.sink.max_batch) {
+                let number = count(events.len());
+                self.batches.push_back(Batch { token: None, first, events, of_other: of_other.clone() });
+                first = first.saturating_add(number);
+            }
+        }
+        let mut lost = 0_u64;
+        for gone in handover::take_lost(now) {
+            lost = lost.saturating_add(gone.undelivered);
+            // A batch without events, behind the numbers that are missing: the collector sees the gap.
+            let of_other = Some((gone.sender, gone.dropped));
+            self.batches.push_back(Batch { token: None, first: gone.next, events: Vec::new(), of_other });
+        }
+        lost
+    }
+
+    /// Leaves what is not delivered to the next root. How many events could not be left.
+    pub(crate) fn leave(&mut self) -> u64 {
+        let mut lost = 0_u64;
+        let rest = Batch { token: None, first: self.first, events: self.waiting.drain(..).collect(), of_other: None };
+        self.waiting_bytes = 0;
+        for mut batch in self.batches.drain(..).chain([rest]) {
+            let (sender, mut dropped) = batch.of_other.unwrap_or_else(|| (self.sender.clone(), self.dropped));
+            let mut bytes = batch.events.iter().map(Vec::len).fold(0, usize::saturating_add);
+            let too_many = batch.events.iter().take_while(|event| {
+                let is_beyond = bytes > MAX_REMAINS_BYTES;
+                bytes = bytes.saturating_sub(event.len());
+                is_beyond
+            });
+            let too_many = too_many.count();
+            let kept = batch.events.split_off(too_many);
+            dropped = dropped.saturating_add(count(too_many));
+            lost = lost.saturating_add(count(too_many));
+            let first = batch.first.saturating_add(count(too_many));
+            let number = count(kept.len());
+            if number > 0 && !(Remains { sender, first, dropped, events: kept }).leave() {
+                lost = lost.saturating_add(number);
+            }
+        }
+        if let Some(note) = self.note.take() {
+            note.clear();
+        }
+        lost
     }
 
     /// Sends a batch if there is one, none is under way, and the last did not just fail.
@@ -135,7 +233,10 @@ impl EventQueue {
         batch.token = None;
         let mut dropped = 0;
         match reply {
-            Some((200..=299, _)) => self.pause = None,
+            Some((200..=299, _)) => {
+                self.pause = None;
+                self.note_progress(now);
+            }
             // It is the batch that is refused: to send it again as it is would hold up all others for ever.
             Some((status @ (400 | 413 | 415 | 422), reason)) => {
                 self.pause = None;
@@ -161,11 +262,16 @@ impl EventQueue {
         if half > 0 {
             let events = batch.events.split_off(half);
             let first = batch.first.saturating_add(u64::try_from(half).unwrap_or(u64::MAX));
-            self.batches.push_front(Batch { token: None, first, events });
+            self.batches.push_front(Batch { token: None, first, events, of_other: batch.of_other.clone() });
             self.batches.push_front(batch);
             return 0;
         }
-        self.dropped = self.dropped.saturating_add(1);
+        if let Some((_, dropped)) = &mut batch.of_other {
+            // It is counted here; that sender says no more.
+            *dropped = dropped.saturating_add(1);
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
         if !core::mem::replace(&mut self.logged_refusal, true) {
             let reason = String::from_utf8_lossy(reason.get(..MAX_REASON_BYTES).unwrap_or(reason));
             log::error!(
@@ -194,12 +300,17 @@ impl EventQueue {
         self.sink.interval.0
     }
 
-    /// Sends a batch if it is time for one.
-    pub(crate) fn tick(&mut self, now: Timestamp) {
+    /// Sends a batch if it is time for one. How many events were found to be lost.
+    pub(crate) fn tick(&mut self, now: Timestamp) -> u64 {
+        if self.note.is_some() && now.since(self.noted) >= NOTE_EVERY {
+            self.note_progress(now);
+        }
+        let lost = self.look_for_others(now);
         if now >= self.next {
             self.next = now.after(self.interval());
             self.send(now);
         }
+        lost
     }
 
     fn is_under_way(&self) -> bool {
@@ -226,13 +337,15 @@ impl EventQueue {
             bytes = bytes.saturating_add(event.len());
             events.push(event);
         }
-        Batch { token: None, first, events }
+        Batch { token: None, first, events, of_other: None }
     }
 
     fn body(&self, batch: &Batch) -> Vec<u8> {
         let mut head = String::new();
+        let (sender, dropped) =
+            batch.of_other.as_ref().map_or((&self.sender, self.dropped), |(sender, dropped)| (sender, *dropped));
         // Writing to a String cannot fail.
-        let _ = write!(head, r#"{{"sender":"{}","sequence":{},"dropped":{},"events":["#, self.sender, batch.first, self.dropped);
+        let _ = write!(head, r#"{{"sender":"{sender}","sequence":{},"dropped":{dropped},"events":["#, batch.first);
         let mut body = head.into_bytes();
         for (index, event) in batch.events.iter().enumerate() {
             if index > 0 {
@@ -254,4 +367,29 @@ impl EventQueue {
         };
         self.pause = Some(Pause { length, until: now.after(length) });
     }
+}
+
+/// An id of its own. Without randomness the time tells senders apart.
+fn new_sender() -> String {
+    CallId::random().map_or_else(|_| format!("at-{}", host::now().as_unix_micros()), |id| id.to_string())
+}
+
+fn count(events: usize) -> u64 {
+    u64::try_from(events).unwrap_or(u64::MAX)
+}
+
+/// Parts events into batches.
+fn chunks(events: Vec<Vec<u8>>, max_batch: usize) -> Vec<Vec<Vec<u8>>> {
+    let (mut batches, mut bytes): (Vec<Vec<Vec<u8>>>, usize) = (Vec::new(), 0);
+    for event in events {
+        bytes = bytes.saturating_add(event.len());
+        match batches.last_mut() {
+            Some(last) if last.len() < max_batch && bytes <= MAX_BATCH_BYTES => last.push(event),
+            _ => {
+                bytes = event.len();
+                batches.push(vec![event]);
+            }
+        }
+    }
+    batches
 }

@@ -9,6 +9,7 @@
 mod caller;
 mod callouts;
 mod events;
+mod handover;
 mod host;
 mod learned;
 mod memory;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use weir::chain::Chain;
 use weir::document::{Document, DocumentError, EventSink};
 use weir::event::{Event, EventKind, Severity};
-use weir::id::CallId;
 use weir::judge::Credential;
 use weir::time::Timestamp;
 
@@ -81,9 +80,9 @@ impl Plugin {
     }
 
     /// Puts an event into the queue, where there is one.
-    pub(crate) fn record(&self, event: &Event) {
+    pub(crate) fn record(&self, event: Event) {
         let dropped = match self.events.try_borrow_mut().as_deref_mut() {
-            Ok(Some(queue)) => queue.push(event),
+            Ok(Some(queue)) => queue.push(event, host::now()),
             _ => 0,
         };
         self.count_dropped(dropped);
@@ -92,8 +91,9 @@ impl Plugin {
     /// Records something about the proxy, for those who watch the activity page.
     pub(crate) fn report(&self, event_type: &str, summary: &str) {
         let now = host::now();
-        self.record(&Event {
-            id: CallId::random().map_or_else(|_| format!("{event_type}-{}", now.as_unix_millis()), |id| id.to_string()),
+        self.record(Event {
+            // The queue gives it one.
+            id: String::new(),
             kind: EventKind::Error,
             time_ms: now.as_unix_millis(),
             call_id: None,
@@ -134,6 +134,12 @@ impl Plugin {
         }
         drop(logged);
         log::error!("{message}");
+    }
+
+    /// Leaves events that are not delivered to the next root: this one goes.
+    pub(crate) fn leave_events(&self) {
+        let lost = self.events.try_borrow_mut().map_or(0, |mut events| events.as_mut().map_or(0, EventQueue::leave));
+        self.count_dropped(lost);
     }
 
     /// Counts events that were dropped.

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::host;
 use crate::plugin::Plugin;
 use crate::shared_data;
 use crate::stream::{Stream, StreamContext};
+use crate::{handover, host};
 
 /// How often the root looks after waiting streams, unless events are to be sent more often.
 const TICK: Duration = Duration::from_millis(200);
@@ -62,6 +62,7 @@ impl Context for Root {
         if let Some((dropped, done)) = handled {
             plugin.count_dropped(dropped);
             if done {
+                plugin.leave_events();
                 host::done();
             }
             return;
@@ -85,6 +86,9 @@ impl Context for Root {
         let Some(plugin) = &self.plugin else { return true };
         let awaits_reply =
             plugin.events.try_borrow_mut().is_ok_and(|mut events| events.as_mut().is_some_and(|queue| queue.flush(host::now())));
+        if !awaits_reply {
+            plugin.leave_events();
+        }
         !awaits_reply
     }
 }
@@ -95,6 +99,7 @@ impl RootContext for Root {
         match Plugin::configure(&host::configuration(size)) {
             Ok(plugin) => {
                 shared_data::prepare();
+                handover::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
                 host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));
                 let chain = &plugin.chain;
@@ -122,7 +127,7 @@ impl RootContext for Root {
         if let Ok(mut events) = plugin.events.try_borrow_mut()
             && let Some(queue) = events.as_mut()
         {
-            queue.tick(host::now());
+            plugin.count_dropped(queue.tick(host::now()));
         }
     }
 

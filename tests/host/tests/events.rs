@@ -11,7 +11,7 @@
 
 use serde_json::{Value, json};
 use weir_host_tests::scene::{ASK_FOR_STREAM, CHAT, reading, with};
-use weir_host_tests::{Callout, Host};
+use weir_host_tests::{Callout, Host, SharedData};
 
 fn reporting(sink: Value) -> Host {
     let mut whole = json!({"cluster": "collector", "token_env": "TOKEN"});
@@ -167,4 +167,77 @@ fn what_is_left_is_sent_before_the_root_goes() {
     let second = host.callout("collector").expect("the rest");
     host.answer(&second, 202, "{}");
     assert!(host.root_is_done());
+}
+
+#[test]
+fn what_a_collector_that_is_away_has_not_taken_is_handed_to_the_next_configuration() {
+    let mut host = reporting(json!({"max_batch": 2}));
+    for _ in 0..3 {
+        exchange(&mut host);
+    }
+    host.pass(200);
+    let first = host.callout("collector").unwrap();
+    let sender = batch(&first)["sender"].clone();
+    host.break_off(&first);
+    let old = host.root();
+    assert!(host.configure(&with(reading(), "events", json!({"cluster": "collector"}))));
+    let new = host.root();
+    host.select_root(old, false);
+    assert!(!host.finish_root());
+    let last_try = host.callout("collector").unwrap();
+    host.answer(&last_try, 503, "");
+    assert!(host.root_is_done(), "it does not wait for ever");
+    host.select_root(new, false);
+    exchange(&mut host);
+    let (mut numbers, mut senders) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        host.pass(500);
+        while let Some(callout) = host.callout("collector") {
+            let sent = batch(&callout);
+            if sent["sender"] == sender {
+                numbers.extend((0..ids(&sent).len() as u64).map(|index| sent["sequence"].as_u64().unwrap() + index));
+            }
+            senders.push(sent["sender"].clone());
+            host.answer(&callout, 202, "{}");
+        }
+    }
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5], "each once, with its sender's numbers");
+    assert!(senders.iter().any(|other| *other != sender), "the new root's own come, too");
+    assert_eq!(host.metric("weir.events.dropped"), 0);
+}
+
+#[test]
+fn events_that_went_with_a_vm_are_counted_and_leave_a_gap() {
+    let shared = SharedData::default();
+    let document = with(reading(), "events", json!({"cluster": "collector"}));
+    let mut gone = Host::new(&document).shared_data(&shared).start();
+    exchange(&mut gone);
+    gone.pass(200);
+    let taken = gone.callout("collector").unwrap();
+    let sender = batch(&taken)["sender"].clone();
+    gone.answer(&taken, 202, "{}");
+    exchange(&mut gone);
+    exchange(&mut gone);
+    drop(gone);
+    let mut host = Host::new(&document).shared_data(&shared).start();
+    host.pass(20_000);
+    assert!(host.callout("collector").is_none(), "it may still live");
+    host.pass(20_000);
+    let told = batch(&host.callout("collector").expect("the collector is told"));
+    assert_eq!((&told["sender"], told["sequence"].as_u64(), ids(&told).len()), (&sender, Some(6), 0));
+    assert_eq!(host.metric("weir.events.dropped"), 4);
+    host.pass(60_000);
+    assert_eq!(host.metric("weir.events.dropped"), 4, "once");
+}
+
+#[test]
+fn the_ids_of_events_cannot_be_told_from_what_a_client_sees() {
+    let mut host = reporting(json!({}));
+    exchange(&mut host);
+    host.pass(200);
+    let callout = host.callout("collector").unwrap();
+    for event in batch(&callout)["events"].as_array().unwrap() {
+        let (id, call_id) = (event["id"].as_str().unwrap(), event["call_id"].as_str().unwrap());
+        assert!(!id.contains(call_id) && id.len() > 32, "{id}");
+    }
 }
