@@ -77,6 +77,7 @@ const CASES: &[(&str, Expectation)] = &[
     ("attack/C3_other_case_choices.http", Withheld),
     ("attack/N06a_unicode_fold_choices.http", Withheld),
     ("attack/N18a_BOM_before_data_chat.http", Withheld),
+    ("attack/D1_split_at_finish_reason.http", Withheld),
     // Heads.
     ("F07b.sse", Same),
     ("attack/A5_no_content_type.http", Withheld),
@@ -226,13 +227,36 @@ fn all_clients_of_chat_completions_read_the_same_calls_and_text_in_what_leaves()
     for name in GHOSTS {
         let Some(case) = read(name) else { continue };
         for policy in ["tool_call_judge", "content_transform"] {
-            let outcome = play(&case, policy, vec![case.body.clone()]);
-            let read = READERS.map(|reader| (reader.name, reader.read(&outcome.client)));
-            for (reader, reading) in &read {
-                assert_eq!(reading, &read[0].1, "{name}, {policy}: {reader} reads {}", outcome.text());
-            }
-            let mut calls = read[0].1.calls.values();
-            assert!(!calls.any(|(_, arguments)| arguments.contains(r#""cmd":"rm"#)), "{name}, {policy}: {}", outcome.text());
+            assert_all_read_the_same(name, &case, policy);
         }
     }
+    // Where nobody looks at calls, they leave as they came.
+    let name = "attack/N02_tool_call_index_missing.http";
+    if let Some(case) = read(name) {
+        assert_all_read_the_same(name, &case, "tool_call_judge");
+    }
+}
+
+fn assert_all_read_the_same(name: &str, case: &Case, policy: &str) {
+    let outcome = play(case, policy, vec![case.body.clone()]);
+    let read = READERS.map(|reader| (reader.name, reader.read(&outcome.client)));
+    for (reader, reading) in &read {
+        assert_eq!(reading, &read[0].1, "{name}, {policy}: {reader} reads {}", outcome.text());
+    }
+    let mut calls = read[0].1.calls.values();
+    assert!(!calls.any(|(_, arguments)| arguments.contains(r#""cmd":"rm"#)), "{name}, {policy}: {}", outcome.text());
+}
+
+#[test]
+fn harm_in_the_middle_of_long_arguments_is_shown_to_the_judge() {
+    let name = "attack/E1_harm_in_the_middle.http";
+    let Some(case) = read(name) else { return };
+    let request = case.request.to_string().into_bytes();
+    let headers: Vec<_> = case.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let script = Script::request_to(script::path(case.dialect), document(chain("tool_call_judge")), vec![request])
+        .respond_with(case.status, &headers, vec![case.body.clone()])
+        .judged(JudgeRule::new("rm -rf /", JudgeReply::Verdict(1.0)))
+        .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+    let outcome = native::play(&script, &weir_policies::registry());
+    assert!(!outcome.text().contains("rm -rf /"), "{}", outcome.text());
 }
