@@ -3,37 +3,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What an event is about; decides how the activity page shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EventKind {
-    /// A governed request came.
-    Request,
-    /// An exchange ended: the enforcement event.
-    Response,
-    /// A policy did something.
-    PolicyAction,
-    /// Something could not be done as configured.
-    Error,
-}
+pub use weir_events::{Kind as EventKind, Severity};
 
-/// How much an event matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// For finding faults.
-    Debug,
-    /// The normal course.
-    Info,
-    /// Somebody may want to look.
-    Warning,
-    /// Something failed.
-    Error,
-}
-
-/// Longest summary in characters; the rest is cut off. The collector takes no longer one.
-const MAX_SUMMARY_CHARS: usize = 1000;
+/// Longest summary in characters, of four bytes each at most; the rest is cut off. The collector takes no longer one.
+const MAX_SUMMARY_CHARS: usize = weir_events::MAX_SUMMARY_BYTES / 4;
 
 /// Most bytes of metadata, as JSON; an event with more goes without. What models and clients name has no bound of its own.
 const MAX_METADATA_BYTES: usize = 64 * 1024;
