@@ -7,13 +7,12 @@ use std::fmt;
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+pub use weir_events::{Kind, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, MAX_EVENT_DEPTH};
+use weir_events::{MAX_NAME_BYTES, MAX_NUMBER, MAX_SUMMARY_BYTES, Severity};
 
-/// The most events that one batch may carry.
-pub const MAX_BATCH_EVENTS: usize = 4_096;
-/// The most bytes that one event may have: every reader of the page pays for them.
-pub const MAX_EVENT_BYTES: usize = 256 * 1024;
-/// How deep arrays and objects of one event may nest: readers parse recursively, and this is what protects them.
-pub const MAX_EVENT_DEPTH: usize = 64;
+/// How many bytes of a hash tell two contents of one number apart.
+pub(crate) const DIGEST_BYTES: usize = 8;
 
 /// A batch whose every event has been checked.
 #[derive(Debug)]
@@ -31,38 +30,24 @@ pub struct Batch<'a> {
 /// One event: the fields that the collector itself looks at, and the JSON as it was sent.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// Unique: the same id is the same event.
-    pub id: Cow<'a, str>,
     /// What kind of thing happened.
     pub kind: Kind,
+    /// When it happened.
+    pub time_ms: u64,
     /// The whole event on one line.
     pub json: Cow<'a, str>,
 }
 
-/// What kind of thing an event tells about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A request was seen.
-    Request,
-    /// A response ended; with the `event_type` `enforcement` it carries the decision about the exchange.
-    Response,
-    /// A policy did something.
-    PolicyAction,
-    /// Something went wrong.
-    Error,
+impl Event<'_> {
+    /// Hashes the content, so that what comes again under the same number can be told from something else.
+    pub fn digest(&self) -> [u8; DIGEST_BYTES] {
+        digest(&self.json)
+    }
 }
 
-impl Kind {
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Response => "response",
-            Self::PolicyAction => "policy_action",
-            Self::Error => "error",
-        }
-    }
+pub(crate) fn digest(json: &str) -> [u8; DIGEST_BYTES] {
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(json.as_bytes()));
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Why a batch was not taken: which field, and what is wrong with it.
@@ -87,6 +72,12 @@ impl<'a> Batch<'a> {
     /// event has a defect that should be seen, and because a batch is acknowledged as a whole.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let envelope: Envelope<'a> = parse_at(".", body)?;
+        if envelope.sequence.0.saturating_add(envelope.events.len() as u64) > MAX_NUMBER {
+            return Err(Malformed {
+                path: "sequence".to_owned(),
+                message: "the numbers of this batch end above 53 bits".to_owned(),
+            });
+        }
         let count = envelope.events.len();
         if count > MAX_BATCH_EVENTS {
             return Err(Malformed {
@@ -98,30 +89,52 @@ impl<'a> Batch<'a> {
             .events
             .into_iter()
             .enumerate()
-            .map(|(index, raw)| Event::parse(&format!("events[{index}]"), raw.get()))
+            .map(|(index, raw)| Event::parse(index, raw.get()))
             .collect::<Result<_, _>>()?;
         Ok(Self { sender: envelope.sender.0, sequence: envelope.sequence.0, dropped: envelope.dropped.0, events })
     }
 }
 
+impl Batch<'_> {
+    /// Writes the batch as it is on the wire.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let sender = serde_json::to_string(self.sender.as_ref()).unwrap_or_default();
+        let mut json = format!(r#"{{"sender":{sender},"sequence":{},"dropped":{},"events":["#, self.sequence, self.dropped);
+        for (index, event) in self.events.iter().enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            json.push_str(&event.json);
+        }
+        json.push_str("]}");
+        json.into_bytes()
+    }
+}
+
 impl<'a> Event<'a> {
-    fn parse(path: &str, json: &'a str) -> Result<Self, Malformed> {
-        let refuse = |message| Err(Malformed { path: path.to_owned(), message });
+    fn parse(index: usize, json: &'a str) -> Result<Self, Malformed> {
+        let path = || format!("events[{index}]");
+        let refuse = |message| Err(Malformed { path: path(), message });
         if json.len() > MAX_EVENT_BYTES {
             return refuse(format!("{} bytes; an event may have at most {MAX_EVENT_BYTES}", json.len()));
         }
         if nests_deeper_than(MAX_EVENT_DEPTH, json) {
             return refuse(format!("arrays and objects nest deeper than {MAX_EVENT_DEPTH} levels"));
         }
-        let fields: Fields<'a> = parse_at(path, json.as_bytes())?;
-        Ok(Self { id: fields.id.0, kind: fields.kind, json: on_one_line(json) })
+        // Following the path of every field costs as much again: only what is refused is read a second time for it.
+        let is_object = json.as_bytes().first() == Some(&b'{');
+        let fields: Fields<'a> = match serde_json::from_str(json) {
+            Ok(fields) if is_object => fields,
+            _ => parse_at(&path(), json.as_bytes())?,
+        };
+        Ok(Self { kind: fields.kind, time_ms: fields.time_ms.0, json: on_one_line(json) })
     }
 }
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    sender: Text<'a, 128>,
+    sender: Text<'a, MAX_NAME_BYTES>,
     sequence: Number,
     #[serde(default)]
     dropped: Number,
@@ -134,42 +147,29 @@ struct Envelope<'a> {
 #[allow(dead_code, reason = "reading a field is what checks it")]
 struct Fields<'a> {
     #[serde(borrow)]
-    id: Text<'a, 128>,
+    id: Text<'a, MAX_NAME_BYTES>,
     kind: Kind,
     time_ms: Number,
-    event_type: Text<'a, 128>,
+    event_type: Text<'a, MAX_NAME_BYTES>,
     severity: Severity,
-    summary: Text<'a, 4096>,
-    call_id: Option<Text<'a, 128>>,
+    summary: Text<'a, MAX_SUMMARY_BYTES>,
+    call_id: Option<Text<'a, MAX_NAME_BYTES>>,
     trace_id: Option<Hex<32>>,
     span_id: Option<Hex<16>>,
-    policy_target: Option<Text<'a, 128>>,
-    policy_class: Option<Text<'a, 128>>,
+    policy_target: Option<Text<'a, MAX_NAME_BYTES>>,
+    policy_class: Option<Text<'a, MAX_NAME_BYTES>>,
     policy_config: Option<Object>,
     metadata: Option<Object>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Severity {
-    Debug,
-    Info,
-    Warning,
-    Error,
 }
 
 /// A whole number that every reader holds exactly: the page and the scripts of Redis count in 64-bit floats.
 #[derive(Default)]
 struct Number(u64);
 
-impl Number {
-    const MAX: u64 = (1 << 53) - 1;
-}
-
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
-            number @ 0..=Self::MAX => Ok(Self(number)),
+            number @ 0..=MAX_NUMBER => Ok(Self(number)),
             larger => Err(de::Error::invalid_value(de::Unexpected::Unsigned(larger), &"a whole number of at most 53 bits")),
         }
     }

@@ -1,6 +1,7 @@
 //! What the collector counts, for `/metrics`.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +27,11 @@ pub(crate) struct Metrics {
     gaps: Counter,
     missing: Counter,
     dropped: Counter,
+    conflicts: Counter,
+    refused: Family<Labels, Counter>,
+    refused_in_all: AtomicU64,
+    /// How long the newest batch was under way, in milliseconds.
+    lag: Gauge,
     store_errors: Family<Labels, Counter>,
     subscribers: Gauge,
 }
@@ -35,6 +41,9 @@ pub(crate) struct Metrics {
 pub(crate) enum Rejection {
     Malformed,
     TooLarge,
+    TooOld,
+    Incomplete,
+    Busy,
     StoreUnavailable,
 }
 
@@ -43,8 +52,10 @@ pub(crate) enum Rejection {
 pub(crate) enum Operation {
     Append,
     History,
-    Ping,
+    Probe,
     Senders,
+    Session,
+    Settings,
     Tail,
 }
 
@@ -68,6 +79,10 @@ impl Metrics {
             gaps: Counter::default(),
             missing: Counter::default(),
             dropped: Counter::default(),
+            conflicts: Counter::default(),
+            refused: Family::default(),
+            refused_in_all: AtomicU64::new(0),
+            lag: Gauge::default(),
             store_errors: Family::default(),
             subscribers: Gauge::default(),
             registry: Registry::default(),
@@ -78,19 +93,24 @@ impl Metrics {
         registry.register("sequence_gaps", "Batches that left sequence numbers out", metrics.gaps.clone());
         registry.register("missing_events", "Sequence numbers left out, late ones included", metrics.missing.clone());
         registry.register("sender_dropped_events", "Events that senders say they dropped", metrics.dropped.clone());
+        registry.register("conflicting_events", "Events under the number of another", metrics.conflicts.clone());
+        registry.register("refused_requests", "Requests that nothing allowed, by what they showed", metrics.refused.clone());
+        registry.register("lag_milliseconds", "Age of the newest event of the last batch when it arrived", metrics.lag.clone());
         registry.register("store_errors", "Failures of the store, by operation", metrics.store_errors.clone());
         registry.register("stream_subscribers", "Open live streams", metrics.subscribers.clone());
         Self { registry, ..metrics }
     }
 
-    pub(crate) fn count_appended(&self, batch: &Batch<'_>, appended: &Appended) {
-        let mut duplicates = appended.duplicates.iter().peekable();
-        for (index, event) in batch.events.iter().enumerate() {
-            if duplicates.next_if_eq(&&index).is_some() {
-                self.duplicates.inc();
-            } else {
-                self.accepted(event.kind).inc();
-            }
+    pub(crate) fn count_appended(&self, batch: &Batch<'_>, appended: &Appended, now: u64) {
+        self.duplicates.inc_by(appended.duplicates as u64);
+        self.conflicts.inc_by(appended.conflicts as u64);
+        // Of a batch that came in part before, nobody says which events are new: their kinds are counted in their order.
+        let fresh = batch.events.len().saturating_sub(appended.duplicates).saturating_sub(appended.conflicts);
+        for event in batch.events.iter().rev().take(fresh) {
+            self.accepted(event.kind).inc();
+        }
+        if let Some(last) = batch.events.last() {
+            self.lag.set(i64::try_from(now.saturating_sub(last.time_ms)).unwrap_or(i64::MAX));
         }
         if appended.missing > 0 {
             self.gaps.inc();
@@ -103,6 +123,9 @@ impl Metrics {
         let reason = match rejection {
             Rejection::Malformed => "malformed",
             Rejection::TooLarge => "too_large",
+            Rejection::TooOld => "too_old",
+            Rejection::Incomplete => "incomplete",
+            Rejection::Busy => "busy",
             Rejection::StoreUnavailable => "store_unavailable",
         };
         self.rejected.get_or_create(&[("reason", reason)]).inc();
@@ -112,11 +135,28 @@ impl Metrics {
         let operation = match operation {
             Operation::Append => "append",
             Operation::History => "history",
-            Operation::Ping => "ping",
+            Operation::Probe => "probe",
             Operation::Senders => "senders",
+            Operation::Session => "session",
+            Operation::Settings => "settings",
             Operation::Tail => "tail",
         };
         self.store_errors.get_or_create(&[("operation", operation)]).inc();
+    }
+
+    pub(crate) fn count_refusal(&self, showed: &'static str) {
+        self.refused.get_or_create(&[("showed", showed)]).inc();
+        self.refused_in_all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were refused since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused_in_all.load(Ordering::Relaxed)
+    }
+
+    /// The age of the newest event of the last batch when it arrived, in milliseconds.
+    pub(crate) fn lag(&self) -> i64 {
+        self.lag.get()
     }
 
     /// Counts one more live stream, or refuses when there are `limit` of them.

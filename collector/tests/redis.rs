@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use serde_json::json;
-use support::{Live, NEVER, Redis, batch, get, ids, post};
+use support::{Live, NEVER, Redis, batch, get, history, ids, post};
 use tokio::sync::Notify;
 
 /// Sends a batch until it is acknowledged, as a sender does.
@@ -56,7 +56,7 @@ async fn while_redis_is_away_nothing_is_acknowledged_and_the_collector_finds_it_
     let refused = post(&app, &batch("vm-1", 1, 1)).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers[header::RETRY_AFTER], "1");
-    for path in ["/healthz", "/v1/events", "/v1/senders", "/v1/activity/stream"] {
+    for path in ["/readyz", "/healthz", "/v1/events", "/v1/senders", "/v1/activity/stream"] {
         assert_eq!(get(&app, path).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
     let metrics = get(&app, "/metrics").await.text;
@@ -70,19 +70,8 @@ async fn while_redis_is_away_nothing_is_acknowledged_and_the_collector_finds_it_
 
 /// The sequence numbers of the whole history, oldest first.
 async fn sequences(app: &axum::Router) -> Vec<u64> {
-    let mut found = Vec::new();
-    let mut path = "/v1/events?limit=1000".to_owned();
-    loop {
-        let page = get(app, &path).await.json();
-        let events = page["events"].as_array().expect("a list");
-        found.extend(events.iter().map(|stored| stored["sequence"].as_u64().expect("a number")));
-        let Some(next) = page["next"].as_str() else {
-            break;
-        };
-        path = format!("/v1/events?limit=1000&before={next}");
-    }
-    found.reverse();
-    found
+    let events = history(app).await;
+    events.iter().rev().map(|stored| stored["sequence"].as_u64().expect("a number")).collect()
 }
 
 #[tokio::test]
@@ -154,17 +143,107 @@ async fn a_live_stream_says_that_the_store_is_away_and_goes_on_without_a_gap() {
 }
 
 #[tokio::test]
-async fn an_entry_that_no_collector_wrote_is_skipped() {
+async fn fault_16_what_no_collector_wrote_is_skipped_and_ends_no_page() {
     let Some(redis) = Redis::start() else { return };
     let app = redis.app();
     post(&app, &batch("vm-1", 0, 1)).await;
-    let mut connection = redis::Client::open(redis.url()).and_then(|client| client.get_connection()).expect("a connection");
-    for fields in [&["something", "else"][..], &["sender", "x", "sequence", "0", "event", "not JSON"]] {
-        let _: String = redis::cmd("XADD").arg("{test}:events").arg("*").arg(fields).query(&mut connection).expect("an id");
+    for _ in 0..50 {
+        let _: String = redis.command(&["XADD", "{test:0}:events", "*", "something", "else"]);
+        let _: String = redis.command(&["XADD", "{test:0}:events", "*", "s", "x", "q", "0", "n", "1", "t", "1", "b", "not JSON"]);
     }
     post(&app, &batch("vm-1", 1, 1)).await;
-    assert_eq!(ids(&get(&app, "/v1/events").await.json()["events"]), ["vm-1-1", "vm-1-0"]);
-    let mut live = Live::open(&app, "?after=0-0", None).await;
-    assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-0");
-    assert_eq!(live.next().await.expect("a message").event_id(), "vm-1-1");
+    assert_eq!(ids(&get(&app, "/v1/events?limit=2").await.json()["events"]), ["vm-1-1", "vm-1-0"]);
+    let first = get(&app, "/v1/events?limit=1").await.json();
+    let next = first["next"].as_str().expect("a page follows");
+    assert_eq!(ids(&get(&app, &format!("/v1/events?limit=1&before={next}")).await.json()["events"]), ["vm-1-0"]);
+    assert_eq!(sequences(&app).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn fault_4_a_collector_is_not_ready_while_appends_fail_whatever_answers() {
+    let Some(redis) = Redis::start() else { return };
+    let app = redis.app();
+    assert_eq!(post(&app, &batch("vm-1", 0, 1)).await.status, StatusCode::ACCEPTED);
+    assert_eq!(get(&app, "/readyz").await.status, StatusCode::OK);
+    let set = |name: &str, value: &str| redis.command::<String>(&["CONFIG", "SET", name, value]);
+    let mut next = 1;
+    for (reason, break_it, mend_it) in [
+        ("OOM", ("maxmemory", "1"), ("maxmemory", "0")),
+        ("NOREPLICAS", ("min-replicas-to-write", "1"), ("min-replicas-to-write", "0")),
+    ] {
+        set(break_it.0, break_it.1);
+        assert_eq!(post(&app, &batch("vm-1", next, 1)).await.status, StatusCode::SERVICE_UNAVAILABLE, "{reason}");
+        let ready = get(&app, "/readyz").await;
+        assert_eq!((ready.status, ready.json()["error"]["reason"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some(reason)));
+        assert_eq!(get(&app, "/livez").await.status, StatusCode::OK, "the process itself is well");
+        // Also when nobody has sent anything for a while.
+        tokio::time::sleep(Duration::from_millis(2_100)).await;
+        assert_eq!(get(&app, "/readyz").await.json()["error"]["reason"], reason);
+        set(mend_it.0, mend_it.1);
+        assert_eq!(post(&app, &batch("vm-1", next, 1)).await.status, StatusCode::ACCEPTED, "{reason}");
+        assert_eq!(get(&app, "/readyz").await.status, StatusCode::OK);
+        next += 1;
+    }
+    // A master that became a replica of something takes no writes.
+    let _: String = redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert_eq!(post(&app, &batch("vm-1", next, 1)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&app, "/readyz").await.json()["error"]["reason"], "READONLY");
+    let _: String = redis.command(&["REPLICAOF", "NO", "ONE"]);
+    post_until_accepted(&app, &batch("vm-1", next, 1)).await;
+    assert_eq!(sequences(&app).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_event_is_acknowledged_when_as_many_replicas_have_it_as_were_asked_for() {
+    let (Some(master), Some(replica)) = (Redis::start(), Redis::start()) else { return };
+    let options = weir_collector::RedisOptions { replicas: 1, ..master.options() };
+    let store = weir_collector::RedisStore::new(&options, weir_collector::Limits::default()).expect("a store");
+    let store = weir_collector::Store::Redis(std::sync::Arc::new(store));
+    let app = weir_collector::app(weir_collector::Collector::new(store, weir_collector::Access::Open));
+    assert_eq!(post(&app, &batch("vm-1", 0, 1)).await.status, StatusCode::SERVICE_UNAVAILABLE, "no replica has it");
+    let port = master.url().trim_end_matches('/').rsplit(':').next().expect("a port").to_owned();
+    let _: String = replica.command(&["REPLICAOF", "127.0.0.1", &port]);
+    post_until_accepted(&app, &batch("vm-1", 0, 1)).await;
+    let copied: u64 = replica.command(&["XLEN", "{test:0}:events"]);
+    assert_eq!(copied, 1);
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_by_three_collectors_that_are_killed_with_redis_is_there_once() {
+    let Some(mut redis) = Redis::start() else { return };
+    let mut sent = 0;
+    let mut acknowledged = Vec::new();
+    for round in 0_u64..6 {
+        // Each round has collectors of its own: those before are gone with whatever they were doing.
+        let apps = [redis.app(), redis.app(), redis.app()];
+        let sending = async {
+            loop {
+                for app in &apps {
+                    let (first, one) = (sent, batch("vm-1", sent, 3));
+                    if post(app, &one).await.status != StatusCode::ACCEPTED {
+                        return;
+                    }
+                    // A repetition at another collector changes nothing.
+                    if post(&apps[2], &one).await.status != StatusCode::ACCEPTED {
+                        return;
+                    }
+                    acknowledged.extend(first..first + 3);
+                    sent += 3;
+                }
+            }
+        };
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(40 + 13 * round)).await;
+            redis.kill();
+        };
+        tokio::join!(sending, killing);
+        redis.restart();
+        post_until_accepted(&redis.app(), &batch("vm-1", sent, 3)).await;
+        acknowledged.extend(sent..sent + 3);
+        sent += 3;
+    }
+    let app = redis.app();
+    assert_eq!(sequences(&app).await, acknowledged, "acknowledged events are there once");
+    let sender = &get(&app, "/v1/senders").await.json()["senders"][0];
+    assert_eq!((&sender["missing"], &sender["conflicts"]), (&json!(0), &json!(0)), "gaps are exact");
 }

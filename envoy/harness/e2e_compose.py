@@ -75,7 +75,7 @@ def up() -> int:
     compose.wait_until_healthy()
     page = f"http://127.0.0.1:{environment.get('WEIR_COLLECTOR_PORT', '10004')}/ui/activity/live"
     token = environment.get("WEIR_COLLECTOR_TOKEN", "only-for-this-demonstration")
-    print(f"Activity page:  {page}?token={token}\nEnd it:         make compose-down")
+    print(f"Activity page:  {page} (token: {token})\nEnd it:         make compose-down")
     return 0
 
 

@@ -1,147 +1,133 @@
-//! Who may read events and who may send them.
+//! Who may send events, who may read them, and who may change settings.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
+mod origin;
+mod sessions;
+mod sign_in;
+mod tokens;
 
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header, uri::Authority};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
-use subtle::ConstantTimeEq;
 
 use crate::app::{Collector, problem};
 
-/// The cookie that stands for the token once the page has been opened with it.
-const COOKIE: &str = "weir_token";
+pub(crate) use self::sessions::Sessions;
+pub(crate) use self::sign_in::{get_sign_in, post_sign_in, post_sign_out};
+pub use self::tokens::{InvalidToken, Role, Roles, Tokens, new_token};
 
-/// What a request must show.
+/// Says what a request must show.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// The token.
-    Token(Token),
-    /// Nothing, because only this machine reaches the collector. Readers must then ask for it by a loopback name, or
-    /// any web page could read events through a host name of its own that resolves to this machine.
+    /// A token, or a session that was opened with one.
+    Tokens(Tokens),
+    /// Nothing, because only this machine reaches the collector. Requests must then ask for it by a loopback name, or
+    /// any web page could read and send events through a host name of its own that resolves to this machine.
     Loopback,
     /// Nothing.
     Open,
 }
 
-/// A shared secret that fits into a header, a cookie and a query.
-#[derive(Clone)]
-pub struct Token(String);
+/// Says what a request wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Send,
+    Read,
+    Change,
+}
 
-impl FromStr for Token {
-    type Err = InvalidToken;
+impl Need {
+    fn of(request: &Request) -> Self {
+        match *request.method() {
+            Method::GET | Method::HEAD => Self::Read,
+            _ if request.uri().path() == "/v1/events" => Self::Send,
+            _ => Self::Change,
+        }
+    }
 
-    fn from_str(token: &str) -> Result<Self, Self::Err> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if (16..=512).contains(&token.len()) && token.bytes().all(fits) { Ok(Self(token.to_owned())) } else { Err(InvalidToken) }
+    fn is_met_by(self, roles: Roles) -> bool {
+        match self {
+            Self::Send => roles.has(Role::Ingest) || roles.has(Role::Admin),
+            Self::Read => [Role::Read, Role::Operate, Role::Admin].into_iter().any(|role| roles.has(role)),
+            Self::Change => roles.has(Role::Admin),
+        }
     }
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
+/// What a request showed.
+enum Shown {
+    Nothing,
+    /// Something that opens nothing.
+    Wrong,
+    Token(Roles),
+    Session(Roles),
 }
 
-impl Token {
-    /// Compares in a time that tells nothing about the token.
-    fn is(&self, shown: &str) -> bool {
-        bool::from(self.0.as_bytes().ct_eq(shown.as_bytes()))
-    }
-}
-
-/// A text cannot be a [`Token`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct InvalidToken;
-
-impl fmt::Display for InvalidToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a token has 16 to 512 characters out of A-Z a-z 0-9 - . _ ~ + / =; `openssl rand -hex 32` makes one")
-    }
-}
-
-impl std::error::Error for InvalidToken {}
-
-/// Lets a request pass that may read and send events.
+/// Lets a request pass that may do what it wants.
 pub(crate) async fn require(State(collector): State<Collector>, request: Request, next: Next) -> Response {
-    match collector.access() {
-        Access::Open => next.run(request).await,
-        Access::Loopback => {
-            if is_read(request.method()) && !names_loopback(request.uri(), request.headers()) {
-                return problem(
-                    StatusCode::FORBIDDEN,
-                    "this collector has no token and answers readers on this machine only: open it as localhost or 127.0.0.1",
-                );
-            }
-            next.run(request).await
+    let need = Need::of(&request);
+    if let Some(message) = origin::objection(collector.access(), need != Need::Read, &request) {
+        collector.metrics().count_refusal("origin");
+        return problem(StatusCode::FORBIDDEN, message);
+    }
+    let Access::Tokens(tokens) = collector.access() else { return next.run(request).await };
+    let shown = shown(&collector, tokens, request.headers()).await;
+    let roles = match shown {
+        Shown::Token(roles) => roles,
+        // A cookie comes with every request that a browser makes, whoever wrote the page: it never sends events.
+        Shown::Session(roles) if need != Need::Send => roles,
+        Shown::Session(_) => {
+            return refuse(&collector, StatusCode::FORBIDDEN, "session", "a session does not send events; a token does");
         }
-        Access::Token(token) => {
-            if bearer(request.headers()).is_some_and(|shown| token.is(shown)) {
-                return next.run(request).await;
-            }
-            // The cookie comes with every request that a browser makes, whoever wrote the page: it may only read.
-            if is_read(request.method()) && cookie(request.headers()).is_some_and(|shown| token.is(shown)) {
-                return next.run(request).await;
-            }
-            if let Some(entered) = token_in_query(token, &request) {
-                return entered;
-            }
-            let mut refusal = problem(
-                StatusCode::UNAUTHORIZED,
-                "a token is needed: send `authorization: Bearer <token>`, or open the page with ?token=<token>",
-            );
-            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-            refusal
-        }
+        Shown::Nothing if need == Need::Read && request.uri().path().starts_with("/ui/") => return to_sign_in(&request),
+        Shown::Nothing => return refuse(&collector, StatusCode::UNAUTHORIZED, "nothing", NEEDS_TOKEN),
+        Shown::Wrong if need == Need::Read && request.uri().path().starts_with("/ui/") => return to_sign_in(&request),
+        Shown::Wrong => return refuse(&collector, StatusCode::UNAUTHORIZED, "wrong", NEEDS_TOKEN),
+    };
+    if need.is_met_by(roles) {
+        return next.run(request).await;
+    }
+    refuse(&collector, StatusCode::FORBIDDEN, "role", "this token has no role that allows it")
+}
+
+const NEEDS_TOKEN: &str = "a token is needed: send `authorization: Bearer <token>`, or sign in at /ui/sign-in";
+
+async fn shown(collector: &Collector, tokens: &Tokens, headers: &HeaderMap) -> Shown {
+    if let Some(token) = bearer(headers) {
+        return tokens.roles(token).map_or(Shown::Wrong, Shown::Token);
+    }
+    let Some(id) = sessions::cookie(headers) else { return Shown::Nothing };
+    match collector.sessions().roles(collector.store(), id).await {
+        Some(roles) => Shown::Session(roles),
+        None => Shown::Wrong,
     }
 }
 
-/// Turns a right `?token=` into the cookie and sends the browser to the address without it, so that the token stays
-/// neither in the address bar nor in the history.
-fn token_in_query(token: &Token, request: &Request) -> Option<Response> {
-    #[derive(Deserialize)]
-    struct Entry {
-        token: String,
+/// Refuses, counts it, and says so in the log now and then: a wrong token would else be seen by its owner alone.
+fn refuse(collector: &Collector, status: StatusCode, why: &'static str, message: &str) -> Response {
+    collector.metrics().count_refusal(why);
+    if let Some(left_out) = collector.refusals().pass() {
+        tracing::warn!("refused a request ({why}); {left_out} more were refused since the last such line");
     }
-    if request.method() != Method::GET || !request.uri().path().starts_with("/ui/") {
-        return None;
+    let mut refusal = problem(status, message);
+    if status == StatusCode::UNAUTHORIZED {
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    let Query(entry) = Query::<Entry>::try_from_uri(request.uri()).ok()?;
-    if !token.is(&entry.token) {
-        return None;
-    }
-    let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000", token.0);
-    Some(([(header::SET_COOKIE, cookie)], Redirect::to(request.uri().path())).into_response())
+    refusal
 }
 
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
+fn to_sign_in(request: &Request) -> Response {
+    let wanted = request.uri().path_and_query().map_or("/ui/activity/live", |path| path.as_str());
+    let wanted: String = url_encoded(wanted);
+    Redirect::to(&format!("/ui/sign-in?next={wanted}")).into_response()
+}
+
+fn url_encoded(text: &str) -> String {
+    let encode = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
-}
-
-fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
-    let Some(authority) = host.or_else(|| uri.authority().cloned()) else {
-        return false;
-    };
-    let name = Authority::host(&authority).trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
-use weir_collector::{Access, Collector, Limits, MemoryStore, RedisStore, Store, app};
+use weir_collector::{Access, Collector, Deployment, Limits, LocalStore, RedisOptions, RedisStore, Store, app};
 
 /// How long something may take that would otherwise never happen. Long enough for a busy machine.
 pub const NEVER: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ pub const NEVER: Duration = Duration::from_secs(20);
 pub const TOKEN: &str = "0123456789abcdef";
 
 pub fn memory_store(limits: Limits) -> Store {
-    Store::Memory(Arc::new(MemoryStore::new(limits)))
+    Store::Local(Arc::new(LocalStore::in_memory(limits)))
 }
 
 /// A collector that keeps events in memory and lets everyone in.
@@ -81,10 +81,23 @@ pub async fn post_text(app: &Router, body: String) -> Answer {
     send(app, request.body(Body::from(body)).expect("a request")).await
 }
 
+/// The whole history, newest first.
+pub async fn history(app: &Router) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut path = "/v1/events?limit=1000".to_owned();
+    loop {
+        let page = get(app, &path).await.json();
+        found.extend(page["events"].as_array().unwrap_or_else(|| panic!("a list in {page}")).iter().cloned());
+        let Some(next) = page["next"].as_str() else { return found };
+        path = format!("/v1/events?limit=1000&before={next}");
+    }
+}
+
 /// A live stream, read message by message.
 pub struct Live {
     body: Body,
     buffer: String,
+    last_id: String,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -113,12 +126,27 @@ impl Live {
         let response = app.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-        Self { body: response.into_body(), buffer: String::new() }
+        Self { body: response.into_body(), buffer: String::new(), last_id: String::new() }
     }
 
     /// The next message; `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Message> {
         tokio::time::timeout(NEVER, self.read()).await.expect("the stream says something")
+    }
+
+    /// How far the reader has come, as soon as that is told.
+    pub async fn cursor(&mut self) -> String {
+        loop {
+            while let Some((text, rest)) = self.buffer.split_once("\n\n") {
+                self.last_id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap_or_default().to_owned();
+                self.buffer = rest.to_owned();
+            }
+            if !self.last_id.is_empty() {
+                return self.last_id.clone();
+            }
+            let frame = self.body.frame().await.expect("it goes on").expect("a frame");
+            self.buffer.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("text"));
+        }
     }
 
     async fn read(&mut self) -> Option<Message> {
@@ -129,7 +157,10 @@ impl Live {
                 let mut message = Message::default();
                 for line in text.lines() {
                     match line.split_once(": ") {
-                        Some(("id", id)) => message.id = id.to_owned(),
+                        Some(("id", id)) => {
+                            message.id = id.to_owned();
+                            self.last_id = id.to_owned();
+                        }
                         Some(("event", event)) => message.event = event.to_owned(),
                         Some(("data", data)) => message.data.push_str(data),
                         _ => {}
@@ -196,8 +227,30 @@ impl Redis {
         Self::url_of(self.port)
     }
 
+    pub fn options(&self) -> RedisOptions {
+        RedisOptions {
+            urls: vec![self.url()],
+            deployment: Deployment::Single,
+            prefix: "test".to_owned(),
+            shards: 1,
+            replicas: 0,
+            ca: None,
+        }
+    }
+
+    /// Sends a command to it.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = redis::Client::open(self.url()).and_then(|client| client.get_connection()).expect("a connection");
+        let mut words = words.iter();
+        let mut command = redis::cmd(words.next().expect("a command"));
+        for word in words {
+            command.arg(*word);
+        }
+        command.query(&mut connection).expect("an answer")
+    }
+
     pub fn store(&self, limits: Limits) -> Store {
-        Store::Redis(Arc::new(RedisStore::new(&self.url(), "test", limits).expect("a valid address")))
+        Store::Redis(Arc::new(RedisStore::new(&self.options(), limits).expect("a valid address")))
     }
 
     pub fn app(&self) -> Router {
