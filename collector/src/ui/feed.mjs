@@ -1,5 +1,5 @@
-// What the activity page knows, without the page: which events it holds, which of them wait while it is paused, and
-// which of them a filter shows. Nothing here touches the document, so that it can be tested without a browser.
+// What the activity page knows, without the page: which rows it holds and which events wait while it is paused. Nothing
+// here touches the document, so that it can be tested without a browser.
 
 /** Every kind of event, with the words of its badge. */
 export const KINDS = {
@@ -9,25 +9,23 @@ export const KINDS = {
   error: "error",
 };
 
-/** Holds the newest events, and keeps apart those that arrive during a pause. */
+/** Holds the newest rows, and keeps apart the events that arrive during a pause. */
 export class Feed {
   #limit;
   #waiting = [];
   #missed = 0;
+  #rows = new Map();
 
-  /** @param {number} limit how many events are held, and how many wait at most */
-  constructor(limit) {
+  /**
+   * @param {number} limit how many rows are held, and how many events wait at most
+   * @param {boolean} byCall whether events of one call share a row
+   */
+  constructor(limit, byCall) {
     this.#limit = limit;
+    this.byCall = byCall;
     /** Newest first. */
-    this.entries = [];
+    this.rows = [];
     this.paused = false;
-    /** The position of the newest event that arrived, shown or not: where a new live stream goes on. */
-    this.newest = undefined;
-  }
-
-  /** Whether older events find no place any more. */
-  get full() {
-    return this.entries.length >= this.#limit;
   }
 
   /** How many events arrived during this pause. */
@@ -37,26 +35,35 @@ export class Feed {
 
   /**
    * Takes events in the order of their arrival.
-   * @returns {{added: object[], removed: object[]}} what became visible, oldest first, and what fell off the end
+   * @param {(row: object) => boolean} isKept whether a row must not go: somebody reads it
+   * @returns {{added: object[], changed: object[], removed: object[]}} added rows are oldest first
    */
-  arrive(entries) {
-    this.newest = entries.at(-1)?.position ?? this.newest;
-    if (!this.paused) return this.#show(entries);
-    this.#waiting.push(...entries);
-    // Older ones would fall off the end of the list anyway; they stay in the history.
-    this.#missed += this.#waiting.splice(0, Math.max(0, this.#waiting.length - this.#limit)).length;
-    return { added: [], removed: [] };
+  arrive(entries, isKept = () => false) {
+    if (this.paused) {
+      this.#waiting.push(...entries);
+      // Older ones would fall off the end of the list anyway; they stay in the history.
+      this.#missed += this.#waiting.splice(0, Math.max(0, this.#waiting.length - this.#limit)).length;
+      return { added: [], changed: [], removed: [] };
+    }
+    const { added, changed } = this.#take(entries);
+    this.rows.unshift(...added.toReversed());
+    const removed = [];
+    for (let at = this.rows.length - 1; at >= 0 && this.rows.length > this.#limit; at -= 1) {
+      if (isKept(this.rows[at])) continue;
+      const [row] = this.rows.splice(at, 1);
+      this.#rows.delete(row.key);
+      removed.push(row);
+    }
+    return { added, changed, removed };
   }
 
-  /**
-   * Takes a page of the history, newest first, that stands before everything held.
-   * @returns {object[]} what became visible
-   */
+  /** Takes a page of the history, newest first, that stands before everything held. */
   older(entries) {
-    this.newest ??= entries[0]?.position;
-    const added = entries.slice(0, this.#limit - this.entries.length);
-    this.entries.push(...added);
-    return added;
+    const { added, changed } = this.#take(entries);
+    this.rows.push(...added);
+    // Whoever asks for older rows wants to see them: the list grows with each page.
+    this.#limit = Math.max(this.#limit, this.rows.length);
+    return { added, changed };
   }
 
   pause() {
@@ -64,43 +71,55 @@ export class Feed {
   }
 
   /** Ends a pause; what waited becomes visible in the order of its arrival. */
-  resume() {
+  resume(isKept) {
     this.paused = false;
     this.#missed = 0;
-    return this.#show(this.#waiting.splice(0));
+    return this.arrive(this.#waiting.splice(0), isKept);
   }
 
-  #show(entries) {
-    const added = entries.slice(-this.#limit);
-    this.entries.unshift(...added.toReversed());
-    const removed = this.entries.splice(this.#limit);
-    return { added, removed };
+  #take(entries) {
+    const added = [];
+    const changed = new Set();
+    for (const entry of entries) {
+      const call = this.byCall ? entry.event.call_id : undefined;
+      const key = call === undefined ? entry.position : `call ${call}`;
+      let row = this.#rows.get(key);
+      if (row === undefined) {
+        row = { key, call, entries: [] };
+        this.#rows.set(key, row);
+        added.push(row);
+      } else if (!added.includes(row)) changed.add(row);
+      if (row.entries.some((known) => known.position === entry.position)) continue;
+      row.entries.push(entry);
+      row.entries.sort(byPosition);
+    }
+    return { added, changed: [...changed] };
   }
 }
 
-/** An event of the collector with what the page needs of it again and again. */
-export function entryOf(record) {
-  return { position: record.position, record, event: record.event, searched: valuesOf(record).toLowerCase() };
+function byPosition(one, other) {
+  const [left, right] = [one, other].map((entry) => entry.position.split("-").map(Number));
+  for (let at = 0; at < 4; at += 1) if (left[at] !== right[at]) return left[at] - right[at];
+  return 0;
 }
 
-/** Everything that a record says, without the names of its fields: whoever looks for "blocked" means the word. */
-function valuesOf(record) {
-  const values = [];
-  JSON.stringify(record, (_, value) => {
-    if (typeof value !== "object") values.push(value);
-    return value;
-  });
-  return values.join("\n");
+/** An event of the collector, with its JSON as it was sent: it is the last member of its line. */
+export function entryOf(line) {
+  const mark = ',"event":';
+  const record = JSON.parse(line);
+  return { position: record.position, record, event: record.event, raw: line.slice(line.indexOf(mark) + mark.length, -1) };
 }
 
-/** Whether a filter shows an entry: its kind is chosen, and it contains every word. */
-export function matches(entry, { kinds, words }) {
-  return kinds.has(entry.event.kind) && words.every((word) => entry.searched.includes(word));
-}
-
-/** The words of a filter text. */
-export function wordsOf(text) {
-  return text.toLowerCase().split(/\s+/).filter(Boolean);
+/** What a row says in one line: its newest decision, what policies did, and how bad the worst of it is. */
+export function headOf(row) {
+  const events = row.entries.map((entry) => entry.event);
+  const enforcement = events.findLast((event) => event.event_type === "enforcement");
+  const actions = events.filter((event) => event.kind === "policy_action");
+  const error = events.findLast((event) => event.kind === "error");
+  const shown = actions.at(-1) ?? error ?? enforcement ?? events.at(-1);
+  const ranks = ["debug", "info", "warning", "error"];
+  const severity = ranks[Math.max(...events.map((event) => ranks.indexOf(event.severity)))] ?? "info";
+  return { shown, decision: decisionOf(enforcement ?? shown), actions, severity, conflict: row.entries.some((entry) => entry.record.conflict) };
 }
 
 /** The time of an event for a reader whose day is `today`: the date only when it is another one. */
@@ -121,29 +140,35 @@ export function short(id) {
 
 /** What was decided, where an event says so, and whether that had an effect. */
 export function decisionOf(event) {
-  const { decision, effective_decision: effective, enforced } = event.metadata ?? {};
+  const { decision, effective_decision: effective, enforced } = event?.metadata ?? {};
   if (typeof decision !== "string") return undefined;
   if (enforced === false && decision !== "allow") return { decision, label: `would ${decision}`, enforced: false };
   return { decision, label: typeof effective === "string" ? effective : decision, enforced: true };
 }
 
-/**
- * Pretty-printed JSON in pieces of one kind each: key, string, number, word, or plain.
- * @returns {{type: string, text: string}[]}
- */
-export function jsonPieces(value) {
-  const text = JSON.stringify(value, null, 2);
-  const token = /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\b(?:true|false|null)\b/g;
+/** A condition of the query language for a field and its value. */
+export function condition(field, value) {
+  const text = String(value);
+  return /^[\w.:/-]+$/.test(text) ? `${field}:${text}` : `${field}:"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/** Adds a condition to a query, or takes it away when it is there. */
+export function toggled(query, added) {
+  const opposite = added.startsWith("-") ? added.slice(1) : `-${added}`;
+  const without = (text, part) => ` ${text} `.replace(` ${part} `, " ").trim();
+  if (` ${query} `.includes(` ${added} `)) return without(query, added);
+  return `${without(query, opposite)} ${added}`.trim();
+}
+
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u;
+
+/** Text in pieces, with what is invisible or turns the direction of text named: it must not hide what was said. */
+export function visible(text) {
   const pieces = [];
-  let end = 0;
-  for (const match of text.matchAll(token)) {
-    if (match.index > end) pieces.push({ type: "plain", text: text.slice(end, match.index) });
-    const [whole, string, colon] = match;
-    if (colon !== undefined) pieces.push({ type: "key", text: string }, { type: "plain", text: colon });
-    else if (string !== undefined) pieces.push({ type: "string", text: string });
-    else pieces.push({ type: /^[tfn]/.test(whole) ? "word" : "number", text: whole });
-    end = match.index + whole.length;
+  for (const part of text.split(new RegExp(`(${HIDDEN.source})`, "u"))) {
+    if (part === "") continue;
+    if (HIDDEN.test(part)) pieces.push({ hidden: true, text: `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}` });
+    else pieces.push({ hidden: false, text: part });
   }
-  pieces.push({ type: "plain", text: text.slice(end) });
   return pieces;
 }
