@@ -34,19 +34,33 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
+        self.restarts = 0
+        self._command = [str(word) for word in command]
+        self._environment = {**os.environ, **(environment or {})}
+        self._output = output
+        self._cwd = cwd
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as errors, (output or Path(os.devnull)).open("wb") as lines:
-            self._child = subprocess.Popen(
-                [str(word) for word in command],
+        self._child = self._start("wb")
+
+    def _start(self, mode: str) -> subprocess.Popen[bytes]:
+        with self.log.open(mode) as errors, (self._output or Path(os.devnull)).open(mode) as lines:
+            return subprocess.Popen(
+                self._command,
                 stdin=subprocess.DEVNULL,
-                stdout=lines if output else errors,
+                stdout=lines if self._output else errors,
                 stderr=errors,
-                cwd=cwd,
-                env={**os.environ, **(environment or {})},
+                cwd=self._cwd,
+                env=self._environment,
                 # A session of its own: Ctrl-C in the terminal must not reach it before the harness ends it in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
+
+    def restart(self) -> None:
+        """Starts it again after it ended; its log goes on."""
+        self._child.wait()
+        self.restarts += 1
+        self._child = self._start("ab")
 
     @property
     def pid(self) -> int:

@@ -29,6 +29,8 @@ JUDGE_SECONDS = 0.2
 # Text that comes after such a pause gets a line, and a time, of its own.
 NEW_LINE_SECONDS = 0.15
 EVENTS_WITHIN_SECONDS = 5.0
+# A collector that cannot live is not started for ever.
+MOST_RESTARTS = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Pa
     progress("starting the mock provider, the mock judge, the collector and Envoy")
     servers.run(Provider(ports.provider, PACE_SECONDS).start())
     servers.run(Judge(ports.judge, JUDGE_SECONDS).start())
-    collector = processes.add(Process("The collector", collect_command(ports.collector), LOGS / "collector.log"))
+    command = collect_command(ports.collector, data=LOGS / "events.redb")
+    collector = processes.add(Process("The collector", command, LOGS / "collector.log"))
     collector.wait_until(lambda: _answers(ports.collector, "/healthz"))
     settings = Settings(
         clusters={"provider": ports.provider, "judge": ports.judge, "collector": ports.collector},
@@ -117,10 +120,11 @@ def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Pa
     return gateway
 
 
-def collect_command(port: int, redis_url: str | None = None) -> list[str | Path]:
-    """The collector on a port of the loopback interface; in memory unless there is a Redis."""
+def collect_command(port: int, redis_url: str | None = None, data: Path | None = None) -> list[str | Path]:
+    """The collector on a port of the loopback interface; in memory without a Redis or a file for events."""
     redis_url = redis_url or os.environ.get("REDIS_URL")
-    return [WEIR, "collect", "--listen", f"127.0.0.1:{port}", *(["--redis-url", redis_url] if redis_url else [])]
+    store: list[str | Path] = ["--redis-url", redis_url] if redis_url else ["--data", data] if data else ["--memory"]
+    return [WEIR, "collect", "--listen", f"127.0.0.1:{port}", *store]
 
 
 def _answers(port: int, path: str) -> bool:
@@ -208,6 +212,17 @@ def _print_addresses(ports: Ports) -> None:
 
 def _stay(processes: ProcessGroup) -> None:
     print("\nCtrl-C ends everything.", flush=True)
-    while (dead := processes.first_dead()) is None:
+    while True:
+        watch(processes)
         time.sleep(0.5)
-    raise SetupError(f"{dead.name} ended: {dead.last_words()} (whole log: {dead.log})")
+
+
+def watch(processes: ProcessGroup) -> None:
+    """Starts a collector again that ended: its events are kept, and filters send again what it did not take."""
+    dead = processes.first_dead()
+    if dead is None:
+        return
+    if dead.name != "The collector" or dead.restarts >= MOST_RESTARTS:
+        raise SetupError(f"{dead.name} ended: {dead.last_words()} (whole log: {dead.log})")
+    progress(f"{dead.name} ended ({dead.last_words()}) and is started again")
+    dead.restart()

@@ -15,8 +15,8 @@ import redis as redis_client
 from conftest import MakeGateway
 from harness import judge as judges
 from harness.http_server import Reply
-from harness.processes import Process
-from harness.run import collect_command
+from harness.processes import Process, ProcessGroup
+from harness.run import collect_command, watch
 from support.documents import REFUSED_CLUSTER, Document, tool_call_judge
 from support.exchange import CHAT, Answer, ask, question
 from support.legality import read_legal
@@ -40,13 +40,16 @@ def free_port() -> int:
 class Collector:
     """A running `weir collect`."""
 
-    def __init__(self, folder: Path, port: int, redis_url: str | None) -> None:
+    def __init__(self, folder: Path, port: int, redis_url: str | None, process: Process | None = None) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         folder.mkdir(parents=True, exist_ok=True)
         command = collect_command(port, redis_url)
-        self.process = Process("The collector", command, folder / f"collector-{port}.log")
-        self.process.wait_until(lambda: self._healthy())
+        self.process = process or Process("The collector", command, folder / f"collector-{port}.log")
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        self.process.wait_until(self._healthy)
 
     def _healthy(self) -> bool:
         try:
@@ -170,6 +173,28 @@ def test_events_wait_for_a_collector_that_restarts(
     meanwhile = blocked_exchange(gateway, clusters, collector)
     again = collect(port=collector.port, redis_url=redis)
     assert again.wait_for(meanwhile.trace_id, "enforcement", seconds=30)
+
+
+def test_fault_20_a_killed_collector_is_started_again_with_its_events(
+    gateway: MakeGateway, clusters: dict[str, int], judge: judges.Judge, tmp_path: Path
+) -> None:
+    port = free_port()
+    with ProcessGroup() as processes:
+        command = collect_command(port, data=tmp_path / "events.redb")
+        process = processes.add(Process("The collector", command, tmp_path / "log"))
+        collector = Collector(tmp_path, port, None, process)
+        before = blocked_exchange(gateway, clusters, collector)
+        seen = collector.wait_for(before.trace_id, "enforcement")
+        os.kill(collector.process.pid, 9)
+        deadline = time.monotonic() + 10
+        while processes.first_dead() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        watch(processes)
+        collector.wait_until_healthy()
+        assert collector.wait_for(before.trace_id, "enforcement") == seen
+        after = blocked_exchange(gateway, clusters, collector)
+        assert collector.wait_for(after.trace_id, "enforcement", seconds=30)
 
 
 @pytest.mark.parametrize("cluster", [REFUSED_CLUSTER, "nowhere"])
