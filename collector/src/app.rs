@@ -147,7 +147,8 @@ pub fn app(collector: Collector) -> Router {
         .layer(middleware::from_fn(answer_in_time))
         .layer(header(header::CACHE_CONTROL, "no-store"))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        // With less, browsers do not say where a form comes from.
+        .layer(header(header::REFERRER_POLICY, "same-origin"))
         .layer(header(header::CONTENT_SECURITY_POLICY, ui::CONTENT_SECURITY_POLICY))
         .with_state(collector)
 }

@@ -12,6 +12,7 @@ const HIDDEN_POLL_MS = 5000;
 const STATUS_MS = 5000;
 const SUMMARY_MS = 10_000;
 const TYPING_MS = 250;
+const FEW = 20;
 const MINUTES = { "15m": 15, "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60 };
 
 const byId = (id) => document.getElementById(id);
@@ -82,7 +83,8 @@ function show({ added, changed, removed = [] }) {
   const group = document.createDocumentFragment();
   for (const row of added.toReversed()) {
     const node = rows.make(row);
-    node.classList.add("new");
+    // A flood is seen without it.
+    if (added.length <= FEW) node.classList.add("new");
     group.append(node);
   }
   keepPlace(() => list.prepend(group));
@@ -92,11 +94,15 @@ function show({ added, changed, removed = [] }) {
 
 /** Changes the list without moving what someone further down is reading. */
 function keepPlace(change) {
+  const isReading = window.scrollY > list.offsetTop || list.querySelector("details[open]") !== null;
+  if (!isReading) {
+    change();
+    return;
+  }
   const reading = [...list.children].find((item) => item.getBoundingClientRect().bottom > 0);
   const before = reading?.getBoundingClientRect().top;
   change();
-  const isReading = window.scrollY > list.offsetTop || list.querySelector("details[open]") !== null;
-  if (reading && isReading) window.scrollBy(0, reading.getBoundingClientRect().top - before);
+  if (reading) window.scrollBy(0, reading.getBoundingClientRect().top - before);
 }
 
 const isKept = (row) => rows.isOpen(row) || rows.node(row)?.contains(document.activeElement);

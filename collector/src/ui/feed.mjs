@@ -78,7 +78,7 @@ export class Feed {
   }
 
   #take(entries) {
-    const added = [];
+    const added = new Set();
     const changed = new Set();
     for (const entry of entries) {
       const call = this.byCall ? entry.event.call_id : undefined;
@@ -87,13 +87,13 @@ export class Feed {
       if (row === undefined) {
         row = { key, call, entries: [] };
         this.#rows.set(key, row);
-        added.push(row);
-      } else if (!added.includes(row)) changed.add(row);
+        added.add(row);
+      } else if (!added.has(row)) changed.add(row);
       if (row.entries.some((known) => known.position === entry.position)) continue;
       row.entries.push(entry);
       row.entries.sort(byPosition);
     }
-    return { added, changed: [...changed] };
+    return { added: [...added], changed: [...changed] };
   }
 }
 

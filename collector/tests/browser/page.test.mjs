@@ -260,7 +260,8 @@ test("500 events a second leave the main thread more than half of its time", asy
   const page = await open();
   await page.locator("#connection[data-state=live]").waitFor();
   const client = await page.context().newCDPSession(page);
-  await client.send("Performance.enable");
+  // In time of the processor: a busy machine says nothing about the page.
+  await client.send("Performance.enable", { timeDomain: "threadTicks" });
   const measure = async () => {
     const { metrics } = await client.send("Performance.getMetrics");
     return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
@@ -273,7 +274,7 @@ test("500 events a second leave the main thread more than half of its time", asy
     await sleep(Math.max(0, started + (number / 17) * 100 - Date.now()));
   }
   const now = await measure();
-  const share = (now.TaskDuration - before.TaskDuration) / (now.Timestamp - before.Timestamp);
+  const share = (now.TaskDuration - before.TaskDuration) / ((Date.now() - started) / 1000);
   console.log(`main thread at 500 events/s: ${(share * 100).toFixed(0)} %`);
   assert.ok(share < 0.5, `${(share * 100).toFixed(0)} % of the main thread`);
   assert.ok((await rows(page).count()) > 100);
