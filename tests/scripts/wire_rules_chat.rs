@@ -366,3 +366,26 @@ fn a_call_whose_rest_is_dropped_with_held_text_says_that_it_was_cut() {
     legality::assert_stream(CHAT, &outcome.client);
     assert_eq!(client::streamed(CHAT, &outcome.client).only().finish, "length", "{}", outcome.text());
 }
+
+#[test]
+fn a_call_that_is_written_anew_keeps_its_thought_signature() {
+    let call = |elements: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"tool_calls\":[{elements}]}},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    // The index is not the call's place: clients differ about it.
+    let first = call(
+        r#"{"index":7,"id":"x","type":"function","extra_content":{"google":{"thought_signature":"c2ln"}},"function":{"name":"get_weather","arguments":"{\"city\":"}}"#,
+    );
+    let second = call(r#"{"index":7,"thought_signature":"ignored: one set is enough","function":{"arguments":"\"Rome\"}"}}"#);
+    let finish =
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n";
+    let body = [first, second, finish.to_owned()].concat();
+    let script = Script::events(CHAT, document(json!([{"use": "ask_judge"}])), body.as_bytes())
+        .judged(JudgeRule::new("", JudgeReply::Verdict(0.0)));
+    let outcome = play(&script);
+    let text = outcome.text();
+    assert!(text.contains(r#""extra_content":{"google":{"thought_signature":"c2ln"}}"#), "{text}");
+    assert!(text.contains(r#""index":0,"id":"x""#) && text.contains(r#""arguments":"{\"city\":\"Rome\"}""#), "{text}");
+}

@@ -50,7 +50,7 @@ struct Choice {
 
 /// A part of the frame at hand that is to be reported.
 enum Found {
-    Delta { slot: Slot, call_id: Text, name: Text, text: Text, free_form: bool, clarity: Clarity },
+    Delta { slot: Slot, call_id: Text, name: Text, text: Text, extras: Text, free_form: bool, clarity: Clarity },
     Stop { block: BlockId, complete: bool },
     Finish { choice: u32, reason: Text },
 }
@@ -58,7 +58,8 @@ enum Found {
 impl Found {
     /// A part that says nothing but a text.
     const fn text(slot: Slot, text: Text) -> Self {
-        Self::Delta { slot, call_id: Text::EMPTY, name: Text::EMPTY, text, free_form: false, clarity: Clarity::Plain }
+        let (call_id, name, extras) = (Text::EMPTY, Text::EMPTY, Text::EMPTY);
+        Self::Delta { slot, call_id, name, text, extras, free_form: false, clarity: Clarity::Plain }
     }
 }
 
@@ -175,12 +176,13 @@ impl Decoder {
         })?;
         for found in findings {
             match *found {
-                Found::Delta { slot, call_id, name, text: characters, free_form, clarity } => {
+                Found::Delta { slot, call_id, name, text: characters, extras, free_form, clarity } => {
                     frame.slots.push(slot);
                     each(DecodedEvent::Delta(Delta {
                         call_id: self.strings.get(text, call_id),
                         name: self.strings.get(text, name),
                         text: self.strings.get(text, characters),
+                        extras: self.strings.get(text, extras),
                         free_form,
                         clarity,
                         ..Delta::of(slot)
@@ -276,7 +278,8 @@ impl Decoder {
             Meaning::Text { choice, kind } => self.choice(string, false, choice, findings)?.text(kind, Some(value))?,
             Meaning::Arguments { choice, key, free_form } => {
                 let tool = ToolFields { name: None, arguments: Some(value) };
-                let delta = CallDelta { key, id: None, tool: Some(tool), free_form, clarity: Clarity::Plain };
+                let (id, extras, clarity) = (None, Text::EMPTY, Clarity::Plain);
+                let delta = CallDelta { key, id, tool: Some(tool), extras, free_form, clarity };
                 self.choice(string, false, choice, findings)?.call(&delta)?;
             }
         }

@@ -1,5 +1,7 @@
 //! The members that are read of chunks and of whole bodies.
 
+use smallvec::SmallVec;
+
 use crate::wire::json::{Field, Form, Malformed, Reader, Value};
 
 /// One element of `choices`, of a chunk or of a whole body.
@@ -55,6 +57,8 @@ impl MessageFields {
 /// One element of `tool_calls`.
 #[derive(Default)]
 pub(super) struct CallFields {
+    /// What goes along where the call is written anew.
+    pub(super) extras: SmallVec<[(&'static str, Value); 1]>,
     pub(super) index: Field<CallIndex>,
     pub(super) id: Field<Value>,
     pub(super) kind: Field<Value>,
@@ -93,11 +97,21 @@ impl CallFields {
             "type" => fields.kind.fill(reader, Reader::optional_value),
             "function" => fields.function.fill(reader, |reader| ToolFields::read(reader, "arguments")),
             "custom" => fields.custom.fill(reader, |reader| ToolFields::read(reader, "input")),
-            _ => reader.skip(),
+            _ => {
+                let Some(extra) = EXTRAS.iter().find(|extra| **extra == key) else { return reader.skip() };
+                if let Some(value) = reader.optional_value()? {
+                    fields.extras.push((extra, value));
+                }
+                Ok(())
+            }
         })?;
         Ok(fields)
     }
 }
+
+/// Members of a call without which the next request is refused, or worse answered: thought signatures of Gemini as its own
+/// gateway (`extra_content`), LiteLLM (`provider_specific_fields`) and others write them.
+const EXTRAS: [&str; 3] = ["extra_content", "provider_specific_fields", "thought_signature"];
 
 /// The tool that is called, and what with.
 #[derive(Clone, Copy)]

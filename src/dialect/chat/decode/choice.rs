@@ -36,8 +36,8 @@ impl ChoiceReader<'_> {
         }
         if let Some(function) = message.function_call {
             let tool = ToolFields::read(&mut Reader::at(self.source, function), "arguments")?;
-            let clarity = Clarity::Plain;
-            self.call(&CallDelta { key: Some(CallKey::Function), id: None, tool, free_form: Some(false), clarity })?;
+            let (id, extras, clarity) = (None, Text::EMPTY, Clarity::Plain);
+            self.call(&CallDelta { key: Some(CallKey::Function), id, tool, extras, free_form: Some(false), clarity })?;
         }
         Ok(())
     }
@@ -109,7 +109,23 @@ impl ChoiceReader<'_> {
         if !is_of_kind {
             clarity = clarity.and(Clarity::Canonical);
         }
-        self.call(&CallDelta { key, id: fields.id.get(), tool, free_form, clarity })
+        let extras = self.extras(fields);
+        self.call(&CallDelta { key, id: fields.id.get(), tool, extras, free_form, clarity })
+    }
+
+    /// The members of a call that go along where it is written anew, as JSON.
+    fn extras(&mut self, fields: &CallFields) -> Text {
+        if fields.extras.is_empty() {
+            return Text::EMPTY;
+        }
+        let start = self.strings.begin();
+        for (position, (key, value)) in fields.extras.iter().enumerate() {
+            let json = self.source.get(value.start..value.end).unwrap_or("null");
+            for part in [if position == 0 { "\"" } else { ",\"" }, key, "\":", json] {
+                self.strings.push(part);
+            }
+        }
+        self.strings.since(start)
     }
 
     pub(super) fn call(&mut self, delta: &CallDelta) -> Result<(), DecodeError> {
@@ -189,7 +205,8 @@ impl ChoiceReader<'_> {
         let slot =
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
-        self.findings.push(Found::Delta { slot, call_id: id, name, text, free_form, clarity });
+        let extras = delta.extras;
+        self.findings.push(Found::Delta { slot, call_id: id, name, text, extras, free_form, clarity });
         Ok(())
     }
 
@@ -302,6 +319,7 @@ pub(super) struct CallDelta {
     pub(super) key: Option<CallKey>,
     pub(super) id: Option<Value>,
     pub(super) tool: Option<ToolFields>,
+    pub(super) extras: Text,
     pub(super) free_form: Option<bool>,
     pub(super) clarity: Clarity,
 }
