@@ -62,6 +62,8 @@ class Settings:
     provider_http2: bool = False
     """HTTP/2 towards the provider; clients choose for themselves."""
     configuration: Configuration = SHIPPED
+    log: Mapping[str, str] = field(default_factory=dict)
+    """Further fields of the access log."""
 
 
 def shipped() -> dict[str, Any]:
@@ -85,6 +87,7 @@ def render(settings: Settings, folder: Path) -> dict[str, Any]:
     if settings.provider_http2:
         _speak_http2(clusters[0])
     manager = _connection_manager(config)
+    manager["access_log"][0]["typed_config"]["log_format"]["json_format"] |= settings.log
     if settings.stream_idle_timeout:
         manager["stream_idle_timeout"] = settings.stream_idle_timeout
     if settings.buffer_limit:

@@ -5,6 +5,7 @@ use weir::exchange::{Callout, CalloutId, CalloutReply, Effect, Exchange, Resumed
 use crate::host::{self, Post};
 use crate::plugin::Plugin;
 use crate::shared_data;
+use crate::telemetry;
 
 /// The callouts of one exchange that are under way.
 #[derive(Debug, Default)]
@@ -40,7 +41,10 @@ impl Callouts {
         let mut resumed = Resumed::Nothing;
         while let Some(effect) = exchange.poll_effect() {
             match effect {
-                Effect::Event(event) => plugin.record(event),
+                Effect::Event(event) => {
+                    telemetry::note(plugin, &event);
+                    plugin.record(event);
+                }
                 Effect::Observe(observation) => plugin.metrics.observe(observation),
                 Effect::Store(request) => {
                     let now = host::now();

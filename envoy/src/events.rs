@@ -210,12 +210,13 @@ impl EventQueue {
             None => self.next_batch(),
         };
         let body = self.body(&batch);
+        let traceparent = new_traceparent();
         let post = Post {
             cluster: &self.sink.cluster,
             authority: self.sink.authority.as_deref().unwrap_or(&self.sink.cluster),
             path: &self.sink.path,
             authorization: self.authorization.as_deref(),
-            traceparent: None,
+            traceparent: traceparent.as_deref(),
             body: &body,
             timeout: TIMEOUT,
         };
@@ -392,4 +393,10 @@ fn chunks(events: Vec<Vec<u8>>, max_batch: usize) -> Vec<Vec<Vec<u8>>> {
         }
     }
     batches
+}
+
+/// A trace of its own for a batch: its events are of many exchanges, each with the ids of its own trace in it.
+fn new_traceparent() -> Option<String> {
+    let (trace, span) = (CallId::random().ok()?.to_string(), CallId::random().ok()?.to_string());
+    Some(format!("00-{trace}-{}-01", span.get(..16)?))
 }

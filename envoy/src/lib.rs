@@ -21,6 +21,7 @@ mod root;
 mod settings;
 mod shared_data;
 mod stream;
+mod telemetry;
 
 use std::sync::OnceLock;
 

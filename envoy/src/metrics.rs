@@ -2,6 +2,7 @@
 
 use core::cell::RefCell;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use proxy_wasm::types::MetricType;
 use weir::exchange::Observation;
@@ -12,7 +13,12 @@ use crate::host;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     defined: RefCell<Vec<Defined>>,
+    /// Counters whose names carry labels, in order of their names.
+    labelled: RefCell<BTreeMap<String, u32>>,
 }
+
+/// Counters with labels: the labels are words of documents and policies, but nothing may grow for ever.
+const MAX_LABELLED: usize = 512;
 
 #[derive(Clone, Copy, Debug)]
 struct Defined {
@@ -40,6 +46,22 @@ impl Metrics {
     pub(crate) fn count(&self, group: &'static str, word: &'static str, by: u64) {
         if let Some(id) = self.id(MetricType::Counter, group, word) {
             host::increment(id, by);
+        }
+    }
+
+    /// Counts one under a name with labels; under a common one when there are too many of them.
+    pub(crate) fn count_labelled(&self, name: &str) {
+        let Ok(mut labelled) = self.labelled.try_borrow_mut() else { return };
+        if let Some(id) = labelled.get(name) {
+            return host::increment(*id, 1);
+        }
+        if labelled.len() >= MAX_LABELLED {
+            drop(labelled);
+            return self.count("errors", "too_many_labels", 1);
+        }
+        if let Some(id) = host::define_metric(MetricType::Counter, name) {
+            labelled.insert(name.to_owned(), id);
+            host::increment(id, 1);
         }
     }
 

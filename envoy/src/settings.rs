@@ -9,6 +9,20 @@ use weir::document::{DocumentError, parse};
 pub(crate) struct Settings {
     /// How much of a request is held until the policies have decided.
     pub(crate) request_hold: RequestHold,
+    /// Whose names access logs get besides Weir's own.
+    pub(crate) semantic_conventions: SemanticConventions,
+}
+
+/// Names of OpenTelemetry for what access logs show. They are experimental: each version is a choice of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum SemanticConventions {
+    /// Weir's own alone.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// Those for generative AI, version 0.1.
+    #[serde(rename = "genai-0.1")]
+    Genai0_1,
 }
 
 /// How much of a request is held until the policies have decided.
