@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page compose-up compose-down deployment readers check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page compose-up compose-down deployment readers release licences check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -85,6 +85,12 @@ bench-v8: rust wasm ## The part of `make bench` that a busy machine does not dis
 
 fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)
 	@fuzz/run $(ARGS)
+
+release: rust ## Leaves what is given away in target/release-artifacts: module, binary, images, chart, checksums, bills of materials
+	@$(HARNESS) release
+
+licences: rust ## Holds licences, sources and bans against deny.toml (ARGS=advisories: known faults, needs the network)
+	@$(HARNESS) licences $(ARGS)
 
 golden: rust ## Writes the files anew that list the blocks of each stream (tests/golden): look at the changes
 	WEIR_RENEW_GOLDEN=1 cargo test --package weir --test golden

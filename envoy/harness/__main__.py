@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from harness import e2e_compose, toolchain, tools
+from harness import e2e_compose, release, toolchain, tools
 from harness.errors import SetupError, progress
 from harness.setup_check import undeclared
 
@@ -85,6 +85,16 @@ def compose_tests() -> int:
     return e2e_compose.main()
 
 
+def licences() -> int:
+    """Holds what the lock file names against deny.toml; arguments name the checks, advisories among them."""
+    toolchain.ensure(tools.ROOT)
+    deny = tools.ensure_cargo_tool("cargo-deny@0.20.2")
+    checks = sys.argv[2:] or ["bans", "licenses", "sources"]
+    return subprocess.run(
+        [str(deny), "--workspace", "check", "--hide-inclusion-graph", *checks], cwd=tools.ROOT, check=False
+    ).returncode
+
+
 def collector() -> int:
     tools.build_collector()
     return 0
@@ -152,9 +162,11 @@ COMMANDS = {
     "e2e-compose": compose_tests,
     "e2e-istio": e2e_istio,
     "envoy": envoy,
+    "licences": licences,
     "lint": lint,
     "page": page,
     "readers": readers,
+    "release": release.main,
     "run": run,
     "rust": rust,
     "setup-check": setup_check,

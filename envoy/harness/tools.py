@@ -147,6 +147,18 @@ def ensure_helm() -> Path | None:
     return helm
 
 
+def ensure_cargo_tool(package: str) -> Path:
+    """Finds a tool of cargo's in `.tools/cargo`, or builds it there; `package` is its name and version."""
+    binary = TOOLS / "cargo" / "bin" / package.partition("@")[0]
+    if not binary.exists():
+        progress(f"building {package} into .tools/cargo (some minutes)")
+        _run(
+            ["cargo", "install", "--quiet", "--locked", "--root", str(TOOLS / "cargo"), package],
+            f"cargo could not install {package}: see its messages above.",
+        )
+    return binary
+
+
 def ensure_mcp_conformance() -> bool:
     """Installs MCP's conformance suite. False: there is no npm to do it."""
     # The suite needs a newer Node than npm does: its own is among the packages.
