@@ -32,12 +32,14 @@ class Engine:
         return self._own is not None
 
     def answers(self) -> bool:
+        if shutil.which("docker") is None:
+            return False
         result = subprocess.run(["docker", "info"], env=self.environment, capture_output=True, check=False)
         return result.returncode == 0 and b"Server Version" in result.stdout
 
     def start(self) -> str | None:
         """Finds or starts an engine; says why there is none."""
-        if shutil.which("docker") and self.answers():
+        if self.answers():
             return None
         if os.geteuid() != 0 or not shutil.which("dockerd"):
             return "no Docker engine answers, and none can be started here"
@@ -146,12 +148,19 @@ class Compose:
 
 
 def compose_command(environment: dict[str, str]) -> list[str]:
-    plugin = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
-    if plugin.returncode == 0:
-        return ["docker", "compose"]
+    if shutil.which("docker"):
+        plugin = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
     if found := shutil.which("docker-compose"):
         return [found]
     raise SetupError("neither `docker compose` nor `docker-compose` is here")
+
+
+def has_compose(environment: dict[str, str]) -> bool:
+    with suppress(SetupError):
+        return bool(compose_command(environment))
+    return False
 
 
 def _run(command: list[str], environment: dict[str, str], *, check: bool = True) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from harness import tools
-from harness.compose import FILE, PROJECT, Compose, Engine, make_images
+from harness.compose import FILE, PROJECT, Compose, Engine, has_compose, make_images
 from harness.errors import progress
 from harness.paths import VENV
 
@@ -18,13 +18,12 @@ PORTS = {"WEIR_PORT": "11000", "WEIR_ADMIN_PORT": "11001", "WEIR_COLLECTOR_PORT"
 
 def main() -> int:
     started = time.monotonic()
-    for program, packages in (
-        ("docker", "docker.io"),
-        ("docker-compose", "docker-compose"),
-        ("debootstrap", "debootstrap"),
-    ):
-        tools.ensure_system(program, packages)
     engine = Engine()
+    if not engine.answers():
+        tools.ensure_system("dockerd", "docker.io iptables")
+    if not has_compose(engine.environment):
+        tools.ensure_system("docker-compose")
+    tools.ensure_system("debootstrap")
     if reason := engine.start():
         progress(f"skipped: the compose harness needs Docker, and {reason}")
         return 0
