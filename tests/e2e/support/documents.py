@@ -24,7 +24,9 @@ def no_op() -> Document:
 
 def reading() -> Document:
     """Weir reads every answer and changes nothing: the term does not occur."""
-    return document([{"use": "content_transform", "with": {"replace": [{"find": "\u2603 that nobody says", "with": ""}]}}])
+    return document(
+        [{"use": "content_transform", "with": {"replace": [{"find": "\u2603 that nobody says", "with": ""}]}}]
+    )
 
 
 def tool_call_judge(cluster: str = "judge", timeout: str = "5s", **options: Any) -> Document:
