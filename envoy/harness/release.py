@@ -119,7 +119,7 @@ def bills_of_materials() -> None:
     cyclonedx = tools.ensure_cargo_tool(CYCLONEDX)
     for name, folder, target in (
         ("weir.wasm", "envoy/plugin", tools.WASM_TARGET),
-        ("weir", "collector", "x86_64-unknown-linux-gnu"),
+        ("weir", "collector", None),
     ):
         manifest = str(ROOT / folder / "Cargo.toml")
         command = [

@@ -154,7 +154,7 @@ def ensure_cargo_tool(package: str) -> Path:
         progress(f"building {package} into .tools/cargo (some minutes)")
         _run(
             ["cargo", "install", "--quiet", "--locked", "--root", str(TOOLS / "cargo"), package],
-            f"cargo could not install {package}: see its messages above.",
+            f"{package} could not be installed: see the messages above.",
         )
     return binary
 
