@@ -28,6 +28,9 @@ use unfolding::{Unfolded, unfold};
 /// Most characters of a tool's name, or of a call's id, that events and messages show.
 const MAX_NAME_CHARS: usize = 128;
 
+/// Longest message in place of a call, as JSON writes it: a proxy that pauses makes room for one in place of each held call.
+const MAX_MESSAGE_BYTES: usize = 2048;
+
 /// Most bytes of instructions.
 const MAX_INSTRUCTION_BYTES: usize = 32 * 1024;
 
@@ -306,7 +309,8 @@ impl ToolCallJudge {
         );
         cx.emit("judge.blocked", summary, Severity::Warning, metadata.into());
 
-        let message = self.block_message.render(Values { tool: &tool, explanation: &explanation, probability });
+        let message =
+            within(self.block_message.render(Values { tool: &tool, explanation: &explanation, probability }), MAX_MESSAGE_BYTES);
         let chunk = build_text_chunk(block.choice(), message);
         match self.after_block {
             AfterBlock::Continue => BlockAction::Replace(chunk),
@@ -504,6 +508,27 @@ fn unknown_judge(judge: &str, config: PolicyConfig<'_>) -> String {
     }
 }
 
+/// Shortens a message to what takes so many bytes as JSON.
+fn within(message: String, bytes: usize) -> String {
+    let written = |character: char| match character {
+        '"' | '\\' => 2,
+        '\0'..='\x1f' => 6,
+        _ => character.len_utf8(),
+    };
+    let mut left = bytes.saturating_sub('…'.len_utf8());
+    let end = message.char_indices().find_map(|(index, character)| match left.checked_sub(written(character)) {
+        Some(rest) => {
+            left = rest;
+            None
+        }
+        None => Some(index),
+    });
+    match end.and_then(|end| message.get(..end)) {
+        Some(beginning) => format!("{beginning}…"),
+        None => message,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
@@ -571,6 +596,16 @@ mod tests {
         let shown = Reason::Unchecked.explanation();
         for internal in ["judge", "time", "status", "cluster", "error"] {
             assert!(!shown.contains(internal), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_shortened_to_what_a_proxy_makes_room_for() {
+        assert_eq!(within("short".to_owned(), 100), "short");
+        for character in ["x", "\"", "\n", "⛔", "\u{1}"] {
+            let message = within(character.repeat(5000), MAX_MESSAGE_BYTES);
+            let written = serde_json::to_string(&message).unwrap().len() - 2;
+            assert!((500..=MAX_MESSAGE_BYTES).contains(&written) && message.ends_with('…'), "{written} of {character:?}");
         }
     }
 

@@ -242,8 +242,16 @@ impl ReleaseQueue {
         self.held_slots > 0 || self.held_bytes > 0
     }
 
+    /// Gives what a replacement may take: a stream of `responses` says a text up to five times.
+    const fn replacement_bytes(&self) -> usize {
+        match (self.dialect, self.shape) {
+            (Dialect::Responses, Shape::Stream) => REPLACEMENT_BYTES.saturating_mul(4),
+            _ => REPLACEMENT_BYTES,
+        }
+    }
+
     pub(super) fn max_release_bytes(&self) -> usize {
-        self.held_slots.saturating_add(1).saturating_mul(REPLACEMENT_BYTES).saturating_add(self.held_bytes)
+        self.held_slots.saturating_add(1).saturating_mul(self.replacement_bytes()).saturating_add(self.held_bytes)
     }
 
     /// An event of the stream came.
@@ -500,7 +508,7 @@ impl ReleaseQueue {
         let mut queued = mem::take(&mut self.current);
         queued.frame = frame;
         self.held_bytes = self.held_bytes.saturating_add(raw.len());
-        self.held_slots = self.held_slots.saturating_add(usize::from(queued.frame.slots.iter().any(|slot| slot.starts)));
+        self.held_slots = self.held_slots.saturating_add(queued.begun());
         self.blocked.add(&lanes);
         let content = Content::Frame { raw: raw.to_vec(), queued: Box::new(queued), came };
         let entry = Entry::new(self.current_number, content, lanes);
@@ -537,8 +545,7 @@ impl ReleaseQueue {
         self.allocated = self.allocated.saturating_sub(entry.allocated);
         match entry.content {
             Content::Frame { raw, mut queued, .. } => {
-                let starts = queued.frame.slots.iter().any(|slot| slot.starts);
-                self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
+                self.held_slots = self.held_slots.saturating_sub(queued.begun());
                 self.calls.note(&queued.frame, &queued.actions);
                 queued.settle();
                 self.prepare_end(entry.number);

@@ -89,8 +89,7 @@ impl ReleaseQueue {
             self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
             self.allocated = self.allocated.saturating_sub(entry.allocated);
             if let Content::Frame { queued, .. } = &entry.content {
-                let starts = queued.frame.slots.iter().any(|slot| slot.starts);
-                self.held_slots = self.held_slots.saturating_sub(usize::from(starts));
+                self.held_slots = self.held_slots.saturating_sub(queued.begun());
                 queued.frame.slots.iter().for_each(|slot| self.calls.shorten(slot));
                 self.encoder.withhold();
             }

@@ -270,6 +270,11 @@ impl QueuedFrame {
         texts.chain(rests).chain(others).chain(whole_texts).fold(0, usize::saturating_add)
     }
 
+    /// Gives how many blocks begin in it: each may get a replacement.
+    pub(super) fn begun(&self) -> usize {
+        self.frame.slots.iter().filter(|slot| slot.starts).count()
+    }
+
     pub(super) fn carries_client_tool_call(&self) -> bool {
         let slots = self.frame.slots.iter().zip(&self.actions).zip(&self.decided);
         let leaves = |action: &SlotAction, decided: bool| !decided || *action != SlotAction::Remove;
