@@ -29,6 +29,11 @@ impl Callouts {
         self.open.iter().any(|(open, _)| *open == token)
     }
 
+    /// How many callouts are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len()
+    }
+
     /// Ends the callout of that token.
     pub(crate) fn take(&mut self, token: u32) -> Option<CalloutId> {
         let position = self.open.iter().position(|(open, _)| *open == token)?;

@@ -29,6 +29,13 @@ pub(crate) fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(map, name).ok().flatten()
 }
 
+/// The first of these headers that comes more than once. While its head is being handled or held.
+pub(crate) fn repeated_header(map: MapType, names: &[&'static str]) -> Option<&'static str> {
+    let headers = hostcalls::get_map_bytes(map).unwrap_or_default();
+    let times = |name: &str| headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count();
+    names.iter().copied().find(|name| times(name) > 1)
+}
+
 /// Sets a header. While its head is being handled or held.
 pub(crate) fn set_header(map: MapType, name: &str, value: &str) {
     let _ = hostcalls::set_map_value(map, name, Some(value));

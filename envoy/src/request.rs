@@ -33,6 +33,10 @@ const DECODED_FACTOR: usize = 32;
 /// bodies at all: as long as a filter before this one may take with it.
 const BODY_SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
+/// Headers by which it is decided how a request is read. Only the first value of a header is: of these there must be one.
+const DECIDING_HEADERS: &[&str] =
+    &["content-type", "content-encoding", "content-length", "mcp-protocol-version", "mcp-method", "mcp-name"];
+
 /// Where the request stands.
 #[derive(Debug, Default)]
 pub(crate) enum RequestState {
@@ -114,7 +118,14 @@ impl Stream {
                 }
                 Action::Continue
             }
-            RequestProgress::Hold => self.hold_request(end, head.content_length),
+            RequestProgress::Hold => match host::repeated_header(MapType::HttpRequestHeaders, DECIDING_HEADERS) {
+                Some(name) => {
+                    let message = format!("The header {name} comes more than once: readers differ in which they take.");
+                    self.plugin.metrics.count("errors", "header_repeated", 1);
+                    self.answer(&reply::error(None, 400, "header_repeated", &message))
+                }
+                None => self.hold_request(end, head.content_length),
+            },
             RequestProgress::Answer(reply) => self.answer(&reply),
             RequestProgress::SendBody(_) => {
                 self.answer_failure(500, "request_without_body", "a policy gave a body to a request that has none")

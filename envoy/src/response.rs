@@ -172,6 +172,7 @@ impl Stream {
         };
         let is_short_of_memory = !self.kept.may_grow(size.saturating_sub(read));
         open.ended = end;
+        let asked_before = self.callouts.count();
         let mut out = self.plugin.take_buffer();
         out.append(&mut open.unsent);
         let new = host::body(BufferType::HttpResponseBody, read, size);
@@ -187,6 +188,8 @@ impl Stream {
             Resumed::Nothing | Resumed::Request(_) => progress,
         };
         let trailers_can_hurt = self.trailers_can_hurt();
+        // With the text before the question the last occasion could leave to say what the answer is: the provider may be silent.
+        let has_asked = self.callouts.count() > asked_before;
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.exchange.is_response_streamed() {
             // Whatever its head announced.
@@ -204,7 +207,7 @@ impl Stream {
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
         let held = self.exchange.max_release_bytes();
         let may_leave_now = match progress {
-            ResponseProgress::Waiting => !end && !out.is_empty() && !open.head_held && !trailers_can_hurt,
+            ResponseProgress::Waiting => !(end || out.is_empty() || open.head_held || trailers_can_hurt || has_asked),
             ResponseProgress::Finished => true,
             _ => end || !(open.head_held || trailers_can_hurt || (open.whole && held <= WHOLE_PAUSE_MAX)),
         };

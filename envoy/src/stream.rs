@@ -163,6 +163,9 @@ impl Stream {
             EndReason::Completed
         } else if says(b"payload_too_large") {
             EndReason::ProxyBufferExceeded
+        } else if details.starts_with(b"upstream") {
+            // Before the words for a peer that resets: they stand behind it, and mean the provider.
+            EndReason::UpstreamBroke
         } else if says(b"downstream") || says(b"remote_reset") {
             EndReason::ClientGone
         } else if details == b"via_upstream" || details.is_empty() {

@@ -78,6 +78,19 @@ pub(crate) fn define(linker: &mut Linker<Proxy>, module: &wasmi::Module) -> Resu
     Ok(())
 }
 
+/// A map as the ABI lays it out: its size, the lengths of each name and value, then names and values, each with a zero behind.
+fn pairs(headers: &crate::Headers) -> Vec<u8> {
+    let mut bytes = (headers.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    }
+    for (name, value) in headers {
+        bytes.extend_from_slice(&[name.as_bytes(), b"\0", value, b"\0"].concat());
+    }
+    bytes
+}
+
 fn define_general(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
     linker.func_wrap("env", "proxy_log", |mut caller: Guest<'_>, level: i32, at: i32, length: i32| {
         let line = text(&caller, at, length);
@@ -217,6 +230,15 @@ fn define_streams(linker: &mut Linker<Proxy>) -> Result<(), wasmi::Error> {
             let Some(headers) = caller.data_mut().headers(kind, false) else { return status::BAD_ARGUMENT };
             let Some(value) = crate::proxy::find(headers, &name).map(<[u8]>::to_vec) else { return status::NOT_FOUND };
             give(&mut caller, &value, value_at, value_length)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_pairs",
+        |mut caller: Guest<'_>, kind: i32, value_at: i32, value_length: i32| {
+            let Some(headers) = caller.data_mut().headers(kind, false) else { return status::BAD_ARGUMENT };
+            let pairs = pairs(headers);
+            give(&mut caller, &pairs, value_at, value_length)
         },
     )?;
     linker.func_wrap(

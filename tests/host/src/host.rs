@@ -311,8 +311,17 @@ impl Host {
 
     /// The provider breaks off.
     pub fn provider_breaks_off(&mut self, id: u32) {
+        self.end_by_provider(id, "protocol_error");
+    }
+
+    /// The provider resets the stream.
+    pub fn provider_resets(&mut self, id: u32) {
+        self.end_by_provider(id, "remote_reset");
+    }
+
+    fn end_by_provider(&mut self, id: u32, how: &str) {
         let stream = self.stream_mut(id);
-        stream.details = "upstream_reset_after_response_started{protocol_error}".to_owned();
+        stream.details = format!("upstream_reset_after_response_started{{{how}}}");
         stream.client.reset = true;
         self.complete(id);
     }

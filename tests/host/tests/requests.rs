@@ -351,3 +351,17 @@ fn a_request_that_a_rule_would_make_too_long_is_refused_before_it_is_built() {
     assert!(host.upstream(exchange).body.is_empty());
     assert_eq!(host.metric("weir.errors.rewritten_too_large"), 1);
 }
+
+#[test]
+fn a_header_that_decides_may_not_be_repeated() {
+    for name in ["content-type", "content-encoding", "mcp-name", "mcp-method", "mcp-protocol-version"] {
+        let mut host = Host::new(&reading().to_string()).start();
+        let repeated = [(name, b"application/json".to_vec()), (name, b"other".to_vec())];
+        let mut head = head(ASK_FOR_STREAM.len());
+        head.retain(|(known, _)| *known != name);
+        let exchange = begin(&mut host, &[head, repeated.to_vec()].concat(), false);
+        host.request_body(exchange, ASK_FOR_STREAM.as_bytes(), true);
+        assert!((400..500).contains(&host.client(exchange).status), "{name}");
+        assert!(host.upstream(exchange).body.is_empty());
+    }
+}

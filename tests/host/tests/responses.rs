@@ -117,18 +117,19 @@ fn two_calls_are_judged_at_the_same_time_and_leave_in_their_order() {
 #[test]
 fn text_flows_while_the_judge_is_out() {
     let (mut host, exchange) = streaming(&judged().to_string());
-    host.provider_sends(exchange, [text("before"), tool_call(0, "ls", "{}"), finish("tool_calls")].concat());
+    host.provider_sends(exchange, text("before"));
     assert_eq!(host.client(exchange).text(), text("before"));
+    host.provider_sends(exchange, tool_call(0, "ls", "{}"));
+    host.provider_sends(exchange, text("behind"));
+    assert_eq!(host.client(exchange).text(), text("before") + &text("behind"));
+    host.provider_sends(exchange, finish("tool_calls"));
     let question = host.callout("judge").unwrap();
-    // The response is not paused, so that the verdict cannot let anything out by itself: the next bytes take it along.
     host.answer(&question, 200, verdict(0.0));
-    assert_eq!(host.client(exchange).text(), text("before"));
+    assert!(host.client(exchange).text().contains("\"ls\""));
     host.provider_sends(exchange, DONE);
     host.provider_ends(exchange);
-    assert_eq!(
-        host.client(exchange).text(),
-        [text("before"), tool_call(0, "ls", "{}"), finish("tool_calls"), DONE.to_owned()].concat()
-    );
+    let expected = [text("before"), text("behind"), tool_call(0, "ls", "{}"), finish("tool_calls"), DONE.to_owned()];
+    assert_eq!(host.client(exchange).text(), expected.concat());
 }
 
 #[test]
@@ -152,10 +153,69 @@ fn a_stream_that_ends_while_the_judge_is_out_ends_after_the_verdict() {
 }
 
 #[test]
+fn a_verdict_leaves_at_once_though_text_came_with_the_call_and_the_provider_is_silent() {
+    for probability in [0.0, 1.0] {
+        let (mut host, exchange) = streaming(&judged().to_string());
+        host.provider_sends(exchange, text("before") + &tool_call(0, "ls", "{}"));
+        let question = host.callout("judge").unwrap();
+        host.answer(&question, 200, verdict(probability));
+        let read = host.client(exchange).text();
+        assert!(read.starts_with(&text("before")), "{read}");
+        assert_eq!((read.contains("\"ls\""), read.contains("BLOCKED")), (probability < 0.5, probability > 0.5), "{read}");
+    }
+}
+
+#[test]
+fn refusals_of_many_calls_leave_whole_however_long_they_are() {
+    let mut document = judged();
+    document["chain"][0]["with"]["block_message"] = json!("{explanation} ".repeat(200));
+    let explanation = "\u{26d4}\"".repeat(1000);
+    let content = json!({"probability": 1.0, "explanation": explanation}).to_string();
+    let answer = json!({"choices": [{"message": {"role": "assistant", "content": content}}]}).to_string();
+    let calls: Vec<_> = (0..20)
+        .map(|index| json!({"id": format!("call_{index}"), "type": "function", "function": {"name": "rm", "arguments": "{}"}}))
+        .collect();
+    let body = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
+        "finish_reason": "tool_calls", "message": {"role": "assistant", "content": null, "tool_calls": calls}}]})
+    .to_string();
+    let mut host = Host::new(&document.to_string()).start();
+    let exchange = ask_for_whole(&mut host, &body);
+    host.provider_body(exchange, body.as_bytes(), true);
+    while let Some(question) = host.callout("judge") {
+        host.answer(&question, 200, &answer);
+    }
+    assert!(host.client(exchange).ended && !host.client(exchange).reset);
+    let read: serde_json::Value = serde_json::from_str(&host.client(exchange).text()).expect("the body is whole");
+    assert!(read["choices"][0]["message"]["content"].as_str().unwrap().contains('\u{26d4}'));
+    let (mut host, exchange) = streaming_in(host);
+    let calls: String = (0..5).map(|index| tool_call(index, "rm", "{}")).collect();
+    host.provider_sends(exchange, calls + &finish("tool_calls") + DONE);
+    host.provider_ends(exchange);
+    while let Some(question) = host.callout("judge") {
+        host.answer(&question, 200, &answer);
+    }
+    assert!(host.client(exchange).ended && !host.client(exchange).reset);
+    assert!(host.client(exchange).text().ends_with(DONE));
+    assert_eq!(host.metric("weir.errors.ballast"), 0);
+}
+
+#[test]
+fn a_provider_that_resets_is_not_taken_for_a_client_that_left() {
+    let document = with(judged(), "events", json!({"cluster": "collector"}));
+    let (mut host, exchange) = streaming(&document);
+    host.provider_sends(exchange, text("half"));
+    host.provider_resets(exchange);
+    host.pass(1000);
+    let batch = String::from_utf8(host.callout("collector").unwrap().body).unwrap();
+    assert!(!batch.contains("client_gone"), "{batch}");
+}
+
+#[test]
 fn what_trailers_would_cut_off_is_broken_off_once_and_kept_from_then_on() {
     let (mut host, first) = streaming(&judged().to_string());
     let stream = [text("before"), tool_call(0, "ls", "{}"), finish("tool_calls"), DONE.to_owned()].concat();
-    host.provider_sends(first, &stream);
+    host.provider_sends(first, tool_call(0, "ls", "{}"));
+    host.provider_sends(first, [text("before"), finish("tool_calls"), DONE.to_owned()].concat());
     host.provider_ends_with_trailers(first);
     assert!(host.client(first).reset, "text was under way, so that the response was not paused");
     assert_eq!(host.client(first).text(), text("before"));
