@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,6 @@ from harness.paths import ROOT, TARGET, WEIR, WEIR_WASM
 
 RELEASE = TARGET / "release-artifacts"
 CHART = ROOT / "envoy" / "helm" / "weir"
-CYCLONEDX = "cargo-cyclonedx@0.5.9"
 # What proxies that take the artifact layout look for (spec of Wasm images, "artifact" variant).
 CONFIG_TYPE = "application/vnd.module.wasm.config.v1+json"
 LAYER_TYPE = "application/vnd.module.wasm.content.layer.v1+wasm"
@@ -115,29 +115,46 @@ def collector_image(images: Path) -> None:
 
 
 def bills_of_materials() -> None:
-    """What is in the module and in the collector, by cargo-cyclonedx."""
-    cyclonedx = tools.ensure_cargo_tool(CYCLONEDX)
-    for name, folder, target in (
-        ("weir.wasm", "envoy/plugin", tools.WASM_TARGET),
-        ("weir", "collector", None),
-    ):
-        manifest = str(ROOT / folder / "Cargo.toml")
-        command = [
-            str(cyclonedx),
-            "cyclonedx",
-            "--quiet",
-            "--format",
-            "json",
-            "--target",
-            target,
-            "--manifest-path",
-            manifest,
-        ]
-        _run([*command, "--override-filename", "weir-bill"], environment={"SOURCE_DATE_EPOCH": str(EPOCH)})
-        found = {each.parent: each for each in ROOT.rglob("weir-bill.json")}
-        shutil.move(found.pop(ROOT / folder), RELEASE / f"{name}.cdx.json")
-        for other in found.values():
-            other.unlink()
+    """What is compiled into the module and into the collector, by the lock file, as CycloneDX."""
+    for name, package, target in (("weir.wasm", "weir-plugin", tools.WASM_TARGET), ("weir", "weir-collector", None)):
+        (RELEASE / f"{name}.cdx.json").write_text(json.dumps(bill_of_materials(name, package, target), indent=1) + "\n")
+
+
+def bill_of_materials(name: str, package: str, target: str | None) -> dict[str, object]:
+    command = ["cargo", "tree", "--locked", "--package", package, "--edges", "normal,no-proc-macro", "--prefix", "none"]
+    listed = _run([*command, "--format", "{p}|{l}", *(["--target", target] if target else [])])
+    hashes = _hashes()
+    components = []
+    for line in sorted({re.sub(r" \(.*?\)", "", each) for each in listed.splitlines()}):
+        crate, _, licence = line.partition("|")
+        crate_name, _, version = crate.partition(" v")
+        found = hashes.get((crate_name, version))
+        components.append(
+            {
+                "type": "library",
+                "name": crate_name,
+                "version": version,
+                "purl": f"pkg:cargo/{crate_name}@{version}",
+                "licenses": [{"expression": licence.replace("/", " OR ")}] if licence else [],
+                "hashes": [{"alg": "SHA-256", "content": found}] if found else [],
+            }
+        )
+    subject = {"type": "application", "name": name, "version": workspace_version()}
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "metadata": {"component": subject},
+        "components": components,
+    }
+
+
+def _hashes() -> dict[tuple[str, str], str]:
+    """The checksums that the lock file has of what comes from the registry."""
+    entries = re.findall(
+        r'name = "([^"]+)"\nversion = "([^"]+)"\nsource = "[^"]+"\nchecksum = "([0-9a-f]{64})"',
+        (ROOT / "Cargo.lock").read_text(),
+    )
+    return {(name, version): checksum for name, version, checksum in entries}
 
 
 def checksums() -> None:

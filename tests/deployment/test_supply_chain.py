@@ -120,3 +120,12 @@ def test_what_is_given_away_has_checksums(tmp_path: Path, monkeypatch: pytest.Mo
         ).stdout
     )
     assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 2
+
+
+def test_the_bill_of_materials_names_every_crate_with_licence_and_checksum() -> None:
+    bill = release.bill_of_materials("weir.wasm", "weir-plugin", tools.WASM_TARGET)
+    crates = [each for each in bill["components"] if not each["name"].startswith("weir")]  # type: ignore[attr-defined]
+    assert len(crates) > 20
+    assert {"proxy-wasm", "serde_json"} <= {each["name"] for each in crates}
+    for crate in crates:
+        assert crate["licenses"] and crate["hashes"], crate
