@@ -48,31 +48,44 @@ impl Transitions {
         Self { back, gone, gate: Gate::default(), told: Mutex::default() }
     }
 
-    pub(crate) fn failed(&self, error: &dyn Display) {
+    /// Takes notice of a failure. Whether the log says so.
+    pub(crate) fn failed(&self, error: &dyn Display) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.failures = told.failures.saturating_add(1);
         if !told.failing && self.gate.pass().is_some() {
             told.failing = true;
             tracing::warn!("{}: {error}", self.gone);
+            return true;
         }
+        false
     }
 
-    pub(crate) fn worked(&self) {
+    /// Takes notice that it works. Whether the log says so.
+    pub(crate) fn worked(&self) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.failing && self.gate.pass().is_some() {
             tracing::info!("{} after {} failures", self.back, told.failures);
             *told = Told::default();
+            return true;
         }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Gate;
+    use super::{Gate, Transitions};
 
     #[test]
     fn what_happens_often_is_told_once_and_counted() {
         let gate = Gate::default();
         assert_eq!((gate.pass(), gate.pass(), gate.pass()), (Some(0), None, None));
+    }
+
+    #[test]
+    fn fault_14_a_store_that_comes_and_goes_fills_no_log() {
+        let store = Transitions::new("back", "gone");
+        let lines = (0..1_000).map(|_| u32::from(store.failed(&"no route")) + u32::from(store.worked())).sum::<u32>();
+        assert_eq!(lines, 1);
     }
 }

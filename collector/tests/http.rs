@@ -501,3 +501,14 @@ mod access {
         }
     }
 }
+
+#[tokio::test]
+async fn a_filter_of_the_last_version_is_understood() {
+    // As version 0.1.0 of the filter wrote it, before numbers identified events: ids of its own, no field that came later.
+    let app = open_app();
+    let body = r#"{"sender":"0b7f0c7e5a1d4c0f9a2e6c3b8d4f5a61","sequence":0,"dropped":0,"events":[{"id":"9d2c4a5be1f04d7c8a6b3e2f1c0d9b8a-0","kind":"request","time_ms":1764345600123,"call_id":"9d2c4a5be1f04d7c8a6b3e2f1c0d9b8a","trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331","policy_target":"chat.completions","event_type":"request.received","severity":"info","summary":"chat.completions request for gpt-5"},{"id":"9d2c4a5be1f04d7c8a6b3e2f1c0d9b8a-1","kind":"policy_action","time_ms":1764345600420,"call_id":"9d2c4a5be1f04d7c8a6b3e2f1c0d9b8a","policy_target":"chat.completions","policy_class":"ToolCallJudge","event_type":"judge.blocked","severity":"warning","summary":"tool call rm blocked: probability 0.97","policy_config":{"judge":"main","threshold":0.6},"metadata":{"tool":"rm","probability":0.97}}]}"#;
+    let answer = post_text(&app, body.to_owned()).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 2, "duplicates": 0})));
+    assert_eq!(post_text(&app, body.to_owned()).await.json(), json!({"accepted": 0, "duplicates": 2}));
+    assert_eq!(get(&app, "/v1/events?q=tool:rm").await.json()["events"].as_array().map(Vec::len), Some(1));
+}

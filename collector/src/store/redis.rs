@@ -365,9 +365,10 @@ impl RedisStore {
         };
         match &answer {
             Ok(_) => self.reachable.worked(),
-            Err(StoreError::Redis(error)) if error.code() == Some("NOSCRIPT") => {}
+            // The script is sent whole, then.
+            Err(StoreError::Redis(error)) if error.code() == Some("NOSCRIPT") => false,
             Err(error) => self.reachable.failed(error),
-        }
+        };
         answer
     }
 }
