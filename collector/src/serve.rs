@@ -28,7 +28,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a head, and of what is written ahead of a slow reader.
 const MAX_BUFFER: usize = 64 * 1024;
 
-/// Says how connections are treated; [`Limits::default`] is what the program uses.
+/// Says how connections are treated; [`ConnectionLimits::default`] is what the program uses.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// The most connections at the same time.
