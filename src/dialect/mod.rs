@@ -184,6 +184,8 @@ pub struct Frame {
     pub slots: SmallVec<[Slot; 2]>,
     /// The choices whose finish reason stands here; of MCP the requests that are answered here.
     pub finishes: SmallVec<[u32; 1]>,
+    /// The positions of slots that say again whose call they go on with: some clients join names and ids.
+    pub(crate) repeats: SmallVec<[usize; 1]>,
     /// Where it stands in the stream.
     pub role: FrameRole,
     /// What only `responses` has to know of it.
@@ -194,12 +196,14 @@ impl Frame {
     /// Gives what is allocated for it beside itself.
     pub(crate) fn allocated(&self) -> usize {
         let reading = if self.responses.is_some() { crate::heap::block(size_of::<responses::Reading>()) } else { 0 };
-        crate::heap::spilled(&self.slots).saturating_add(crate::heap::spilled(&self.finishes)).saturating_add(reading)
+        let lists = crate::heap::spilled(&self.slots).saturating_add(crate::heap::spilled(&self.finishes));
+        lists.saturating_add(crate::heap::spilled(&self.repeats)).saturating_add(reading)
     }
 
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
         self.finishes.clear();
+        self.repeats.clear();
         self.role = FrameRole::Content;
         if let Some(reading) = &mut self.responses {
             reading.clear();

@@ -322,6 +322,15 @@ impl Pipeline {
         if item.kind == BlockKind::ToolCall && item.starts {
             self.canonical.note_left(item.block);
         }
+        // The rest of a call that has left in part says nothing again of what some clients would join.
+        let says_again = item.kind == BlockKind::ToolCall
+            && !item.starts
+            && item.clarity != Clarity::Plain
+            && self.stages.iter().any(wants_calls);
+        if says_again && !item.changed {
+            let action = if item.text.is_empty() { SlotAction::Remove } else { SlotAction::Replace(item.text.into_owned()) };
+            return sink.release_queue.decide(slot, action);
+        }
         if !item.changed {
             if item.kind.is_content() {
                 sink.release_queue.note_kept_text(slot, &item.text);

@@ -389,3 +389,37 @@ fn a_call_that_is_written_anew_keeps_its_thought_signature() {
     assert!(text.contains(r#""extra_content":{"google":{"thought_signature":"c2ln"}}"#), "{text}");
     assert!(text.contains(r#""index":0,"id":"x""#) && text.contains(r#""arguments":"{\"city\":\"Rome\"}""#), "{text}");
 }
+
+#[test]
+fn the_rest_of_a_call_does_not_say_again_whose_it_is() {
+    let chunk = |call: Value| {
+        let choices = json!([{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": null}]);
+        format!(
+            "data: {}\n\n",
+            json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices})
+        )
+    };
+    let begins =
+        json!({"index": 0, "id": "x", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":"}});
+    // Clients that join what they are told would carry out get_weatherget_weather, or get_weather_everywhere.
+    for goes_on in [
+        json!({"index": 0, "id": "x", "function": {"name": "get_weather", "arguments": "\"Rome\"}"}}),
+        json!({"index": 0, "id": "y", "function": {"arguments": "\"Rome\"}", "name": "_everywhere"}}),
+        json!({"index": 0, "function": {"name": "get_weather"}}),
+    ] {
+        let finish = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]});
+        let body = [chunk(begins.clone()), chunk(goes_on), format!("data: {finish}\n\ndata: [DONE]\n\n")].concat();
+        let outcome = play(&Script::events(CHAT, document(json!([{"use": "no_op"}])), body.as_bytes()));
+        let text = outcome.text();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+        let chunks = data.map(|data| serde_json::from_str::<Value>(data).unwrap()).collect::<Vec<_>>();
+        let joined = |pointer: &str| {
+            let pointer = format!("/choices/0/delta/tool_calls/0/{pointer}");
+            chunks.iter().filter_map(|chunk| chunk.pointer(&pointer)?.as_str()).collect::<String>()
+        };
+        assert_eq!((joined("function/name").as_str(), joined("id").as_str()), ("get_weather", "x"), "{text}");
+        let arguments = joined("function/arguments");
+        assert!(["{\"city\":", "{\"city\":\"Rome\"}"].contains(&arguments.as_str()), "{text}");
+    }
+}

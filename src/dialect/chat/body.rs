@@ -32,7 +32,7 @@ impl Encoder {
         for (position, slot) in frame.slots.iter().enumerate() {
             let action = actions.get(position).unwrap_or(&SlotAction::Remove);
             choices.entry(slot.choice).or_default().note(slot, action);
-            slots.push(SlotChange { action, call_index: None, continues_call: false });
+            slots.push(SlotChange { action, call_index: None, continues_call: false, repeats: false });
         }
         for insertion in insertions {
             let (Chunk::Text { choice, .. } | Chunk::ToolCall { choice, .. }) = insertion.chunk;

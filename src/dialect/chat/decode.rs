@@ -50,7 +50,7 @@ struct Choice {
 
 /// A part of the frame at hand that is to be reported.
 enum Found {
-    Delta { slot: Slot, call_id: Text, name: Text, text: Text, extras: Text, free_form: bool, clarity: Clarity },
+    Delta { slot: Slot, call_id: Text, name: Text, text: Text, extras: Text, free_form: bool, repeats: bool, clarity: Clarity },
     Stop { block: BlockId, complete: bool },
     Finish { choice: u32, reason: Text },
 }
@@ -59,7 +59,7 @@ impl Found {
     /// A part that says nothing but a text.
     const fn text(slot: Slot, text: Text) -> Self {
         let (call_id, name, extras) = (Text::EMPTY, Text::EMPTY, Text::EMPTY);
-        Self::Delta { slot, call_id, name, text, extras, free_form: false, clarity: Clarity::Plain }
+        Self::Delta { slot, call_id, name, text, extras, free_form: false, repeats: false, clarity: Clarity::Plain }
     }
 }
 
@@ -176,7 +176,10 @@ impl Decoder {
         })?;
         for found in findings {
             match *found {
-                Found::Delta { slot, call_id, name, text: characters, extras, free_form, clarity } => {
+                Found::Delta { slot, call_id, name, text: characters, extras, free_form, repeats, clarity } => {
+                    if repeats {
+                        frame.repeats.push(frame.slots.len());
+                    }
                     frame.slots.push(slot);
                     each(DecodedEvent::Delta(Delta {
                         call_id: self.strings.get(text, call_id),

@@ -337,6 +337,7 @@ impl Encoder {
                 action,
                 call_index: sent.and_then(|call| call.index),
                 continues_call: sent.is_some() && !slot.starts,
+                repeats: sent.is_some() && !slot.starts && frame.repeats.contains(&position),
             });
         }
         changes

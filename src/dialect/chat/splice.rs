@@ -17,6 +17,8 @@ pub(super) struct SlotChange<'a> {
     pub(super) call_index: Option<u32>,
     /// The slot goes on with a tool call that the client has: id and name stay even if the arguments leave.
     pub(super) continues_call: bool,
+    /// It says again whose call it goes on with, or says another name: that does not leave.
+    pub(super) repeats: bool,
 }
 
 /// What becomes of a choice besides its slots.
@@ -302,7 +304,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             SlotAction::Replace(arguments) => Some(arguments.as_str()),
             SlotAction::Remove => {
                 let says_who = |fields: &[Member<'_>], key| json::member(fields, key).is_some_and(|literal| literal != "\"\"");
-                if !change.continues_call || !(says_who(&fields, "id") || says_who(&inner_fields, "name")) {
+                if !change.continues_call || change.repeats || !(says_who(&fields, "id") || says_who(&inner_fields, "name")) {
                     return false;
                 }
                 Some("")
@@ -313,9 +315,13 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
         if let Some(arguments) = arguments {
             let arguments = json::to_text(arguments);
+            let [said_name, said_id]: [&[&str]; 2] = if change.repeats { [&["name"], &["id"]] } else { [&[], &[]] };
             match inner {
                 Some(inner) => {
-                    self.spliced.edits.edit_object(self.source, inner, &inner_fields, &[], &[(text_key, arguments)]);
+                    self.spliced.edits.edit_object(self.source, inner, &inner_fields, said_name, &[(text_key, arguments)]);
+                    if json::member(&fields, "id").is_some() {
+                        self.spliced.edits.edit_object(self.source, call, &fields, said_id, &[]);
+                    }
                 }
                 None => {
                     let inner = format!(r#"{{"{text_key}":{arguments}}}"#);
@@ -335,13 +341,14 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let arguments = match change.action {
             SlotAction::Keep => None,
             SlotAction::Replace(arguments) => Some(arguments.as_str()),
-            SlotAction::Remove if change.continues_call && json::member(&fields, "name").is_some() => Some(""),
+            SlotAction::Remove if change.continues_call && !change.repeats && json::member(&fields, "name").is_some() => Some(""),
             SlotAction::Remove => return false,
         };
         self.spliced.useful = true;
         if let Some(arguments) = arguments {
             let arguments = json::to_text(arguments);
-            self.spliced.edits.edit_object(self.source, function, &fields, &[], &[("arguments", arguments)]);
+            let removed: &[&str] = if change.repeats { &["name"] } else { &[] };
+            self.spliced.edits.edit_object(self.source, function, &fields, removed, &[("arguments", arguments)]);
         }
         true
     }

@@ -167,14 +167,15 @@ impl ChoiceReader<'_> {
             // There are readers that join what comes in chunks, but not what comes in one.
             clarity = clarity.and(Clarity::Canonical);
         }
+        let mut repeats = false;
         match Repeated::of(&call.id, id_part) {
             Repeated::New => {
                 self.names.add(id_part)?;
                 call.id.push_str(id_part);
             }
             Repeated::Nothing => {}
-            Repeated::Same => (id, clarity) = (Text::EMPTY, clarity.and(Clarity::Canonical)),
-            Repeated::Other => (id, clarity) = (Text::EMPTY, clarity.and(Clarity::Ambiguous("its id changes"))),
+            Repeated::Same => (id, repeats, clarity) = (Text::EMPTY, true, clarity.and(Clarity::Canonical)),
+            Repeated::Other => (id, repeats, clarity) = (Text::EMPTY, true, clarity.and(Clarity::Ambiguous("its id changes"))),
         }
         match Repeated::of(&call.name, name_part) {
             Repeated::New => {
@@ -182,8 +183,9 @@ impl ChoiceReader<'_> {
                 call.name.push_str(name_part);
             }
             Repeated::Nothing => {}
-            Repeated::Same => (name, clarity) = (Text::EMPTY, clarity.and(Clarity::Canonical)),
+            Repeated::Same => (name, repeats, clarity) = (Text::EMPTY, true, clarity.and(Clarity::Canonical)),
             Repeated::Other => {
+                repeats = true;
                 self.names.add(name_part)?;
                 call.name.push_str(name_part);
                 clarity = clarity.and(Clarity::Ambiguous("its name comes in pieces, or changes"));
@@ -206,7 +208,7 @@ impl ChoiceReader<'_> {
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
         let extras = delta.extras;
-        self.findings.push(Found::Delta { slot, call_id: id, name, text, extras, free_form, clarity });
+        self.findings.push(Found::Delta { slot, call_id: id, name, text, extras, free_form, repeats, clarity });
         Ok(())
     }
 
