@@ -37,7 +37,8 @@ def _run(engine: Engine, started: float) -> int:
     environment = {**engine.environment, **PORTS}
     make_images(environment)
     progress(f"images are there after {time.monotonic() - started:.0f} s")
-    environment["WEIR_TEST_COMPOSE"] = PROJECT
+    # The tests find out by these what runs; the Envoy of their own is not started.
+    environment |= {"WEIR_TEST_COMPOSE": PROJECT, "WEIR_TEST_ENVOY": str(tools.ensure_envoy())}
     compose = Compose(environment, PROJECT, (FILE, OVERRIDES / "e2e.yaml", OVERRIDES / "e2e-mocks.yaml"))
     try:
         status = _pytest(environment, "tests/compose")
