@@ -5,7 +5,7 @@
 //!
 //! # A policy
 //!
-//! A [policy](policy) is behaviour with configuration. It overrides the hooks that it needs; what belongs to one exchange lives in
+//! A [policy] is behaviour with configuration. It overrides the hooks that it needs; what belongs to one exchange lives in
 //! its scratchpad. This one lets so many bytes of text through, and drops the rest:
 //!
 //! ```

@@ -19,7 +19,7 @@ pub struct Event<'a> {
     pub name: &'a [u8],
     /// The `data` fields, joined by LF; `None` when there is none (a comment, a lone blank line).
     pub data: Option<&'a [u8]>,
-    /// Whether every reader takes these lines for the same event, see [`Lines`]. What the data says is not looked at.
+    /// Whether every reader takes these lines for the same event, see `Lines`. What the data says is not looked at.
     pub is_plain: bool,
 }
 
