@@ -46,6 +46,8 @@ struct Choice {
     /// The open text blocks, with what they are.
     texts: SmallVec<[(BlockKind, BlockId); 2]>,
     calls: Vec<Call>,
+    /// The position of the call that the latest delta began, or went on with.
+    latest: Option<usize>,
 }
 
 /// A part of the frame at hand that is to be reported.

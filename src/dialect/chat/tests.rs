@@ -146,7 +146,7 @@ fn tool_calls_are_told_apart_however_they_come() {
                 call(0, r#""function":{"arguments":"}"}"#),
                 call(1, r#""function":{"arguments":"}"}"#),
             ],
-            &[r#"0:ToolCall^[x,f]"{""#, r#"1:ToolCall^[y,g]"{""#, r#"0:ToolCall$"}""#, r#"1:ToolCall$"}""#],
+            &[r#"0:ToolCall^[x,f]"{""#, r#"1:ToolCall^[y,g]"{""#, r#"0:ToolCall$"}"~"#, r#"1:ToolCall$"}"~"#],
         ),
         (
             "name and id late",

@@ -163,6 +163,13 @@ impl ChoiceReader<'_> {
         if key.is_some_and(|key| key != call.key) {
             clarity = clarity.and(Clarity::Canonical);
         }
+        if !self.whole && (known.is_none() || !arguments.trim_ascii().is_empty()) {
+            // Where another call has begun, some clients take those before it for complete.
+            let resumes = self.choice.latest.replace(position).is_some_and(|latest| latest != position);
+            if resumes && known.is_some() {
+                clarity = clarity.and(Clarity::Canonical);
+            }
+        }
         if again {
             // There are readers that join what comes in chunks, but not what comes in one.
             clarity = clarity.and(Clarity::Canonical);
