@@ -19,7 +19,6 @@ mod requests;
 mod response_heads;
 mod state;
 mod stream_rules;
-mod timing;
 mod two_turn;
 mod wire_rules_bytes;
 mod wire_rules_chat;

@@ -1,14 +1,21 @@
 //! The outcome does not depend on timing or chunking: decisions, events and what the client accumulates are the same whenever the
 //! verdicts come, and however the bytes are cut. Only what may legally overtake differs.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
 
 use serde_json::{Value, json};
 use weir::dialect::Dialect;
 use weir_test_support::client::{self, Call, Message};
-use weir_test_support::native::Outcome;
+use weir_test_support::native::{self, Outcome};
 use weir_test_support::script::{JudgeReply, JudgeRule, Script, document};
-use weir_test_support::{chunking, fixtures, legality};
-
-use crate::{play, test};
+use weir_test_support::{chunking, fixtures, legality, policies};
 
 const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 
@@ -43,7 +50,7 @@ fn assert_same_at_any_timing(chain: &Value) {
                         .judged(JudgeRule::new("delete_files", JudgeReply::Verdict(0.9)).after(harmful))
                         .judged(JudgeRule::new("web_search", JudgeReply::Verdict(0.9)).after(harmful))
                         .judged(JudgeRule::new("", JudgeReply::Verdict(0.1)).after(harmless));
-                    let outcome = play(&script);
+                    let outcome = native::play(&script, &policies::registry());
                     let illegal = legality::added(&came_illegal, legality::stream(dialect, &outcome.client));
                     legality::assert_none(&illegal, &outcome.client);
                     let mut came = outcome_of(dialect, &outcome);
