@@ -17,8 +17,9 @@ from support.sink import Sink
 def test_statistics_have_labels(judged: Gateway, sink: Sink) -> None:
     sink.decision(ask(judged.url, MESSAGES, question(MESSAGES, "Do both.")).trace_id)
     text = judged.admin("/stats/prometheus")
-    [exchanges] = [line for line in text.splitlines() if line.startswith("weir_exchanges{") and '"messages"' in line]
-    assert 'decision="refuse"' in exchanges and 'policy="demo"' in exchanges
+    # Other tests have asked the same Envoy.
+    exchanges = [line for line in text.splitlines() if line.startswith("weir_exchanges{") and '"messages"' in line]
+    assert any('decision="refuse"' in line and 'policy="demo"' in line for line in exchanges), exchanges
     blocked = [line for line in text.splitlines() if line.startswith("weir_policy_events{") and "judge_blocked" in line]
     assert any('judge="main"' in line and 'class="ToolCallJudge"' in line for line in blocked), blocked
     assert re.search(r'^weir_decisions{decision="refuse"}', text, re.MULTILINE)
