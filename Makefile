@@ -35,7 +35,6 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
 	@$(MAKE) --no-print-directory deployment
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory e2e-istio
 	@$(HARNESS) page
 	@$(HARNESS) readers --strict
 
