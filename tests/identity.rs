@@ -138,7 +138,25 @@ fn calls_of_several_answers_leave_apart_where_a_policy_wants_calls() {
         let apart = native::stream_through(&chain(json!([{"use": "no_op"}])), stream.dialect, [stream.body.as_slice()]);
         let (left, came) = (client::streamed(stream.dialect, &apart), client::streamed(stream.dialect, &stream.body));
         assert_eq!(left.only().text, came.only().text, "{}", stream.name);
+        let (came, left) = (begun_calls(&stream.body), begun_calls(&apart));
+        let ids = |calls: &[(String, Value)]| calls.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&left), ids(&came), "{}", stream.name);
+        let places = left.iter().map(|(_, index)| index.to_string()).collect::<BTreeSet<_>>();
+        assert_eq!(places.len(), left.len(), "{}: each call has an index of its own", stream.name);
     }
+}
+
+/// The id and the index of each call that begins in a stream of `chat.completions` with one choice.
+fn begun_calls(body: &[u8]) -> Vec<(String, Value)> {
+    let mut calls = Vec::new();
+    for chunk in sse::read(body).into_iter().filter_map(|event| serde_json::from_str::<Value>(&event.data).ok()) {
+        for call in chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten() {
+            if let Some(id) = call["id"].as_str() {
+                calls.push((id.to_owned(), call["index"].clone()));
+            }
+        }
+    }
+    calls
 }
 
 #[test]

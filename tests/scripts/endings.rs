@@ -168,6 +168,21 @@ fn a_term_is_found_over_a_finish_reason() {
 }
 
 #[test]
+fn a_term_is_found_over_two_messages_of_one_stream() {
+    let chain = document(json!([{"use": "redact", "with": {"term": "Nightingale", "with": "***"}}]));
+    for dialect in [MESSAGES, RESPONSES] {
+        let message = |text: Said<'static>| Answer { said: vec![text], cut: false }.streamed(dialect);
+        let body = [message(Said::Text(&["Project Night"])), message(Said::Text(&["ingale, it sings"]))].concat();
+        for chunks in [chunking::events(&body), vec![body.clone()]] {
+            let outcome = play(&Script::streamed(dialect, chain.clone(), chunks));
+            let text = outcome.text();
+            assert!(!text.contains("Night") && !text.contains("ingale"), "{dialect}: {text}");
+            assert!(text.contains("Project ") && text.contains(", it sings"), "{dialect}: {text}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_said_behind_the_end() {
     let chunk = |content: &str| {
         let choices = json!([{"index": 0, "delta": {"content": content}, "finish_reason": null}]);
