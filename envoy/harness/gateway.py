@@ -131,18 +131,20 @@ def _set_plugin(plugin: dict[str, Any], settings: Settings) -> None:
         plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
     if settings.policy is not None:
         document = (
-            settings.policy if isinstance(settings.policy, str) else json.dumps(_renamed(settings.policy, chosen))
+            settings.policy if isinstance(settings.policy, str) else json.dumps(_fitted(settings.policy, chosen))
         )
         plugin["configuration"]["value"] = document
 
 
-def _renamed(policy: Mapping[str, Any], chosen: Configuration) -> dict[str, Any]:
-    """The document with the names that clusters have in that configuration."""
-    renamed = json.loads(json.dumps(policy))
-    for owner in (*renamed.get("judges", {}).values(), *([renamed["events"]] if renamed.get("events") else [])):
+def _fitted(policy: Mapping[str, Any], chosen: Configuration) -> dict[str, Any]:
+    """The document with the names that clusters have in that configuration, and holding what that can hold."""
+    fitted = json.loads(json.dumps(policy))
+    if not chosen.hold_request_head:
+        fitted["envoy"] = {**fitted.get("envoy", {}), "request_hold": "body"}
+    for owner in (*fitted.get("judges", {}).values(), *([fitted["events"]] if fitted.get("events") else [])):
         if "cluster" in owner:
             owner["cluster"] = chosen.named(owner["cluster"])[0]
-    return renamed
+    return fitted
 
 
 def _place_clusters(clusters: list[dict[str, Any]], ports: Mapping[str, int]) -> None:
