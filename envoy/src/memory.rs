@@ -9,13 +9,9 @@ use std::alloc::System;
 
 use cap::Cap;
 
-/// Everything that the module allocates. It refuses nothing: a refused allocation would be a trap.
-#[cfg(target_family = "wasm")]
-#[global_allocator]
-static HEAP: Cap<System> = Cap::new(System, usize::MAX);
-
-/// Elsewhere than in the proxy nothing is counted: there the allocator is the program's own affair.
-#[cfg(not(target_family = "wasm"))]
+/// Everything that the module allocates. It refuses nothing: a refused allocation would be a trap. Elsewhere than in the proxy
+/// nothing is counted: there the allocator is the program's own affair.
+#[cfg_attr(target_family = "wasm", global_allocator)]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Most bytes that may be allocated when an exchange begins.
