@@ -77,17 +77,30 @@ fn judged() -> Value {
     json!([{"use": "tool_call_judge", "with": {"judge": "main"}}])
 }
 
-#[test]
-fn a_judge_of_tool_calls() {
-    for dialect in MODELS {
-        for script in scripts(dialect, &judged()) {
-            for reply in replies() {
-                for delay in [0, 3, usize::MAX] {
-                    play(&script.clone().judged(JudgeRule::new("", reply.clone()).after(delay)));
-                }
+/// Some thousand exchanges: a dialect is a test of its own, so that they run side by side.
+fn judge_tool_calls(dialect: Dialect) {
+    for script in scripts(dialect, &judged()) {
+        for reply in replies() {
+            for delay in [0, 3, usize::MAX] {
+                play(&script.clone().judged(JudgeRule::new("", reply.clone()).after(delay)));
             }
         }
     }
+}
+
+#[test]
+fn a_judge_of_tool_calls_of_chat_completions() {
+    judge_tool_calls(Dialect::ChatCompletions);
+}
+
+#[test]
+fn a_judge_of_tool_calls_of_messages() {
+    judge_tool_calls(Dialect::Messages);
+}
+
+#[test]
+fn a_judge_of_tool_calls_of_responses() {
+    judge_tool_calls(Dialect::Responses);
 }
 
 /// Puts steps before the response, which cannot come before the request has left.
