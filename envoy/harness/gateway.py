@@ -130,9 +130,7 @@ def _set_plugin(plugin: dict[str, Any], settings: Settings) -> None:
     if chosen.hold_request_head:
         plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
     if settings.policy is not None:
-        document = (
-            settings.policy if isinstance(settings.policy, str) else json.dumps(_fitted(settings.policy, chosen))
-        )
+        document = settings.policy if isinstance(settings.policy, str) else json.dumps(_fitted(settings.policy, chosen))
         plugin["configuration"]["value"] = document
 
 
