@@ -264,8 +264,12 @@ pub enum DecodeError {
         /// What was wrong.
         what: &'static str,
     },
-    /// More blocks or choices than [`MAX_BLOCKS`].
+    /// More blocks than [`MAX_BLOCKS`].
     TooManyBlocks,
+    /// More choices than [`MAX_CHOICES`].
+    TooManyChoices,
+    /// An event with more pieces than [`MAX_PIECES`].
+    TooManyPieces,
     /// More than [`MAX_NAME_BYTES`] of ids and names.
     NamesTooLong,
     /// More than [`MAX_REPEATED_BYTES`] of text that the end of the response is to repeat.
@@ -287,7 +291,9 @@ impl fmt::Display for DecodeError {
             Self::Utf8 { at } => write!(f, "not UTF-8 at byte {at}"),
             Self::LoneSurrogate => f.write_str("a string with a lone surrogate"),
             Self::OutOfOrder { what } => write!(f, "out of order: {what}"),
-            Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks or choices"),
+            Self::TooManyBlocks => write!(f, "more than {MAX_BLOCKS} blocks"),
+            Self::TooManyChoices => write!(f, "more than {MAX_CHOICES} choices"),
+            Self::TooManyPieces => write!(f, "more than {MAX_PIECES} pieces in one event"),
             Self::TooManyParts => write!(f, "more than {} texts", request::MAX_REQUEST_PARTS),
             Self::Tokens => f.write_str("text is given as tokens, which cannot be read"),
             Self::Unreachable(what) => write!(f, "unreachable: {what}"),
@@ -300,8 +306,14 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// Most blocks and most choices that one response may have. Real answers have fewer than 200 of either.
+/// Most blocks that one response may have. Real answers have fewer than 200.
 pub const MAX_BLOCKS: usize = 4096;
+
+/// Most choices that one response may have. Providers give 128 at most; what waits of each is gone through for each of the others.
+pub const MAX_CHOICES: usize = 256;
+
+/// Most pieces (texts, and what is said of calls) that one event may have.
+pub const MAX_PIECES: usize = 65_536;
 
 /// Most bytes of all ids and names of the tool calls of one response: they are kept until its end.
 pub const MAX_NAME_BYTES: usize = 1024 * 1024;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use self::ending::{Calls, PendingEnd};
 use self::frame::{Content, QueuedFrame, Rest};
-use self::lane::{Lane, Lanes};
+use self::lane::{Lane, LaneCounts, Lanes};
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::{Dialect, Encoder, Frame, FrameRole, Insertion, SlotAction, TooLate};
 use crate::policy::{At, Output, Place, Refusal, Shared};
@@ -102,7 +102,7 @@ pub(super) struct ReleaseQueue {
     current_rests: Vec<Rest>,
     queue: VecDeque<Entry>,
     /// The lanes of what is queued.
-    blocked: Lanes,
+    lanes: LaneCounts,
     held_bytes: usize,
     /// What the queue takes of the memory.
     allocated: usize,
@@ -137,7 +137,7 @@ impl ReleaseQueue {
             finished_number: 0,
             current_rests: Vec::new(),
             queue: VecDeque::new(),
-            blocked: Lanes::default(),
+            lanes: LaneCounts::default(),
             held_bytes: 0,
             allocated: 0,
             held_slots: 0,
@@ -282,7 +282,7 @@ impl ReleaseQueue {
             return;
         }
         let is_known = match slot.rest {
-            Some(number) => self.decide_rest(slot.frame, number, action),
+            Some(number) => self.decide_rest(slot, number, action),
             None => self.frame_of(slot.frame).is_some_and(|queued| queued.decide(slot.slot, action)),
         };
         // What was cut off behind an end is not there any more.
@@ -291,9 +291,9 @@ impl ReleaseQueue {
         }
     }
 
-    fn decide_rest(&mut self, frame: FrameNumber, number: RestNumber, action: SlotAction) -> bool {
+    fn decide_rest(&mut self, SlotRef { frame, slot, .. }: SlotRef, number: RestNumber, action: SlotAction) -> bool {
         if self.edits_in_place() {
-            return self.frame_of(frame).is_some_and(|queued| queued.decide_rest(number, action));
+            return self.frame_of(frame).is_some_and(|queued| queued.decide_rest(slot, number, action));
         }
         if let Some(rest) = self.current_rests.iter_mut().find(|rest| rest.number == number) {
             rest.decide(action);
@@ -341,11 +341,14 @@ impl ReleaseQueue {
     /// Queues a rest behind its frame, and behind that which it is the end of.
     fn queue_rest(&mut self, frame: FrameNumber, behind: Option<RestNumber>, rest: Rest) {
         let is_behind = |entry: &Entry| matches!(&entry.content, Content::Rest(known) if Some(known.number) == behind);
-        let position = self.queue.iter().position(is_behind).map(|position| position.saturating_add(1));
+        let first = self.queue.partition_point(|entry| entry.number < frame);
+        let of_frame = self.queue.range(first..).take_while(|entry| entry.number == frame);
+        let offset = of_frame.into_iter().position(is_behind).filter(|_| behind.is_some());
+        let position = offset.map(|offset| first.saturating_add(offset).saturating_add(1));
         let position = position.unwrap_or_else(|| self.queue.partition_point(|entry| entry.number <= frame));
         self.held_bytes = self.held_bytes.saturating_add(bytes_of_rest(&rest));
         let lanes = Lanes::one(Lane::of(self.dialect, rest.choice, true));
-        self.blocked.add(&lanes);
+        self.lanes.add(&lanes);
         let entry = Entry::new(frame, Content::Rest(rest), lanes);
         self.allocated = self.allocated.saturating_add(entry.allocated);
         self.queue.insert(position, entry);
@@ -434,6 +437,7 @@ impl ReleaseQueue {
         let number = self.queue.get(position).map_or(self.current_number, |entry| entry.number).min(before.frame);
         let lanes = Lanes::one(Lane::of(self.dialect, choice, is_text));
         self.held_bytes = self.held_bytes.saturating_add(REPLACEMENT_BYTES);
+        self.lanes.add(&lanes);
         let entry = Entry::new(number, Content::Chunk(chunk, extras), lanes);
         self.allocated = self.allocated.saturating_add(entry.allocated);
         self.queue.insert(position, entry);
@@ -444,7 +448,7 @@ impl ReleaseQueue {
     fn say_in_place(&mut self, before: Place, chunk: Chunk) {
         let queued = self.frame_of(before.frame);
         match (queued, chunk, before.at) {
-            (Some(queued), Chunk::Text { text, .. }, At::Slot(slot)) => queued.say_before(slot, text),
+            (Some(queued), Chunk::Text { text, .. }, At::Slot(slot)) => queued.say_before(slot, &text),
             _ => self.late = self.late.saturating_add(1),
         }
     }
@@ -474,7 +478,7 @@ impl ReleaseQueue {
         }
         let lanes = if self.shape == Shape::Whole { Lanes::default() } else { Lanes::of(self.dialect, frame) };
         let stirs = self.shape == Shape::Whole || self.end.is_some() || (self.stirred && !self.queue.is_empty());
-        let waits = self.current.undecided > 0 || stirs || self.blocked.conflict_with(&lanes);
+        let waits = self.current.undecided > 0 || stirs || self.lanes.keep_back(&lanes);
         if !waits {
             self.write_current(raw, frame, out);
             return self.queue_current_rests();
@@ -509,7 +513,7 @@ impl ReleaseQueue {
         queued.frame = frame;
         self.held_bytes = self.held_bytes.saturating_add(raw.len());
         self.held_slots = self.held_slots.saturating_add(queued.begun());
-        self.blocked.add(&lanes);
+        self.lanes.add(&lanes);
         let content = Content::Frame { raw: raw.to_vec(), queued: Box::new(queued), came };
         let entry = Entry::new(self.current_number, content, lanes);
         self.allocated = self.allocated.saturating_add(entry.allocated);
@@ -525,24 +529,27 @@ impl ReleaseQueue {
         let waits = |entry: &Entry| !entry.content.is_decided() && entry.content.carries_client_tool_call();
         let gathering =
             self.shape == Shape::Stream && self.encoder.gathers_tool_calls() && (!self.closed || self.queue.iter().any(waits));
-        self.blocked.clear();
-        let mut waiting = VecDeque::with_capacity(self.queue.len());
-        for entry in mem::take(&mut self.queue) {
+        let (mut waiting, mut lanes) = (Vec::new(), LaneCounts::default());
+        // It is looked through as far as anything can leave: each of thousands of calls that wait lets go of little.
+        while !lanes.keep_back_all(&self.lanes)
+            && let Some(entry) = self.queue.pop_front()
+        {
             let gathered = gathering && entry.content.carries_client_tool_call();
-            if entry.content.is_decided() && !gathered && !self.blocked.conflict_with(&entry.lanes) {
+            if entry.content.is_decided() && !gathered && !lanes.keep_back(&entry.lanes) {
                 self.write(entry, out);
                 continue;
             }
-            self.blocked.add(&entry.lanes);
-            waiting.push_back(entry);
+            lanes.add(&entry.lanes);
+            waiting.push(entry);
         }
-        self.queue = waiting;
+        waiting.into_iter().rev().for_each(|entry| self.queue.push_front(entry));
         self.settle_end(out);
     }
 
     fn write(&mut self, entry: Entry, out: &mut Vec<u8>) {
         self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
         self.allocated = self.allocated.saturating_sub(entry.allocated);
+        self.lanes.remove(&entry.lanes);
         match entry.content {
             Content::Frame { raw, mut queued, .. } => {
                 self.held_slots = self.held_slots.saturating_sub(queued.begun());

@@ -102,7 +102,10 @@ pub(super) struct Finish {
 pub(super) struct Stage {
     pub(super) instance: Box<dyn Instance>,
     interests: Interests,
-    blocks: Vec<StageBlock>,
+    /// Those of the response that it wants: an answer may have thousands.
+    blocks: BTreeMap<BlockId, StageBlock>,
+    /// How many blocks of each choice wait for their completion hook.
+    completing: BTreeMap<u32, usize>,
     lanes: BTreeMap<LaneKey, Lane>,
     pub(super) waiting_finishes: Vec<Finish>,
     max_text_bytes: usize,
@@ -117,7 +120,8 @@ impl Stage {
         Self {
             instance,
             interests,
-            blocks: Vec::new(),
+            blocks: BTreeMap::new(),
+            completing: BTreeMap::new(),
             lanes: BTreeMap::new(),
             waiting_finishes: Vec::new(),
             max_text_bytes,
@@ -142,29 +146,24 @@ impl Stage {
         }
     }
 
-    fn position(&self, id: BlockId) -> Option<usize> {
-        // The block in question is nearly always the newest.
-        self.blocks.iter().rposition(|block| block.id == id)
-    }
-
     /// Whether a block of the choice is not settled yet, or something of it waits.
     pub(super) fn is_busy(&self, choice: u32) -> bool {
-        self.blocks.iter().any(|block| block.choice == choice && block.progress == Progress::Completing)
-            || self.lanes.values().any(|lane| lane.choice == choice && !lane.is_empty())
+        self.completing.contains_key(&choice) || self.lanes.values().any(|lane| lane.choice == choice && !lane.is_empty())
     }
 
     /// Gives the place of the first of what the policy holds of a block.
     pub(super) fn held_place(&self, block: BlockId) -> Option<Place> {
-        self.lanes.values().find_map(|lane| lane.held_place(block))
+        let key = self.blocks.get(&block).map(|known| LaneKey::of(block, known.choice, known.kind, self.joins))?;
+        self.lanes.get(&key)?.held_place(block)
     }
 
     pub(super) fn choice_of(&self, block: BlockId) -> Option<u32> {
-        self.position(block).and_then(|position| self.blocks.get(position)).map(|block| block.choice)
+        self.blocks.get(&block).map(|block| block.choice)
     }
 
     /// Whether anything waits.
     pub(super) fn has_waiting(&self) -> bool {
-        self.lanes.values().any(|lane| !lane.is_empty()) || self.blocks.iter().any(|block| block.progress == Progress::Completing)
+        !self.completing.is_empty() || self.lanes.values().any(|lane| !lane.is_empty())
     }
 
     fn lane(&mut self, key: LaneKey, choice: u32, kind: BlockKind) -> &mut Lane {
@@ -188,13 +187,7 @@ impl Stage {
     /// Takes a delta that it wants in: aggregates it and asks the policy about it.
     pub(super) fn take<'a>(&mut self, item: StageDelta<'a>, queue: &mut ReleaseQueue) -> Taken<'a> {
         let lane = LaneKey::of(item.block, item.choice, item.kind, self.joins);
-        let position = self.position(item.block).unwrap_or_else(|| {
-            self.blocks.push(StageBlock::new(&item));
-            self.blocks.len().saturating_sub(1)
-        });
-        let Some(block) = self.blocks.get_mut(position) else {
-            return Taken { flow: Flow::Removed(item), lane, removed: Vec::new(), is_change: true };
-        };
+        let block = self.blocks.entry(item.block).or_insert_with(|| StageBlock::new(&item));
         if block.progress != Progress::Open {
             let after_end = block.after_end(&item);
             return self.take_after_end(item, after_end, lane);
@@ -202,7 +195,7 @@ impl Stage {
         block.clarity = block.clarity.and(item.clarity);
         block.aggregate.add(&item, self.interests, self.max_text_bytes);
         if item.is_silent() {
-            return self.take_silent(item, position, lane);
+            return self.take_silent(item, lane);
         }
         let action = match &block.aggregate {
             Aggregate::Content(content) => self.instance.on_content_delta(&item.text, content),
@@ -216,13 +209,12 @@ impl Stage {
             DeltaAction::ReplaceHoldEnd { .. } if item.kind.is_tool_call() => DeltaAction::Drop,
             action => action,
         };
-        self.apply(item, position, action, lane, queue)
+        self.apply(item, action, lane, queue)
     }
 
     fn apply<'a>(
         &mut self,
         mut item: StageDelta<'a>,
-        position: usize,
         action: DeltaAction<'static>,
         key: LaneKey,
         queue: &mut ReleaseQueue,
@@ -237,7 +229,7 @@ impl Stage {
                 taken(self.let_on(item, key), Vec::new(), false)
             }
             DeltaAction::Hold => {
-                self.guard(position, false);
+                self.guard(id, false);
                 let (choice, kind) = (item.choice, item.kind);
                 self.lane(key, choice, kind).push(item, Hold::Held);
                 taken(Flow::Lane, Vec::new(), false)
@@ -246,8 +238,8 @@ impl Stage {
                 let removed = self.waiting_lane(key).map(|lane| lane.take(Some(id))).unwrap_or_default();
                 let starts = item.starts || removed.iter().any(|held| held.starts && held.block == id);
                 let is_change = !item.text.is_empty() || removed.iter().any(|held| !held.text.is_empty());
-                self.guard(position, true);
-                self.note_removed_start(position, starts);
+                self.guard(id, true);
+                self.note_removed_start(id, starts);
                 taken(Flow::Removed(item), removed, is_change || starts)
             }
             DeltaAction::Replace(text) => {
@@ -258,8 +250,8 @@ impl Stage {
                 let (starts, removed): (Vec<_>, Vec<_>) =
                     removed.into_iter().partition(|held| held.starts && held.kind.is_tool_call());
                 let removes_start = removed.iter().any(|held| held.starts && held.block == id);
-                self.note_removed_start(position, removes_start);
-                self.touch(position, is_change);
+                self.note_removed_start(id, removes_start);
+                self.touch(id, is_change);
                 for mut start in starts {
                     // A tool call keeps the delta that began it, without its text.
                     start.changed |= !start.text.is_empty();
@@ -272,18 +264,18 @@ impl Stage {
                 taken(self.let_on(item, key), removed, is_change)
             }
             DeltaAction::HoldEnd(undecided) => {
-                self.guard(position, false);
+                self.guard(id, false);
                 let (choice, kind) = (item.choice, item.kind);
                 let removed = self.lane(key, choice, kind).hold_end(item.into_owned(), undecided, None, queue);
                 taken(Flow::Lane, removed, false)
             }
             DeltaAction::ReplaceHoldEnd { text, hold } => {
-                self.guard(position, true);
+                self.guard(id, true);
                 let (choice, kind) = (item.choice, item.kind);
                 let replacement = Some(text.into_owned());
                 let removed = self.lane(key, choice, kind).hold_end(item.into_owned(), hold, replacement, queue);
                 let removes_start = removed.iter().any(|held| held.starts && held.block == id);
-                self.note_removed_start(position, removes_start);
+                self.note_removed_start(id, removes_start);
                 taken(Flow::Lane, removed, true)
             }
         }
@@ -300,32 +292,32 @@ impl Stage {
         }
     }
 
-    fn guard(&mut self, position: usize, touched: bool) {
-        if let Some(block) = self.blocks.get_mut(position) {
+    fn guard(&mut self, id: BlockId, touched: bool) {
+        if let Some(block) = self.blocks.get_mut(&id) {
             block.guarded = true;
             block.touched |= touched;
         }
     }
 
-    fn touch(&mut self, position: usize, touched: bool) {
-        if let Some(block) = self.blocks.get_mut(position) {
+    fn touch(&mut self, id: BlockId, touched: bool) {
+        if let Some(block) = self.blocks.get_mut(&id) {
             block.touched |= touched;
         }
     }
 
-    fn note_removed_start(&mut self, position: usize, removed: bool) {
-        if let Some(block) = self.blocks.get_mut(position) {
+    fn note_removed_start(&mut self, id: BlockId, removed: bool) {
+        if let Some(block) = self.blocks.get_mut(&id) {
             block.start_removed |= removed;
         }
     }
 
     /// A delta without a message for the policy shares the lot of its block.
-    fn take_silent<'a>(&mut self, item: StageDelta<'a>, position: usize, key: LaneKey) -> Taken<'a> {
+    fn take_silent<'a>(&mut self, item: StageDelta<'a>, key: LaneKey) -> Taken<'a> {
         let taken = |flow| Taken { flow, lane: key, removed: Vec::new(), is_change: false };
         let (id, choice, kind) = (item.block, item.choice, item.kind);
         // What is said about text that was changed (citations) would tell it.
         let is_removed = |block: &StageBlock| block.start_removed || (block.touched && block.kind.is_content());
-        if self.blocks.get(position).is_none_or(is_removed) {
+        if self.blocks.get(&id).is_none_or(is_removed) {
             return taken(Flow::Removed(item));
         }
         if self.waiting_lane(key).is_some_and(|lane| lane.holds_of(id)) {
@@ -352,18 +344,16 @@ impl Stage {
     /// Forgets a block that is settled, if nothing more can come of it: a text that came whole, or something of unknown
     /// type. A tool call is never forgotten: more can come for one that came whole.
     fn forget(&mut self, id: BlockId, is_whole: bool) {
-        let Some(position) = self.position(id) else { return };
         let is_over = |block: &StageBlock| block.kind == BlockKind::Unknown || (is_whole && !block.kind.is_tool_call());
-        if self.blocks.get(position).is_some_and(is_over) {
-            self.blocks.remove(position);
+        if self.blocks.get(&id).is_some_and(is_over) {
+            self.blocks.remove(&id);
         }
     }
 
     /// The block ended: starts its completion hook. `None` when this stage has nothing to say about it.
     pub(super) fn complete(&mut self, end: BlockEnd) -> Option<Hook> {
-        let position = self.position(end.block)?;
         let joins = self.joins;
-        let block = self.blocks.get_mut(position)?;
+        let block = self.blocks.get_mut(&end.block)?;
         if block.progress != Progress::Open {
             return None;
         }
@@ -374,6 +364,8 @@ impl Stage {
             Aggregate::ToolCall(call) => self.instance.on_tool_call_complete(Rc::clone(call)),
             Aggregate::Concluded => return None,
         };
+        let completing = self.completing.entry(block.choice).or_default();
+        *completing = completing.saturating_add(1);
         let (key, choice, kind) = (LaneKey::of(block.id, block.choice, block.kind, joins), block.choice, block.kind);
         self.lane(key, choice, kind).push_end(end);
         Some(hook)
@@ -381,9 +373,8 @@ impl Stage {
 
     /// Settles a block: what its policy decided about it becomes what goes on from its lane.
     pub(super) fn settle(&mut self, end: BlockEnd, action: BlockAction) -> Option<Settlement> {
-        let position = self.position(end.block)?;
         let joins = self.joins;
-        let block = self.blocks.get_mut(position)?;
+        let block = self.blocks.get_mut(&end.block)?;
         let (id, kind, choice) = (block.id, block.kind, block.choice);
         let (clarity, start_was_removed) = (block.clarity, block.start_removed);
         let key = LaneKey::of(id, choice, kind, joins);
@@ -416,7 +407,8 @@ impl Stage {
             }
             action => lane.withhold(end, action, start_was_removed, &mut settlement),
         }
-        if let Some(block) = self.blocks.get_mut(position) {
+        self.leave_completing(choice);
+        if let Some(block) = self.blocks.get_mut(&id) {
             block.start_removed |= !is_let_go && settlement.removed.iter().any(|item| item.starts && item.block == id);
             block.conclude(if is_withheld { Progress::Withheld } else { Progress::Passed });
         }
@@ -424,10 +416,20 @@ impl Stage {
         Some(settlement)
     }
 
+    /// A block of the choice is settled.
+    fn leave_completing(&mut self, choice: u32) {
+        if let Some(left) = self.completing.get_mut(&choice) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.completing.remove(&choice);
+            }
+        }
+    }
+
     /// Gives the lanes of texts of which something is held, before `limit`, beyond what completion hooks decide about.
     pub(super) fn end_texts(&mut self, limit: Option<Place>) -> Vec<LaneKey> {
         let blocks = &self.blocks;
-        let is_open = |id| blocks.iter().any(|block| block.id == id && block.progress == Progress::Open);
+        let is_open = |id| blocks.get(&id).is_some_and(|block| block.progress == Progress::Open);
         for lane in self.lanes.values_mut() {
             lane.carry_open(limit, is_open);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use weir::chain::Chain;
 use weir::decision::Decision;
-use weir::dialect::{Dialect, MAX_BLOCKS, MAX_NAME_BYTES, MAX_REPEATED_BYTES};
+use weir::dialect::{Dialect, MAX_BLOCKS, MAX_CHOICES, MAX_NAME_BYTES, MAX_REPEATED_BYTES};
 use weir::exchange::{EndReason, Exchange, Observation, RequestHead, ResponseHead, ResponseMode};
 use weir::id::CallId;
 use weir::time::Timestamp;
@@ -209,7 +209,7 @@ fn more_choices_than_the_bound_are_refused() {
             "choices": [{"index": index, "delta": {"content": "x"}, "finish_reason": null}]});
         format!("data: {chunk}\n\n")
     };
-    let body = (0..=MAX_BLOCKS as u64).map(chunk).collect::<String>();
+    let body = (0..=MAX_CHOICES as u64).map(chunk).collect::<String>();
     let refused = play(&Script::streamed(CHAT, document(json!([{"use": "no_op"}])), vec![body.into_bytes()]));
     assert_named(&refused, "response_malformed");
 }

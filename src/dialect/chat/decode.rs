@@ -4,17 +4,19 @@
 //! same slots again: every text that is not empty, every element of `tool_calls`, every `function_call`; in the order
 //! reasoning, content, refusal, transcript, tool calls, function call within each choice.
 
+mod calls;
 mod choice;
 
 use smallvec::SmallVec;
 
+use self::calls::Calls;
 use self::choice::{CallDelta, ChoiceReader};
 use super::fields::{ChoiceFields, ToolFields};
 use crate::block::{BlockId, BlockKind, Clarity};
 use crate::dialect::decoding::{self, BlockNumbers, NameBytes, Strings, Text};
 use crate::dialect::plain::is_clear;
 use crate::dialect::template::{Alike, Hole, Template};
-use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_BLOCKS, Slot};
+use crate::dialect::{DecodeError, DecodedEvent, Delta, Frame, FrameRole, MAX_CHOICES, Slot};
 use crate::wire::json::{Field, Form, ObjectScanner, Reader, Value};
 
 /// A tool call of a choice, streamed so far.
@@ -28,9 +30,11 @@ struct Call {
     free_form: Option<bool>,
     arguments: ObjectScanner,
     open: bool,
+    /// The frame that has said something of it last.
+    latest_frame: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum CallKey {
     /// By `tool_calls[].index`.
     Index(u32),
@@ -45,7 +49,7 @@ struct Choice {
     index: u32,
     /// The open text blocks, with what they are.
     texts: SmallVec<[(BlockKind, BlockId); 2]>,
-    calls: Vec<Call>,
+    calls: Calls,
     /// The position of the call that the latest delta began, or went on with.
     latest: Option<usize>,
 }
@@ -80,6 +84,8 @@ pub struct Decoder {
     blocks: BlockNumbers,
     names: NameBytes,
     choices: SmallVec<[Choice; 1]>,
+    /// The number of the frame at hand.
+    frame: u64,
     strings: Strings,
     template: Template<Meaning>,
 }
@@ -135,6 +141,7 @@ impl Decoder {
             return Ok(false);
         }
         self.strings.clear();
+        self.frame = self.frame.saturating_add(1);
         if let Meaning::Text { choice, kind } = meaning
             && self.is_text_again(string, value, choice, kind, frame, each)
         {
@@ -154,6 +161,7 @@ impl Decoder {
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<(), DecodeError> {
         self.strings.clear();
+        self.frame = self.frame.saturating_add(1);
         let (mut findings, blocks_before) = (Findings::new(), self.blocks);
         let text = decoding::utf8(bytes)?;
         let found = self.find(text, whole, &mut findings);
@@ -303,11 +311,12 @@ impl Decoder {
             self.choices.push(Choice { index, ..Choice::default() });
         }
         let position = known.unwrap_or_else(|| self.choices.len().saturating_sub(1));
-        let choice = self.choices.get_mut(position).filter(|_| position < MAX_BLOCKS);
-        let choice = choice.ok_or(DecodeError::TooManyBlocks)?;
+        let choice = self.choices.get_mut(position).filter(|_| position < MAX_CHOICES);
+        let choice = choice.ok_or(DecodeError::TooManyChoices)?;
         Ok(ChoiceReader {
             source,
             whole,
+            frame: self.frame,
             blocks: &mut self.blocks,
             names: &mut self.names,
             strings: &mut self.strings,
@@ -324,7 +333,7 @@ impl Choice {
         for (_, block) in self.texts.drain(..) {
             each(block);
         }
-        for call in &mut self.calls {
+        for call in self.calls.iter_mut() {
             if core::mem::take(&mut call.open) {
                 each(call.block);
             }

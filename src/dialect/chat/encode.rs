@@ -185,21 +185,14 @@ impl Choice {
     }
 }
 
-/// A tool call as the client sees it.
-#[derive(Debug)]
-struct SentCall {
-    block: BlockId,
-    /// The index that the client knows it by, where it is another than the upstream's.
-    index: Option<u32>,
-}
-
 /// Writes the frames of one response.
 #[derive(Debug, Default)]
 pub struct Encoder {
     identity: Identity,
     identity_is_known: bool,
     choices: BTreeMap<u32, Choice>,
-    calls: Vec<SentCall>,
+    /// The tool calls that the client sees, with the index that it knows one by where that is another than the upstream's.
+    calls: BTreeMap<BlockId, Option<u32>>,
     /// Every index is to be that of the place, see `number_by_place` of the dialects' encoder.
     numbers_by_place: bool,
     /// The terminator or an error has left: nothing of our own may follow.
@@ -329,15 +322,15 @@ impl Encoder {
                     let own_index = own_index.unwrap_or(choice.next_call_index);
                     let index = if choice.renumbers { choice.next_call_index } else { own_index };
                     choice.next_call_index = choice.next_call_index.max(index.saturating_add(1));
-                    self.calls.push(SentCall { block: slot.block, index: (index != own_index).then_some(index) });
+                    self.calls.insert(slot.block, (index != own_index).then_some(index));
                 }
             }
-            let sent = self.calls.iter().rev().find(|call| call.block == slot.block);
+            let sent = self.calls.get(&slot.block);
             changes.push(SlotChange {
                 action,
-                call_index: sent.and_then(|call| call.index),
+                call_index: sent.copied().flatten(),
                 continues_call: sent.is_some() && !slot.starts,
-                repeats: sent.is_some() && !slot.starts && frame.repeats.contains(&position),
+                repeats: sent.is_some() && !slot.starts && frame.repeats.binary_search(&position).is_ok(),
             });
         }
         changes
@@ -355,7 +348,7 @@ impl Encoder {
 
     /// Whether the client knows the tool call by another index than the upstream's.
     fn is_renumbered(&self, block: BlockId) -> bool {
-        self.calls.iter().rev().find(|call| call.block == block).is_some_and(|call| call.index.is_some())
+        self.calls.get(&block).is_some_and(Option::is_some)
     }
 
     fn write_changed(&mut self, raw: &[u8], frame: &Frame, changes: SmallVec<[SlotChange<'_>; 2]>, out: &mut Vec<u8>) {

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use crate::block::{BlockKind, build_text_chunk};
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
-    DecodeError, Decoder, Delta, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, Slot, SlotAction, TooLate,
+    DecodeError, Decoder, Delta, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, MAX_CHOICES, MAX_PIECES,
+    Slot, SlotAction, TooLate,
 };
 use crate::wire::sse;
 
@@ -399,16 +400,22 @@ fn odd_but_unambiguous_json_is_read_as_clients_read_it() {
 }
 
 #[test]
-fn blocks_and_choices_are_bounded() {
-    let many = |item: &dyn Fn(usize) -> String| {
-        let items: Vec<String> = (0..=MAX_BLOCKS).map(item).collect();
-        items.join(",")
+fn blocks_choices_and_pieces_are_bounded() {
+    let error = |max: usize, write: &dyn Fn(&str) -> String, item: &dyn Fn(usize) -> String| {
+        let [within, beyond] = [max, max + 1].map(|count| {
+            let items: Vec<String> = (0..count).map(item).collect();
+            keep(CHAT, &stream(&[&write(&items.join(","))])).error
+        });
+        assert_eq!(within, None, "as many as the bound allows");
+        beyond
     };
-    let calls = many(&|index| format!(r#"{{"index":{index}}}"#));
-    let choices = many(&|index| format!(r#"{{"index":{index},"delta":{{}}}}"#));
-    for data in [chunk(&format!(r#"{{"tool_calls":[{calls}]}}"#), ""), format!(r#"{{"choices":[{choices}]}}"#)] {
-        assert_eq!(keep(CHAT, &stream(&[&data])).error, Some(DecodeError::TooManyBlocks));
-    }
+    let calls = |calls: &str| chunk(&format!(r#"{{"tool_calls":[{calls}]}}"#), "");
+    let choices = |choices: &str| format!(r#"{{"choices":[{choices}]}}"#);
+    let call = |index| format!(r#"{{"index":{index}}}"#);
+    assert_eq!(error(MAX_BLOCKS, &calls, &call), Some(DecodeError::TooManyBlocks));
+    let choice = |index| format!(r#"{{"index":{index},"delta":{{}}}}"#);
+    assert_eq!(error(MAX_CHOICES, &choices, &choice), Some(DecodeError::TooManyChoices));
+    assert_eq!(error(MAX_PIECES, &calls, &|_| r#"{"index":0}"#.to_owned()), Some(DecodeError::TooManyPieces));
 }
 
 fn two_calls() -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Calls that do not leave by the bytes in which they came: each leaves as one call, of exactly what the policies saw.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Sink;
 use crate::block::{BlockId, BlockKind, Chunk};
 use crate::dialect::SlotAction;
@@ -10,7 +12,6 @@ use crate::policy::Place;
 /// A call that has passed all stages, and waits for its end.
 #[derive(Debug)]
 pub(super) struct CanonicalCall {
-    block: BlockId,
     kind: BlockKind,
     choice: u32,
     before: Place,
@@ -24,20 +25,20 @@ pub(super) struct CanonicalCall {
 
 #[derive(Debug, Default)]
 pub(super) struct Canonical {
-    waiting: Vec<CanonicalCall>,
+    waiting: BTreeMap<BlockId, CanonicalCall>,
     /// The call that left as it came, as far as it has: it cannot leave otherwise any more.
-    left: Vec<BlockId>,
+    left: BTreeSet<BlockId>,
 }
 
 impl Canonical {
     /// The beginning of a call leaves as it came.
     pub(super) fn note_left(&mut self, block: BlockId) {
-        self.left.push(block);
+        self.left.insert(block);
     }
 
     /// Whether the call is to be written anew.
     pub(super) fn is_known(&self, block: BlockId) -> bool {
-        self.waiting.iter().any(|call| call.block == block)
+        self.waiting.contains_key(&block)
     }
 
     /// Takes a delta of a call that is to be written anew; unless it has left in part.
@@ -45,21 +46,17 @@ impl Canonical {
         if self.left.contains(&item.block) {
             return false;
         }
-        if !self.is_known(item.block) {
-            self.waiting.push(CanonicalCall {
-                block: item.block,
-                kind: item.kind,
-                choice: item.choice,
-                before: item.before,
-                call_id: String::new(),
-                name: String::new(),
-                arguments: String::new(),
-                extras: String::new(),
-                free_form: false,
-                slots: Vec::new(),
-            });
-        }
-        let Some(call) = self.waiting.iter_mut().find(|call| call.block == item.block) else { return false };
+        let call = self.waiting.entry(item.block).or_insert_with(|| CanonicalCall {
+            kind: item.kind,
+            choice: item.choice,
+            before: item.before,
+            call_id: String::new(),
+            name: String::new(),
+            arguments: String::new(),
+            extras: String::new(),
+            free_form: false,
+            slots: Vec::new(),
+        });
         call.call_id.push_str(&item.call_id);
         call.name.push_str(&item.name);
         call.arguments.push_str(&item.text);
@@ -73,8 +70,7 @@ impl Canonical {
 
     /// The call has ended.
     pub(super) fn end(&mut self, block: BlockId) -> Option<CanonicalCall> {
-        let position = self.waiting.iter().position(|call| call.block == block)?;
-        Some(self.waiting.remove(position))
+        self.waiting.remove(&block)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the output ends before the upstream has ended it.
 
 use core::mem;
+use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
@@ -21,34 +22,34 @@ pub(super) struct PendingEnd {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     /// Those that have begun and not ended.
-    open: SmallVec<[BlockId; 2]>,
+    open: BTreeSet<BlockId>,
     /// Those whose beginning has left.
-    left: Vec<BlockId>,
+    left: BTreeSet<BlockId>,
     /// Those of which something that came later was dropped.
-    shortened: Vec<BlockId>,
+    shortened: BTreeSet<BlockId>,
 }
 
 impl Calls {
     pub(super) fn begin(&mut self, block: BlockId) {
-        self.open.push(block);
+        self.open.insert(block);
     }
 
     pub(super) fn end(&mut self, block: BlockId) {
-        self.open.retain(|call| *call != block);
+        self.open.remove(&block);
     }
 
     /// Notes a frame that leaves.
     pub(super) fn note(&mut self, frame: &Frame, actions: &[SlotAction]) {
         for (slot, action) in frame.slots.iter().zip(actions) {
             if slot.kind == BlockKind::ToolCall && slot.starts && *action != SlotAction::Remove {
-                self.left.push(slot.block);
+                self.left.insert(slot.block);
             }
         }
     }
 
     pub(super) fn shorten(&mut self, slot: &Slot) {
         if slot.kind == BlockKind::ToolCall && !slot.starts {
-            self.shortened.push(slot.block);
+            self.shortened.insert(slot.block);
         }
     }
 
@@ -88,6 +89,7 @@ impl ReleaseQueue {
         for entry in dropped {
             self.held_bytes = self.held_bytes.saturating_sub(entry.bytes());
             self.allocated = self.allocated.saturating_sub(entry.allocated);
+            self.lanes.remove(&entry.lanes);
             if let Content::Frame { queued, .. } = &entry.content {
                 self.held_slots = self.held_slots.saturating_sub(queued.begun());
                 queued.frame.slots.iter().for_each(|slot| self.calls.shorten(slot));
@@ -166,7 +168,7 @@ impl ReleaseQueue {
     pub(in crate::exchange) fn finish(&mut self) {
         self.output.end();
         self.queue.clear();
-        self.blocked.clear();
+        self.lanes.clear();
         self.held_bytes = 0;
         self.allocated = 0;
         self.held_slots = 0;

@@ -1,6 +1,7 @@
 //! A frame in the queue, with what has been decided about it so far.
 
 use core::mem;
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -30,12 +31,12 @@ pub(super) struct QueuedFrame {
     /// Slots, rests of slots and finish reasons that are undecided.
     pub(super) undecided: usize,
     texts: KeptTexts,
-    /// The ends of slots that are decided on their own, where the frame cannot leave without them.
-    rests: Vec<Rest>,
-    /// What the texts of slots were that have rests, and that no policy had changed by then.
-    whole_texts: Vec<(usize, String)>,
-    /// Texts that go before the text of a slot.
-    said: Vec<(usize, String)>,
+    /// The ends of each slot that are decided on their own, where the frame cannot leave without them.
+    rests: BTreeMap<usize, Vec<Rest>>,
+    /// What the text of each slot was that have rests, and that no policy had changed by then.
+    whole_texts: BTreeMap<usize, Vec<String>>,
+    /// What goes before the text of each slot.
+    said: BTreeMap<usize, String>,
 }
 
 /// The end of a slot's text, which is decided on its own.
@@ -86,8 +87,8 @@ impl Rest {
 struct KeptTexts {
     /// All of them, one behind the other.
     text: String,
-    /// Each slot, and where its text ends.
-    ends: SmallVec<[(usize, usize); 2]>,
+    /// Of each slot, where its text begins and ends.
+    places: SmallVec<[(usize, usize); 2]>,
 }
 
 impl KeptTexts {
@@ -95,19 +96,23 @@ impl KeptTexts {
     fn clear(&mut self) {
         self.text.clear();
         self.text.shrink_to(KEPT_CAPACITY);
-        self.ends.clear();
+        self.places.clear();
     }
 
-    fn push(&mut self, slot: usize, text: &str) {
+    fn set(&mut self, slot: usize, text: &str) {
+        let start = self.text.len();
         self.text.push_str(text);
-        self.ends.push((slot, self.text.len()));
+        if self.places.len() <= slot {
+            self.places.resize(slot.saturating_add(1), (0, 0));
+        }
+        if let Some(place) = self.places.get_mut(slot) {
+            *place = (start, self.text.len());
+        }
     }
 
-    fn get(&self, slot: usize) -> Option<&str> {
-        let position = self.ends.iter().rposition(|(known, _)| *known == slot)?;
-        let (_, end) = self.ends.get(position)?;
-        let start = position.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
-        self.text.get(start..*end)
+    fn get(&self, slot: usize) -> &str {
+        let (start, end) = self.places.get(slot).copied().unwrap_or_default();
+        self.text.get(start..end).unwrap_or_default()
     }
 }
 
@@ -143,8 +148,9 @@ impl QueuedFrame {
     }
 
     /// Decides the end of a slot's text. Whether there is one of that number.
-    pub(super) fn decide_rest(&mut self, number: RestNumber, action: SlotAction) -> bool {
-        let Some(rest) = self.rests.iter_mut().find(|rest| rest.number == number) else { return false };
+    pub(super) fn decide_rest(&mut self, slot: usize, number: RestNumber, action: SlotAction) -> bool {
+        let of_slot = self.rests.get_mut(&slot);
+        let Some(rest) = of_slot.and_then(|rests| rests.iter_mut().find(|rest| rest.number == number)) else { return false };
         if !rest.is_decided() {
             self.undecided = self.undecided.saturating_sub(1);
         }
@@ -155,23 +161,24 @@ impl QueuedFrame {
     /// Keeps the end of a slot's text with the frame, which waits until it is decided.
     pub(super) fn push_rest(&mut self, rest: Rest, behind: Option<RestNumber>) {
         self.undecided = self.undecided.saturating_add(1);
-        let position = behind.and_then(|behind| self.rests.iter().position(|known| known.number == behind));
-        self.rests.insert(position.map_or(self.rests.len(), |position| position.saturating_add(1)), rest);
+        let rests = self.rests.entry(rest.slot).or_default();
+        let position = behind.and_then(|behind| rests.iter().position(|known| known.number == behind));
+        rests.insert(position.map_or(rests.len(), |position| position.saturating_add(1)), rest);
     }
 
     /// Notes what a slot says of which the end is to be decided on its own.
     pub(super) fn note_whole_text(&mut self, slot: usize, text: String) {
-        self.whole_texts.push((slot, text));
+        self.whole_texts.entry(slot).or_default().push(text);
     }
 
     /// Notes the text of a content slot that was kept.
     pub(super) fn note_kept_text(&mut self, slot: usize, text: &str) {
-        self.texts.push(slot, text);
+        self.texts.set(slot, text);
     }
 
     /// Appends text to a content slot. Whether there is one of that number.
     pub(super) fn append(&mut self, slot: usize, text: &str) -> bool {
-        let kept = self.texts.get(slot).unwrap_or_default();
+        let kept = self.texts.get(slot);
         let action = match self.actions.get(slot) {
             Some(SlotAction::Keep) => SlotAction::Replace(format!("{kept}{text}")),
             Some(SlotAction::Replace(replacement)) => SlotAction::Replace(format!("{replacement}{text}")),
@@ -182,8 +189,8 @@ impl QueuedFrame {
     }
 
     /// Puts text before that of a content slot.
-    pub(super) fn say_before(&mut self, slot: usize, text: String) {
-        self.said.push((slot, text));
+    pub(super) fn say_before(&mut self, slot: usize, text: &str) {
+        self.said.entry(slot).or_default().push_str(text);
     }
 
     /// Decides what is undecided: it stays as it came.
@@ -193,14 +200,14 @@ impl QueuedFrame {
                 *action = SlotAction::Keep;
             }
         }
-        self.rests.iter_mut().filter(|rest| !rest.is_decided()).for_each(|rest| rest.decide(SlotAction::Keep));
+        self.rests.values_mut().flatten().filter(|rest| !rest.is_decided()).for_each(|rest| rest.decide(SlotAction::Keep));
         self.undecided = 0;
     }
 
     /// Decides what is undecided: it does not leave.
     pub(super) fn remove_undecided(&mut self) {
         self.decided.iter_mut().for_each(|decided| *decided = true);
-        self.rests.iter_mut().filter(|rest| !rest.is_decided()).for_each(|rest| rest.decide(SlotAction::Remove));
+        self.rests.values_mut().flatten().filter(|rest| !rest.is_decided()).for_each(|rest| rest.decide(SlotAction::Remove));
         self.undecided = 0;
     }
 
@@ -209,7 +216,8 @@ impl QueuedFrame {
         for slot in last.saturating_add(1)..self.actions.len() {
             self.decide(slot, SlotAction::Remove);
         }
-        let behind = self.rests.iter_mut().filter(|rest| rest.slot > last && !rest.is_decided());
+        let behind = self.rests.range_mut(last.saturating_add(1)..).flat_map(|(_, rests)| rests);
+        let behind = behind.filter(|rest| !rest.is_decided());
         let undecided = behind.map(|rest| rest.decide(SlotAction::Remove)).count();
         self.undecided = self.undecided.saturating_sub(undecided);
     }
@@ -225,17 +233,13 @@ impl QueuedFrame {
 
     /// Brings the rests of slots, and what is said before them, into the actions: before the frame leaves.
     pub(super) fn settle(&mut self) {
-        if self.rests.is_empty() && self.said.is_empty() {
-            return;
+        let (rests, mut said) = (mem::take(&mut self.rests), mem::take(&mut self.said));
+        for slot in rests.keys() {
+            said.entry(*slot).or_default();
         }
-        for slot in 0..self.actions.len() {
-            let is_concerned = self.rests.iter().any(|rest| rest.slot == slot) || self.said.iter().any(|(said, _)| *said == slot);
-            if !is_concerned {
-                continue;
-            }
-            let before: String = self.said.iter().filter(|(said, _)| *said == slot).map(|(_, text)| text.as_str()).collect();
-            let behind: String = self.rests.iter().filter(|rest| rest.slot == slot).map(Rest::left).collect();
-            let kept = self.texts.get(slot).unwrap_or_default();
+        for (slot, before) in said {
+            let behind: String = rests.get(&slot).into_iter().flatten().map(Rest::left).collect();
+            let kept = self.texts.get(slot);
             let Some(action) = self.actions.get_mut(slot) else { continue };
             let own = match &*action {
                 SlotAction::Keep => kept,
@@ -243,30 +247,31 @@ impl QueuedFrame {
                 SlotAction::Remove => "",
             };
             let whole = [before.as_str(), own, behind.as_str()].concat();
-            let is_as_it_came = self.whole_texts.iter().any(|(known, text)| *known == slot && *text == whole);
+            let is_as_it_came = self.whole_texts.get(&slot).is_some_and(|texts| texts.contains(&whole));
             *action = match whole {
                 _ if is_as_it_came => SlotAction::Keep,
                 whole if whole.is_empty() => SlotAction::Remove,
                 whole => SlotAction::Replace(whole),
             };
         }
-        self.rests.clear();
-        self.said.clear();
     }
 
     /// Gives what is allocated for it beside itself.
     fn allocated(&self) -> usize {
         let texts = self.actions.iter().map(text_of_action);
-        let rests = self.rests.iter().map(Rest::allocated);
+        let rests = self.rests.values().flatten().map(Rest::allocated);
         let others = [
             self.frame.allocated(),
             heap::spilled(&self.actions),
             heap::spilled(&self.decided),
             heap::block(self.texts.text.capacity()),
-            heap::spilled(&self.texts.ends),
-            heap::block(self.rests.capacity().saturating_mul(size_of::<Rest>())),
+            heap::spilled(&self.texts.places),
+            heap::tree::<usize, Vec<Rest>>(self.rests.len()),
+            self.rests
+                .values()
+                .fold(0, |sum, rests| sum.saturating_add(heap::block(rests.capacity().saturating_mul(size_of::<Rest>())))),
         ];
-        let whole_texts = self.whole_texts.iter().map(|(_, text)| heap::block(text.capacity()));
+        let whole_texts = self.whole_texts.values().flatten().map(|text| heap::block(text.capacity()));
         texts.chain(rests).chain(others).chain(whole_texts).fold(0, usize::saturating_add)
     }
 

@@ -1,16 +1,19 @@
 //! Reads one choice.
 
-use super::{Call, CallKey, Choice, Findings, Found, Meaning};
-use crate::block::{BlockId, BlockKind, Clarity};
+use super::calls::Calls;
+use super::{CallKey, Choice, Findings, Found, Meaning};
+use crate::block::{BlockKind, Clarity};
 use crate::dialect::chat::fields::{CallFields, CallIndex, MessageFields, ToolFields};
 use crate::dialect::decoding::{BlockNumbers, NameBytes, Strings, Text};
-use crate::dialect::{DecodeError, Slot};
+use crate::dialect::{DecodeError, MAX_PIECES, Slot};
 use crate::wire::json::{Form, ObjectScanner, Reader, Value};
 
 /// Reads one choice of one frame.
 pub(super) struct ChoiceReader<'r> {
     pub(super) source: &'r str,
     pub(super) whole: bool,
+    /// The number of the frame.
+    pub(super) frame: u64,
     pub(super) blocks: &'r mut BlockNumbers,
     pub(super) names: &'r mut NameBytes,
     pub(super) strings: &'r mut Strings,
@@ -79,7 +82,7 @@ impl ChoiceReader<'_> {
             self.choice.texts.push((kind, block));
         }
         let slot = Slot { block, choice: self.choice.index, kind, starts: open.is_none(), stops: self.whole };
-        self.findings.push(Found::text(slot, text));
+        self.found(Found::text(slot, text))?;
         self.meaning = Some(Meaning::Text { choice: self.choice.index, kind });
         Ok(())
     }
@@ -143,22 +146,28 @@ impl ChoiceReader<'_> {
             arguments => self.strings.read(self.source, arguments)?,
         };
         let known = if self.whole { None } else { self.known_call(key, id, name, text) };
+        let before = Before::of(&self.choice.calls, key);
         let position = match known {
             Some(position) => position,
-            None => self.new_call(key)?,
+            None => self.choice.calls.push(key, self.blocks.begin()?),
         };
         let characters = |text| self.strings.get(self.source, text);
         let (id_part, name_part, arguments) = (characters(id), characters(name), characters(text));
         let begins = match known {
             _ if self.whole => Clarity::Plain,
-            None => self.choice.begins_clearly(position, key, id_part, name_part, arguments),
+            None => before.begins_clearly(key, id_part, name_part, arguments),
             Some(_) if matches!(key, Some(CallKey::Odd(_)) | None) => Clarity::Canonical,
             Some(_) => Clarity::Plain,
         };
-        let again = known.is_some() && self.choice.calls.get(position).is_some_and(|call| self.is_in_frame(call.block));
-        let Some(call) = self.choice.calls.get_mut(position) else {
-            return Err(DecodeError::Unreachable("a call that was found is not there"));
-        };
+        let gone = DecodeError::Unreachable("a call that was found is not there");
+        let said_id = self.choice.calls.get(position).map(|call| Repeated::of(&call.id, id_part)).ok_or(gone)?;
+        if matches!(said_id, Repeated::New) {
+            self.names.add(id_part)?;
+            self.choice.calls.identify(position, id_part);
+        }
+        let call = self.choice.calls.get_mut(position).ok_or(gone)?;
+        let again = call.latest_frame == self.frame;
+        call.latest_frame = self.frame;
         clarity = clarity.and(begins);
         if key.is_some_and(|key| key != call.key) {
             clarity = clarity.and(Clarity::Canonical);
@@ -175,12 +184,8 @@ impl ChoiceReader<'_> {
             clarity = clarity.and(Clarity::Canonical);
         }
         let mut repeats = false;
-        match Repeated::of(&call.id, id_part) {
-            Repeated::New => {
-                self.names.add(id_part)?;
-                call.id.push_str(id_part);
-            }
-            Repeated::Nothing => {}
+        match said_id {
+            Repeated::New | Repeated::Nothing => {}
             Repeated::Same => (id, repeats, clarity) = (Text::EMPTY, true, clarity.and(Clarity::Canonical)),
             Repeated::Other => (id, repeats, clarity) = (Text::EMPTY, true, clarity.and(Clarity::Ambiguous("its id changes"))),
         }
@@ -215,24 +220,27 @@ impl ChoiceReader<'_> {
             Slot { block: call.block, choice: self.choice.index, kind: BlockKind::ToolCall, starts: known.is_none(), stops };
         let free_form = call.free_form == Some(true);
         let extras = delta.extras;
-        self.findings.push(Found::Delta { slot, call_id: id, name, text, extras, free_form, repeats, clarity });
-        Ok(())
+        self.found(Found::Delta { slot, call_id: id, name, text, extras, free_form, repeats, clarity })
     }
 
-    /// Whether the frame at hand has said something of the block already.
-    fn is_in_frame(&self, block: BlockId) -> bool {
-        self.findings.iter().any(|found| matches!(found, Found::Delta { slot, .. } if slot.block == block))
+    /// Notes a piece of the frame: work and memory for each are many times its bytes.
+    fn found(&mut self, piece: Found) -> Result<(), DecodeError> {
+        if self.findings.len() >= MAX_PIECES {
+            return Err(DecodeError::TooManyPieces);
+        }
+        self.findings.push(piece);
+        Ok(())
     }
 
     /// The call that a delta belongs to. Without an index (some servers leave it out) it is the one with the same id,
     /// else a new one if the delta looks like a beginning, else the last one.
-    fn known_call(&self, key: Option<CallKey>, id: Text, name: Text, arguments: Text) -> Option<usize> {
-        let calls = &self.choice.calls;
+    fn known_call(&mut self, key: Option<CallKey>, id: Text, name: Text, arguments: Text) -> Option<usize> {
+        let calls = &mut self.choice.calls;
         let (id, name) = (self.strings.get(self.source, id), self.strings.get(self.source, name));
         if let Some(key) = key {
-            let Some(latest) = calls.iter().rposition(|call| call.key == key) else {
+            let Some(latest) = calls.of_key(key) else {
                 // What goes on with a call that began with an odd index may say the right one.
-                let last = calls.iter().rposition(|call| matches!(call.key, CallKey::Odd(_)) && call.open)?;
+                let last = calls.latest_open_odd()?;
                 return (id.is_empty() && name.is_empty()).then_some(last);
             };
             // Some servers give every call the same index: what says who it is after a complete call begins another one.
@@ -244,30 +252,14 @@ impl ChoiceReader<'_> {
             });
             return (!begins).then_some(latest);
         }
-        if let Some(same) = calls.iter().rposition(|call| !id.is_empty() && call.id == id) {
+        if let Some(same) = calls.of_id(id).filter(|_| !id.is_empty()) {
             return Some(same);
         }
-        let last = calls.iter().rposition(|call| call.key != CallKey::Function)?;
+        let last = calls.latest_listed()?;
         let misses_id = calls.get(last).is_some_and(|call| call.open && call.id.is_empty());
         let misses_name = calls.get(last).is_some_and(|call| call.open && call.name.is_empty());
         let belongs = (id.is_empty() || misses_id) && (name.is_empty() || misses_name);
         belongs.then_some(last)
-    }
-
-    fn new_call(&mut self, key: Option<CallKey>) -> Result<usize, DecodeError> {
-        let block = self.blocks.begin()?;
-        let position = self.choice.calls.len();
-        let key = key.unwrap_or_else(|| CallKey::Index(self.choice.next_call_index()));
-        self.choice.calls.push(Call {
-            key,
-            block,
-            id: String::new(),
-            name: String::new(),
-            free_form: None,
-            arguments: ObjectScanner::default(),
-            open: true,
-        });
-        Ok(position)
     }
 
     pub(super) fn finish_reason(&mut self, reason: Option<Value>) -> Result<(), DecodeError> {
@@ -283,36 +275,38 @@ impl ChoiceReader<'_> {
     }
 }
 
-impl Choice {
-    /// Whether every client takes the beginning of the call at `position` for what it is: its index is its place, for
-    /// clients keep calls in a list, and it says who it is, for some give up on a call that does not. The first call needs no
-    /// index where it comes whole (Mistral): whoever reads it has nothing to join it with.
-    fn begins_clearly(&self, position: usize, key: Option<CallKey>, id: &str, name: &str, arguments: &str) -> Clarity {
-        let before = self.calls.get(..position).unwrap_or_default();
+/// What had begun of a choice before one of its calls.
+struct Before {
+    /// The place of the call in the list of calls.
+    place: u32,
+    is_first: bool,
+    /// A call of the same key had begun.
+    is_taken: bool,
+}
+
+impl Before {
+    fn of(calls: &Calls, key: Option<CallKey>) -> Self {
+        let is_taken = key.is_some_and(|key| calls.of_key(key).is_some());
+        Self { place: calls.listed(), is_first: calls.is_empty(), is_taken }
+    }
+
+    /// Whether every client takes the beginning of the call for what it is: its index is its place, for clients keep calls in
+    /// a list, and it says who it is, for some give up on a call that does not. The first call needs no index where it comes
+    /// whole (Mistral): whoever reads it has nothing to join it with.
+    fn begins_clearly(&self, key: Option<CallKey>, id: &str, name: &str, arguments: &str) -> Clarity {
         let is_clear = match key {
-            Some(CallKey::Function) => !name.is_empty() && before.iter().all(|call| call.key != CallKey::Function),
-            Some(CallKey::Index(index)) => {
-                let place = before.iter().filter(|call| call.key != CallKey::Function).count();
-                u32::try_from(place) == Ok(index) && !id.is_empty() && !name.is_empty()
-            }
+            Some(CallKey::Function) => !name.is_empty() && !self.is_taken,
+            Some(CallKey::Index(index)) => self.place == index && !id.is_empty() && !name.is_empty(),
             Some(CallKey::Odd(_)) => false,
-            None => position == 0 && !id.is_empty() && !name.is_empty() && is_complete(arguments),
+            None => self.is_first && !id.is_empty() && !name.is_empty() && is_complete(arguments),
         };
         if is_clear {
             Clarity::Plain
-        } else if id.is_empty() && key.is_some_and(|key| before.iter().any(|call| call.key == key)) {
+        } else if id.is_empty() && self.is_taken {
             Clarity::Ambiguous("it has the index of an earlier call")
         } else {
             Clarity::Canonical
         }
-    }
-
-    fn next_call_index(&self) -> u32 {
-        let indices = self.calls.iter().filter_map(|call| match call.key {
-            CallKey::Index(index) => Some(index.saturating_add(1)),
-            CallKey::Odd(_) | CallKey::Function => None,
-        });
-        indices.max().unwrap_or(0)
     }
 }
 
