@@ -85,24 +85,47 @@ fn is_plain(path: &str) -> bool {
     !has_dots && !path.bytes().any(is_odd) && !path.contains("//")
 }
 
-/// The path without query, percent-decoded, without dot segments, with single slashes and none at its end.
+/// How often servers behind one another may decode a path.
+const MAX_DECODINGS: usize = 8;
+
+/// The path as the most lenient of servers reads it: without query, percent-decoded however often, without parameters behind
+/// `;`, dot segments and what some take off the end of a segment (dots, blanks), with single slashes and none at its end.
 pub(super) fn normalize(path: &[u8]) -> String {
     let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    let mut normal = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((byte, after)) = take_byte(rest) {
-        rest = after;
-        normal.push(byte);
+    let mut decoded = path.to_vec();
+    for _ in 0..MAX_DECODINGS {
+        let again = decode(&decoded);
+        if again == decoded {
+            break;
+        }
+        decoded = again;
     }
     let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in normal.split(|byte| *byte == b'/') {
+    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let segment = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         match segment {
-            b"" | b"." => {}
             b".." => drop(segments.pop()),
-            segment => segments.push(segment),
+            segment => segments.extend(Some(trim(segment)).filter(|segment| !segment.is_empty())),
         }
     }
     format!("/{}", String::from_utf8_lossy(&segments.join(&b'/')))
+}
+
+/// A segment without the dots and blanks at its end.
+fn trim(segment: &[u8]) -> &[u8] {
+    let is_taken_off = |byte: &u8| *byte == b'.' || *byte <= b' ';
+    let length = segment.iter().rposition(|byte| !is_taken_off(byte)).map_or(0, |last| last.saturating_add(1));
+    segment.get(..length).unwrap_or_default()
+}
+
+fn decode(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = take_byte(rest) {
+        rest = after;
+        decoded.push(byte);
+    }
+    decoded
 }
 
 /// The first byte, percent-decoded, and what follows it.

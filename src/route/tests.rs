@@ -21,7 +21,7 @@ fn is(endpoint: Endpoint, action: RouteAction) -> Route {
 
 #[test]
 fn every_spelling_of_an_endpoint_is_governed() {
-    let routes = Routes::default();
+    let mut routes = Routes::default();
     for path in [
         "/v1/chat/completions",
         "/v1/chat/completions?api-version=1",
@@ -31,8 +31,27 @@ fn every_spelling_of_an_endpoint_is_governed() {
         "/%76%31/chat/completions",
         "/v1/./chat/x/../completions",
         "/v1/models/../chat/completions",
+        "/v1/models/..;/chat/completions",
+        "/v1/models/..\\chat\\completions",
+        "/v1/chat/completions;x",
+        "/v1/chat;a=b/completions;x=y",
+        "/v1/chat/completions%3bx",
+        "/v1/chat/completions%3Bx",
+        "/v1/chat/completions.",
+        "/v1/chat/completions..",
+        "/v1/chat./completions",
+        "/v1/chat/completions%2e",
+        "/v1/chat/completions%20",
+        "/v1/chat/completions ",
+        "/v1/chat/completions%00",
+        "/v1/chat%252fcompletions",
+        "/v1/chat%25252fcompletions",
+        "/v1/chat%252Fcompletions%253bx",
     ] {
-        assert_eq!(find(&routes, &format!("POST {path}")), CHAT, "{path}");
+        for unknown in [RouteAction::Block, RouteAction::Allow] {
+            routes.unknown = unknown;
+            assert_eq!(find(&routes, &format!("POST {path}")), CHAT, "{path}");
+        }
     }
     assert_eq!(find(&routes, "POST /v1/messages?beta=true"), MESSAGES);
 }
@@ -71,6 +90,8 @@ fn what_is_not_known_is_blocked_by_default() {
         "GET /v1/models//x",
         "GET /v1/models/..;/chat/completions",
         "GET /v1/models/..\\chat\\completions",
+        "GET /v1/models;x",
+        "GET /v1/models.",
         "GET /v1/Models",
         "POST /v1/messages/%63ount_tokens",
         "POST /v1/models/../embeddings",
