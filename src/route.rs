@@ -35,6 +35,8 @@ pub enum Endpoint {
     Completions,
     /// The list of models.
     Models,
+    /// None: a browser asks whether a page of another origin may send a request.
+    Preflight,
     /// None that is known.
     Unknown,
 }
@@ -50,6 +52,7 @@ impl Endpoint {
             Self::Embeddings => "embeddings",
             Self::Completions => "completions",
             Self::Models => "models",
+            Self::Preflight => "preflight",
             Self::Unknown => "unknown",
         }
     }
@@ -59,7 +62,7 @@ impl Endpoint {
         match self {
             Self::Dialect(dialect) => Some(dialect),
             Self::CountTokens | Self::MessageBatches => Some(Dialect::Messages),
-            Self::Batches | Self::Embeddings | Self::Completions | Self::Models | Self::Unknown => None,
+            Self::Batches | Self::Embeddings | Self::Completions | Self::Models | Self::Preflight | Self::Unknown => None,
         }
     }
 
@@ -144,6 +147,9 @@ pub struct Routes {
     pub models: RouteAction,
     /// What is done with all other paths; never governed.
     pub unknown: RouteAction,
+    /// What is done with questions of browsers whether a page of another origin may send a request (`OPTIONS`, without a
+    /// body), whatever the path; never governed.
+    pub preflight: RouteAction,
     /// What is done with a `responses` request that refers to input which stands at the provider: an earlier response, a
     /// conversation, an item. That input is not there to be governed: it was, when it passed here first, but the provider
     /// keeps of its own answers what it said, not what the policies made of it.
@@ -166,6 +172,7 @@ impl Default for Routes {
             completions: RouteAction::Block,
             models: RouteAction::Allow,
             unknown: RouteAction::Block,
+            preflight: RouteAction::Allow,
             stored_input: RouteAction::Allow,
             allow: Vec::new(),
             map: Vec::new(),
@@ -246,6 +253,14 @@ impl Routes {
         Route { endpoint, action }
     }
 
+    /// The route of a request of which all has come with its head.
+    pub(crate) fn find_bodiless(&self, targets: &[Dialect], method: &[u8], path: &[u8]) -> Route {
+        if method == b"OPTIONS" {
+            return Route { endpoint: Endpoint::Preflight, action: self.preflight };
+        }
+        self.find(targets, method, path)
+    }
+
     fn endpoint(&self, method: &[u8], path: &str, case: Case) -> Endpoint {
         let mapped = self.map.iter().filter(|mapped| matches(mapped.path.as_str(), path, case)).map(|mapped| mapped.to);
         let behind_prefixes = self.prefixes.iter().filter_map(|prefix| strip(prefix.as_str(), path, case));
@@ -267,6 +282,7 @@ impl Routes {
             Endpoint::Embeddings => self.embeddings,
             Endpoint::Completions => self.completions,
             Endpoint::Models => self.models,
+            Endpoint::Preflight => self.preflight,
             Endpoint::Unknown => self.unknown,
         }
     }
@@ -276,6 +292,7 @@ impl Routes {
         let without_text = [
             ("routes.batches", self.batches, "the requests of a batch stand in a file that was sent before"),
             ("routes.models", self.models, "such a request has no text"),
+            ("routes.preflight", self.preflight, "such a request has no text"),
             ("routes.unknown", self.unknown, "where its text stands is not known"),
             ("routes.stored_input", self.stored_input, "it stands at the provider"),
         ];

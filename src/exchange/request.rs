@@ -88,7 +88,11 @@ pub(super) struct Asking {
 /// Looks at the head.
 pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step {
     let chain = &shared.chain;
-    let route = chain.routes.find(&chain.targets, head.method, head.path);
+    let route = if end {
+        chain.routes.find_bodiless(&chain.targets, head.method, head.path)
+    } else {
+        chain.routes.find(&chain.targets, head.method, head.path)
+    };
     shared.request.with(|request| {
         *request = Rc::new(Request {
             endpoint: (route.action != RouteAction::Allow).then_some(route.endpoint),
@@ -156,8 +160,8 @@ fn mcp_headers(head: &RequestHead<'_>) -> mcp::Headers {
 /// Tells of a request that passes ungoverned.
 fn pass(shared: &Shared, head: &RequestHead<'_>, endpoint: Endpoint) {
     let (word, severity) = match endpoint {
-        // A list of models has nothing to be checked, and that a dialect is no target is plain to see.
-        Endpoint::Models | Endpoint::Dialect(_) => ("route_allowed", Severity::Info),
+        // There is nothing to be checked, and that a dialect is no target is plain to see.
+        Endpoint::Models | Endpoint::Preflight | Endpoint::Dialect(_) => ("route_allowed", Severity::Info),
         Endpoint::Unknown => ("unknown_path", Severity::Warning),
         _ => ("route_allowed", Severity::Warning),
     };

@@ -180,7 +180,7 @@ fn patterns_that_no_path_can_match_are_refused_by_name() {
 
 #[test]
 fn only_what_has_text_can_be_governed() {
-    for name in ["batches", "models", "unknown"] {
+    for name in ["batches", "models", "preflight", "unknown"] {
         let error = routes(&format!("{{\"{name}\":\"govern\"}}")).check().unwrap_err();
         assert_eq!(error.path, format!("routes.{name}"));
     }

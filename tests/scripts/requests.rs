@@ -82,6 +82,33 @@ fn an_unknown_path_gets_the_verdict_of_the_document() {
     }
 }
 
+/// What a browser asks before a page of another origin may send a request, with a body where it is none.
+fn preflight(routes: Value, body: Option<&[u8]>) -> Outcome {
+    let mut document = document(json!([{"use": "uppercase"}]));
+    document["routes"] = routes;
+    let mut script = Script::request_to("/v1/chat/completions", document, vec![body.unwrap_or_default().to_vec()]);
+    let headers = [("origin", "https://example.com"), ("access-control-request-method", "POST")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
+    let (method, path) = ("OPTIONS".to_owned(), "/v1/chat/completions".to_owned());
+    script.steps[0] = Step::RequestHead { method, path, headers, end: body.is_none() };
+    if body.is_none() {
+        script.steps.truncate(1);
+    }
+    play(&script.respond_with(204, &[("access-control-allow-origin", "*")], Vec::new()))
+}
+
+#[test]
+fn a_browser_may_ask_whether_it_may_send_a_request() {
+    let passed = preflight(json!({}), None);
+    assert_eq!((passed.request.clone(), passed.status), (RequestOutcome::Sent, 204));
+    assert_eq!(passed.events_of("route_allowed")[0].metadata["route"], "preflight");
+    assert!(passed.observations.iter().all(|seen| !matches!(seen, Observation::FailedOpen(_))), "{:?}", passed.observations);
+    let blocked = preflight(json!({"preflight": "block"}), None);
+    assert_eq!((blocked.request.clone(), blocked.status), (RequestOutcome::Answered, 403));
+    let with_body = preflight(json!({}), Some(b"{\"messages\":[]}"));
+    assert_eq!((with_body.request.clone(), with_body.status), (RequestOutcome::Answered, 404), "it is no such question");
+}
+
 /// The endpoints beside the dialects', with a body that is a request of each.
 fn other_endpoints() -> [(&'static str, &'static str, Value); 5] {
     let messages = json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}]});
