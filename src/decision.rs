@@ -9,6 +9,8 @@ pub enum Decision {
     /// Everything passed as it came.
     #[default]
     Allow,
+    /// The exchange ended before everything was decided: something was held, and did not leave.
+    Undecided,
     /// Something was changed.
     Rewrite,
     /// Something was replaced by a summary.
@@ -24,6 +26,7 @@ impl Decision {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
+            Self::Undecided => "undecided",
             Self::Rewrite => "rewrite",
             Self::Summary => "summary",
             Self::Escalate => "escalate",
@@ -35,6 +38,7 @@ impl Decision {
     pub const fn reason_code(self) -> &'static str {
         match self {
             Self::Allow => "ALLOW",
+            Self::Undecided => "UNDECIDED",
             Self::Rewrite => "REWRITE",
             Self::Summary => "SUMMARY",
             Self::Escalate => "ESCALATE",

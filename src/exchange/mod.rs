@@ -471,6 +471,15 @@ impl Exchange {
         }
     }
 
+    /// Whether something of the request or the response is held that no policy has decided about yet.
+    fn is_undecided(&self) -> bool {
+        match self.phase {
+            Phase::Asking(_) | Phase::Calls(_) | Phase::Replaying(_) => true,
+            Phase::Governed(_) => !self.shared.output.is_over() && self.pipeline.is_undecided(),
+            Phase::Start | Phase::Passing | Phase::Reading(_) | Phase::Sent(_) | Phase::Answered | Phase::Refused(_) => false,
+        }
+    }
+
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
     pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
         self.shared.set_now(now);
@@ -478,6 +487,9 @@ impl Exchange {
         let is_ours = request.endpoint.is_some() || matches!(self.phase, Phase::Answered);
         if mem::replace(&mut self.ended, true) || !is_ours {
             return;
+        }
+        if self.is_undecided() {
+            self.shared.outcome.conclude(Decision::Undecided, None);
         }
         self.shared.output.end();
         self.pipeline.abandon();

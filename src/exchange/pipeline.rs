@@ -119,6 +119,11 @@ impl Pipeline {
         !self.running.is_empty()
     }
 
+    /// Whether a policy has still to decide about something.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.is_waiting() || self.stages.iter().any(Stage::has_waiting)
+    }
+
     /// The dialect is known: of MCP, every text stands for itself.
     pub(super) fn begin(&mut self, dialect: Dialect) {
         if dialect == Dialect::McpTool {

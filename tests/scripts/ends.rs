@@ -1,9 +1,11 @@
 //! What hooks learn of an exchange's end.
 
 use serde_json::{Value, json};
+use weir::decision::Decision;
 use weir::dialect::Dialect;
 use weir_test_support::answer::{Answer, Said};
-use weir_test_support::script::{Script, Step, document};
+use weir_test_support::chunking;
+use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document};
 
 use crate::{play, test};
 
@@ -41,4 +43,35 @@ fn an_end_says_why_and_with_which_decision() {
     let gone = ended(&script.interrupted(5, Step::ClientGone));
     assert_eq!((&gone["reason"], &gone["decision"]), (&json!("client_gone"), &json!("rewrite")));
     assert_eq!(gone["usage"]["input_tokens"], 1, "what was said so far is known");
+}
+
+#[test]
+fn an_end_before_a_call_is_decided_is_no_permission() {
+    let call = Said::Call { id: "call_1", name: "get_weather", arguments: &["{\"city\":", "\"Paris\"}"] };
+    let answer = Answer { said: vec![Said::Text(&["Let me see."]), call], cut: false };
+    let chain = || document(json!([{"use": "caller"}, {"use": "ask_judge"}]));
+    for dialect in [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses] {
+        let body = answer.streamed(dialect);
+        let events = chunking::events(&body).len();
+        let script = |reply| Script::events(dialect, chain(), &body).judged(JudgeRule::new("", reply));
+        for step in [Step::ClientGone, Step::UpstreamReset] {
+            // Behind the call's first delta, and behind all of it, with the judge still asked.
+            let first = chunking::events(&body).iter().position(|event| event.windows(6).any(|word| word == b"call_1"));
+            for chunks in [first.unwrap() + 1, events] {
+                let outcome = play(&script(JudgeReply::Silence).interrupted(chunks, step.clone()));
+                assert_eq!(outcome.decision, Decision::Undecided, "{dialect}: {step:?} behind {chunks} of {events}");
+                assert_eq!(outcome.enforcement()["reason_code"], "UNDECIDED", "{dialect}");
+                assert!(!outcome.text().contains("call_1"), "{dialect}: {}", outcome.text());
+            }
+        }
+        assert_eq!(play(&script(JudgeReply::Verdict(0.1))).decision, Decision::Allow, "{dialect}");
+        let before = play(&script(JudgeReply::Silence).interrupted(first_text(&body), Step::ClientGone));
+        assert_eq!(before.decision, Decision::Allow, "{dialect}: nothing was held");
+    }
+}
+
+/// How many events come up to the first text.
+fn first_text(body: &[u8]) -> usize {
+    let is_text = |event: &Vec<u8>| String::from_utf8_lossy(event).contains("Let me see.");
+    chunking::events(body).iter().position(is_text).unwrap() + 1
 }

@@ -3,7 +3,7 @@
 import { condition } from "./feed.mjs";
 import { element } from "./rows.mjs";
 
-const COLOURS = { allow: "--response", rewrite: "--request", summary: "--request", escalate: "--policy_action", refuse: "--error" };
+const COLOURS = { allow: "--response", undecided: "--policy_action", rewrite: "--request", summary: "--request", escalate: "--policy_action", refuse: "--error" };
 
 let chart;
 
