@@ -273,3 +273,35 @@ fn a_stream_may_last_for_any_number_of_messages() {
     let outcome = play(&listen(json!([{"use": "hold_text", "with": {}}])).respond("text/event-stream", chunks));
     assert_eq!(outcome.client.len(), note.len() * 100_000);
 }
+
+#[test]
+fn what_people_read_of_resources_and_forms_is_text() {
+    let upper = || json!([{"use": "uppercase"}]);
+    let resource = json!({"uri": "file:///notes", "name": "my notes", "mimeType": "text/plain"});
+    for (result, names) in [
+        (json!({"resources": [resource]}), ["/resources/0/name", "/resources/0/uri"]),
+        (
+            json!({"resourceTemplates": [{"uriTemplate": "x/{y}", "name": "my notes"}]}),
+            ["/resourceTemplates/0/name", "/resourceTemplates/0/uriTemplate"],
+        ),
+        (json!({"prompts": [{"name": "my_prompt", "title": "a title"}]}), ["/prompts/0/title", "/prompts/0/name"]),
+    ] {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string();
+        let left = json_of(&whole(upper(), body.as_bytes()));
+        let [text, name] = names.map(|pointer| {
+            let (came, left) = (result.pointer(pointer).unwrap(), left["result"].pointer(pointer).unwrap());
+            (came.as_str().unwrap().to_owned(), left.as_str().unwrap().to_owned())
+        });
+        assert_eq!(text.1, text.0.to_uppercase(), "{left}");
+        assert_eq!(name.1, name.0, "who asks for it needs it as it is: {left}");
+    }
+    let field = json!({"type": "string", "title": "t", "enum": ["a", "b"], "enumNames": ["first", "second"], "default": "a"});
+    let schema = json!({"type": "object", "properties": {"default": field}, "required": ["default"]});
+    let params = json!({"message": "which?", "requestedSchema": schema});
+    let asked = json!({"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": params});
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}});
+    let left = messages(&streamed(upper(), format!("data: {asked}\n\ndata: {answer}\n\n").as_bytes()));
+    let field = &left[0]["params"]["requestedSchema"]["properties"]["default"];
+    let expected = json!({"type": "string", "title": "T", "enum": ["a", "b"], "enumNames": ["FIRST", "SECOND"], "default": "A"});
+    assert_eq!(*field, expected);
+}

@@ -87,7 +87,9 @@ enum Place {
     Described,
     /// The server's own data: every string is text.
     Data,
-    /// A JSON schema: descriptions and titles are text.
+    /// A list of resources, whose names people read.
+    Resources,
+    /// A JSON schema: what people read of it is text.
     Schema,
 }
 
@@ -170,7 +172,10 @@ impl<'a> Finder<'a, '_> {
             Some(b'{' | b'[') if depth == 0 => Err(DecodeError::OutOfOrder { what: "a message that is nested too deeply" }),
             Some(b'{') => reader.object(|reader, key| self.member(reader, place, key, depth.saturating_sub(1))),
             Some(b'[') => {
-                let place = if place == Place::Data || place == Place::Schema { place } else { Place::Described };
+                let place = match place {
+                    Place::Data | Place::Schema | Place::Resources => place,
+                    Place::Payload(_) | Place::Described => Place::Described,
+                };
                 reader.array(|reader| self.value(reader, place, shown, is_content, depth.saturating_sub(1)))
             }
             _ => Ok(reader.skip()?),
@@ -184,9 +189,11 @@ impl<'a> Finder<'a, '_> {
         }
         let (inner, shown) = match (place, key) {
             (Place::Data, _) => (Place::Data, true),
-            (Place::Schema, "description" | "title") => (Place::Schema, true),
+            (Place::Schema, "description" | "title" | "enumNames" | "default") => (Place::Schema, true),
             (Place::Schema, _) => (Place::Schema, false),
             (Place::Payload(Payload::Result), "tools") if reader.peek() == Some(b'[') => return self.tools(reader, depth),
+            (Place::Payload(Payload::Result), "resources" | "resourceTemplates") => (Place::Resources, true),
+            (Place::Resources, "name") => (Place::Described, true),
             (Place::Payload(Payload::Error | Payload::Params), "data") | (_, "structuredContent") => (Place::Data, true),
             (_, "inputSchema" | "outputSchema" | "requestedSchema") => (Place::Schema, false),
             (_, key) if OPAQUE.contains(&key) => return Ok(reader.skip()?),
