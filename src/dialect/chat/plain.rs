@@ -3,7 +3,7 @@
 use super::echo;
 use crate::dialect::plain::Schema;
 use crate::dialect::plain::schema::Class::{Calls, Frame, Text};
-use crate::dialect::plain::schema::{Class, EventName, Kind, Member, Object};
+use crate::dialect::plain::schema::{Class, EventName, Kind, Label, Member, Object};
 
 /// See [`Schema`].
 pub(in crate::dialect) static SCHEMA: Schema = Schema {
@@ -15,6 +15,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     idle: None,
     unended: &[],
     terminator: Some("[DONE]"),
+    label: Some(Label { member: "object", word: "chat.completion.chunk", content: "delta" }),
 };
 
 /// What carries text or calls in this API or in those that clients and gateways translate from and to it.

@@ -14,6 +14,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     idle: Some(("ping", r#"{"type":"ping"}"#)),
     unended: &[r#"{"type":"message_stop"}"#, r#"{"type": "message_stop"}"#],
     terminator: Some("[DONE]"),
+    label: None,
 };
 
 /// What carries text or calls in this API or in those that clients and gateways translate from and to it.

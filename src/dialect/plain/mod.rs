@@ -21,7 +21,7 @@ pub(in crate::dialect) use self::schema::Schema;
 pub(crate) use self::schema::Wants;
 pub(in crate::dialect) use self::text::is_clear;
 use self::text::{has_lone_surrogate, push_clear};
-use self::walk::{Entries, Stop, Walker};
+use self::walk::{Entries, Habits, Stop, Walker};
 use super::{DecodeError, Dialect, chat, decoding, messages, responses};
 use crate::wire::json::{Malformed, Reader};
 use crate::wire::sse;
@@ -43,8 +43,8 @@ pub(crate) struct Normalizer {
     is_open: bool,
     /// The terminator has come.
     ended: bool,
-    /// Whether the choices so far had no index.
-    lacks_index: Option<bool>,
+    /// How the events so far were written.
+    habits: Habits,
     /// The events that the latest one was written anew as.
     events: Vec<u8>,
     /// A value that is being written.
@@ -61,7 +61,7 @@ impl Normalizer {
             Dialect::McpTool => None,
         };
         let is_open = matches!(dialect, Dialect::McpTool) && wants.any();
-        Self { schema, wants, is_open, ended: false, lacks_index: None, events: Vec::new(), json: String::new() }
+        Self { schema, wants, is_open, ended: false, habits: Habits::UNKNOWN, events: Vec::new(), json: String::new() }
     }
 
     /// Whether events have to be shown to [`Self::event`] at all.
@@ -147,11 +147,11 @@ impl Normalizer {
             return false;
         }
         let mut reader = Reader::new(source);
-        let mut walker = Walker::new(source, schema, self.wants, false, None).after(self.lacks_index);
+        let mut walker = Walker::new(source, schema, self.wants, false, None).after(self.habits);
         if walker.frame(&mut reader) != Ok(true) || reader.end().is_err() {
             return false;
         }
-        self.lacks_index = walker.lacks_index;
+        self.habits = walker.habits;
         let is_free = schema.event_name == EventName::Free || name.is_empty();
         is_free
             || match schema.event_name {
@@ -198,13 +198,13 @@ impl Normalizer {
     ) -> Result<(), DecodeError> {
         self.json.clear();
         self.json.shrink_to(KEPT_CAPACITY);
-        let Some(mut written) = Written::of(value, schema, self.wants, self.lacks_index, &mut self.json)? else {
+        let Some(mut written) = Written::of(value, schema, self.wants, self.habits, &mut self.json)? else {
             return Ok(());
         };
-        self.lacks_index = written.lacks_index;
+        self.habits = written.habits;
         if written.has_moved {
             let value = core::mem::take(&mut self.json);
-            let Some(again) = Written::of(&value, schema, self.wants, self.lacks_index, &mut self.json)? else {
+            let Some(again) = Written::of(&value, schema, self.wants, self.habits, &mut self.json)? else {
                 return Ok(());
             };
             written.entries = again.entries;
@@ -243,7 +243,7 @@ struct Written {
     was_changed: bool,
     has_moved: bool,
     name_by_type: String,
-    lacks_index: Option<bool>,
+    habits: Habits,
 }
 
 impl Written {
@@ -252,17 +252,17 @@ impl Written {
         value: &str,
         schema: &'static Schema,
         wants: Wants,
-        lacks_index: Option<bool>,
+        habits: Habits,
         out: &mut String,
     ) -> Result<Option<Self>, DecodeError> {
-        let mut walker = Walker::new(value, schema, wants, false, Some(out)).after(lacks_index);
+        let mut walker = Walker::new(value, schema, wants, false, Some(out)).after(habits);
         match walker.frame(&mut Reader::new(value)) {
             Ok(true) => {}
             Err(Stop::Malformed(malformed)) => return Err(malformed.into()),
             Ok(false) | Err(Stop::NotPlain) => return Ok(None),
         }
         let name_by_type = walker.name_by_type().to_owned();
-        let Walker { entries, has_anchor, was_changed, has_moved, lacks_index, .. } = walker;
-        Ok(Some(Self { entries, has_anchor, was_changed, has_moved, name_by_type, lacks_index }))
+        let Walker { entries, has_anchor, was_changed, has_moved, habits, .. } = walker;
+        Ok(Some(Self { entries, has_anchor, was_changed, has_moved, name_by_type, habits }))
     }
 }

@@ -23,6 +23,20 @@ pub(in crate::dialect) struct Schema {
     pub(in crate::dialect) unended: &'static [&'static str],
     /// What the stream ends with instead of JSON; nothing leaves behind it.
     pub(in crate::dialect) terminator: Option<&'static str>,
+    /// What an event is called that says something.
+    pub(in crate::dialect) label: Option<Label>,
+}
+
+/// A word that events have which say something. There are readers that leave out every event without it, so that all of a
+/// response have it, or none.
+#[derive(Debug)]
+pub(in crate::dialect) struct Label {
+    /// The member of the event that it is the value of.
+    pub(in crate::dialect) member: &'static str,
+    /// The word.
+    pub(in crate::dialect) word: &'static str,
+    /// The member, anywhere in the event, with which it says something.
+    pub(in crate::dialect) content: &'static str,
 }
 
 /// What the name of an event may be.

@@ -38,6 +38,36 @@ fn chat_data(data: &str) -> String {
 
 const CHUNK: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
 
+const LABELLED: &str = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+
+#[test]
+fn events_that_say_something_are_all_called_alike() {
+    let other = r#"{"object":"text","choices":[{"index":0,"delta":{"content":"b"}}]}"#;
+    let label = r#""object":"chat.completion.chunk""#;
+    let stream = |data: &[&str]| data.iter().map(|data| format!("data: {data}\n\n")).collect::<String>();
+    let relabelled = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"b"}}}}],{label}}}"#);
+    assert_eq!(chat(&stream(&[LABELLED, other])), stream(&[LABELLED, &relabelled]));
+    let added = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"a"}}}}],{label}}}"#);
+    assert_eq!(chat(&stream(&[LABELLED, CHUNK])), stream(&[LABELLED, &added]));
+    let taken = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    assert_eq!(chat(&stream(&[CHUNK, LABELLED])), stream(&[CHUNK, taken]));
+    // Azure's events of filters are called "": they say nothing, and stay.
+    let filter = r#"{"object":"","choices":[{"index":0,"finish_reason":null,"content_filter_results":{}}]}"#;
+    assert_eq!(chat(&stream(&[LABELLED, filter, LABELLED])), stream(&[LABELLED, filter, LABELLED]));
+}
+
+#[test]
+fn events_of_several_choices_are_split_with_their_label() {
+    let two = r#"{"object":"x","choices":[{"index":0,"delta":{"content":"a"}},{"index":0,"delta":{"content":"b"}}]}"#;
+    let one = |content: &str| {
+        format!(r#"data: {{"choices":[{{"index":0,"delta":{{"content":"{content}"}}}}],"object":"chat.completion.chunk"}}"#)
+    };
+    assert_eq!(
+        chat(&format!("data: {LABELLED}\n\ndata: {two}\n\n")),
+        format!("data: {LABELLED}\n\n{}\n\n{}\n\n", one("a"), one("b"))
+    );
+}
+
 #[test]
 fn plain_events_stay_as_they_came() {
     for came in [

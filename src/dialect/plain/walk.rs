@@ -25,6 +25,21 @@ impl From<Malformed> for Stop {
     }
 }
 
+/// What whoever writes a response does in all of its events: the first one that tells decides, for readers take all of them
+/// alike or leave some out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    /// Choices have no index.
+    lacks_index: Option<bool>,
+    /// Events that say something have the label.
+    has_label: Option<bool>,
+}
+
+impl Habits {
+    /// Those of a response of which nothing came so far.
+    pub(super) const UNKNOWN: Self = Self { lacks_index: None, has_label: None };
+}
+
 /// The choices of a frame, as they were written: which index, and up to where in the output.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
@@ -72,8 +87,12 @@ pub(super) struct Walker<'a> {
     depth: u32,
     /// The `type` of the frame.
     r#type: Option<String>,
-    /// Whether the choices of this response have no index; `None` before the first of them.
-    pub(super) lacks_index: Option<bool>,
+    /// How the events of this response are written.
+    pub(super) habits: Habits,
+    /// The label that the frame has is that of its schema.
+    is_labelled: bool,
+    /// The frame has what its label is for.
+    has_content: bool,
     /// Whether the frame has one of the anchors, once somebody asked.
     is_anchored: Option<bool>,
 }
@@ -92,14 +111,16 @@ impl<'a> Walker<'a> {
             was_changed: false,
             depth: 0,
             r#type: None,
-            lacks_index: None,
+            habits: Habits::UNKNOWN,
+            is_labelled: false,
+            has_content: false,
             is_anchored: None,
         }
     }
 
-    /// As [`Self::new`], for a response whose choices so far had an index, or had none.
-    pub(super) const fn after(mut self, lacks_index: Option<bool>) -> Self {
-        self.lacks_index = lacks_index;
+    /// As [`Self::new`], for a response whose events so far were written so.
+    pub(super) const fn after(mut self, habits: Habits) -> Self {
+        self.habits = habits;
         self
     }
 
@@ -171,7 +192,7 @@ impl<'a> Walker<'a> {
             let is_null = reader.peek() == Some(b'n');
             let value_start = reader.position();
             let mut stays = if is_null { self.null(reader, member)? } else { self.value(reader, &member.kind)? };
-            if member.default.is_some() && self.lacks_index == Some(true) {
+            if member.default.is_some() && self.habits.lacks_index == Some(true) {
                 self.fault()?;
                 stays = false;
             }
@@ -188,6 +209,13 @@ impl<'a> Walker<'a> {
             }
             self.push(",");
             if stays {
+                if let Some(label) = &self.schema.label {
+                    self.has_content |= !is_null && member.name == label.content;
+                    if is_top && member.name == label.member {
+                        let value = self.source.get(value_start..reader.position()).unwrap_or_default();
+                        self.is_labelled = json::string(value) == label.word;
+                    }
+                }
                 self.has_anchor |= is_top && !is_null && self.schema.anchors.contains(&member.name);
                 written.add(number, start, self.position());
             } else {
@@ -204,12 +232,15 @@ impl<'a> Walker<'a> {
                 self.fault()?;
                 written.remove(other);
             }
-            let is_missing = !written.has(number) && self.lacks_index != Some(true);
+            let is_missing = !written.has(number) && self.habits.lacks_index != Some(true);
             let Some(default) = member.default.filter(|_| is_missing) else { continue };
             self.fault()?;
             self.push_key(member.name);
             self.push(default);
             self.push(",");
+        }
+        if is_top {
+            self.label(members, &mut written)?;
         }
         self.depth = self.depth.saturating_sub(1);
         if let Some(out) = &mut self.out {
@@ -218,6 +249,27 @@ impl<'a> Walker<'a> {
         }
         self.close("}");
         Ok(true)
+    }
+
+    /// Gives the frame the label that the others of its response have, or takes it.
+    fn label(&mut self, members: Members, written: &mut Written) -> Result<(), Stop> {
+        let Some(label) = self.schema.label.as_ref().filter(|_| self.has_content && !self.whole) else { return Ok(()) };
+        let has_label = *self.habits.has_label.get_or_insert(self.is_labelled);
+        if has_label == self.is_labelled {
+            return Ok(());
+        }
+        self.fault()?;
+        if let Some((number, _)) = members.find(label.member)
+            && written.has(number)
+        {
+            written.remove(number);
+        }
+        if has_label {
+            self.push_key(label.member);
+            self.push(&json::to_text(label.word));
+            self.push(",");
+        }
+        Ok(())
     }
 
     /// A null in place of the value of `member`; false if there has to be one.
@@ -274,8 +326,8 @@ impl<'a> Walker<'a> {
             let index = index_of(reader, index)?;
             // Whoever leaves it out does so always, and readers take all of the choices alike or none.
             let is_object = reader.peek() == Some(b'{');
-            let lacks_index = self.lacks_index.unwrap_or_else(|| is_object && index.is_none());
-            self.lacks_index = self.lacks_index.or_else(|| is_object.then_some(lacks_index));
+            let lacks_index = self.habits.lacks_index.unwrap_or_else(|| is_object && index.is_none());
+            self.habits.lacks_index = self.habits.lacks_index.or_else(|| is_object.then_some(lacks_index));
             let index = index.filter(|_| !lacks_index).unwrap_or(0);
             let is_known = entries.ends.iter().any(|(known, _)| *known == index);
             // In a body there is no place for it. No reader counts so far.

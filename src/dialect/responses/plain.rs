@@ -15,6 +15,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     idle: None,
     unended: &[],
     terminator: Some("[DONE]"),
+    label: None,
 };
 
 /// Whatever member there is.
