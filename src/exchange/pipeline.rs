@@ -7,6 +7,8 @@
 mod canonical;
 mod order;
 mod server_calls;
+#[cfg(test)]
+mod tests;
 
 use core::task::Poll;
 

@@ -12,6 +12,8 @@ mod headers;
 mod message;
 pub(super) mod output;
 mod request;
+#[cfg(test)]
+mod tests;
 mod texts;
 
 pub(crate) use decode::Decoder;
