@@ -1,11 +1,15 @@
 //! Chains: the ordered policies of one policy document, with the judges and bounds that they share.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashMap;
 
+use crate::caller::Identity;
 use crate::dialect::Dialect;
 use crate::judge::Judge;
 use crate::limits::Limits;
 use crate::policy::{Interests, SharedPolicy};
+use crate::rollout::Rollout;
 use crate::route::Routes;
 
 /// A policy document, made ready. Immutable: an exchange keeps the chain that it began with, whatever is loaded later.
@@ -27,6 +31,14 @@ pub struct Chain {
     pub limits: Limits,
     /// What is done with requests of other endpoints, and where endpoints are.
     pub routes: Routes,
+    /// Whether what it decides is done.
+    pub rollout: Rollout,
+    /// How callers are told.
+    pub identity: Identity,
+    /// Reason codes of the operator's own, by those that they stand for.
+    pub reason_codes: BTreeMap<String, String>,
+    /// Whether it is a policy document's; the chain that stands for a project without one refuses everything.
+    pub is_linked: bool,
 }
 
 impl Chain {
@@ -41,7 +53,16 @@ impl Chain {
             judges: HashMap::new(),
             limits: Limits::default(),
             routes: Routes::default(),
+            rollout: Rollout::default(),
+            identity: Identity::default(),
+            reason_codes: BTreeMap::new(),
+            is_linked: true,
         }
+    }
+
+    /// Makes the chain that stands for a project without a policy document: it refuses every request.
+    pub fn unlinked() -> Self {
+        Self { is_linked: false, ..Self::new(Vec::new()) }
     }
 
     /// Joins what the policies want to see: what none of them wants is not read.

@@ -1,6 +1,9 @@
 //! A short fingerprint of a text, to recognise it by without keeping it.
 
 use core::fmt;
+use core::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
 
 /// The 64-bit FNV-1a hash of a text, which is the same however the text is cut. It is no cryptographic hash: it tells
 /// texts apart that nobody built to collide.
@@ -30,6 +33,20 @@ impl Default for Fingerprint {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Gives 128 bits of SHA-256 of `parts`, each with its length before it, as hexadecimal digits: nobody finds others with the same.
+pub fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(part);
+    }
+    let hash: [u8; 32] = hasher.finalize().into();
+    hash.iter().take(16).fold(String::new(), |mut text, byte| {
+        let _cannot_fail = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Sixteen hexadecimal digits.

@@ -21,8 +21,11 @@ pub struct RequestHead<'a> {
     pub content_length: Option<u64>,
     /// `traceparent`, empty if absent.
     pub traceparent: &'a [u8],
-    /// `x-policy-user`, empty if absent.
+    /// The header that names the user ([`Identity`](crate::caller::Identity)), `x-policy-user` unless the document names
+    /// another; empty if absent.
     pub policy_user: &'a [u8],
+    /// The header that names the session ([`Rollout`](crate::rollout::Rollout)), empty if absent.
+    pub session: &'a [u8],
     /// `accept`, empty if absent.
     pub accept: &'a [u8],
     /// `mcp-protocol-version`, empty if absent.

@@ -12,6 +12,11 @@ impl CallId {
         Self(bytes)
     }
 
+    /// Gives its bits.
+    pub const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// A fresh random id.
     ///
     /// # Errors

@@ -135,6 +135,7 @@ pub mod id;
 pub mod judge;
 pub mod limits;
 pub mod policy;
+pub mod rollout;
 pub mod route;
 pub mod state;
 pub mod time;

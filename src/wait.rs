@@ -50,14 +50,21 @@ enum Promise {
 }
 
 impl Promise {
-    /// Settles it with the reply to a callout; whether it waits for one.
-    fn settle(&self, reply: CalloutReply<'_>) -> bool {
+    /// Settles it with the reply to a callout. Whether it failed; `None` where it does not wait for one.
+    fn settle(&self, reply: CalloutReply<'_>) -> Option<bool> {
         match self {
-            Self::Verdict(answer) => answer.set(Some(judge::read_reply(reply))),
-            Self::Response(answer) => answer.set(Some(callout::read_reply(reply))),
-            Self::Counter(_) | Self::Value(_) => return false,
+            Self::Verdict(answer) => {
+                let verdict = judge::read_reply(reply);
+                let has_failed = verdict.is_err();
+                answer.set(Some(verdict));
+                Some(has_failed)
+            }
+            Self::Response(answer) => {
+                answer.set(Some(callout::read_reply(reply)));
+                Some(false)
+            }
+            Self::Counter(_) | Self::Value(_) => None,
         }
-        true
     }
 
     /// Settles it with the answer of the store; whether it waits for one. An answer of another kind is none.
@@ -118,6 +125,8 @@ pub(crate) struct Waits {
     store_requests: u32,
     /// Latencies of judges, summed for the enforcement event.
     judged: Duration,
+    /// Questions that no judge answered with a verdict.
+    failed: u32,
 }
 
 impl Waits {
@@ -171,8 +180,10 @@ impl Waits {
 
     /// Takes the reply to a callout in. Gives its latency as a measurement, or `None` when nobody waits for it (any more).
     pub(crate) fn settle(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp) -> Option<Observation> {
-        let position = self.open.iter().position(|wait| wait.number == id.0 && wait.promise.settle(reply))?;
+        let position = self.open.iter().position(|wait| wait.number == id.0)?;
+        let has_failed = self.open.get(position)?.promise.settle(reply)?;
         let wait = self.open.swap_remove(position);
+        self.failed = self.failed.saturating_add(u32::from(has_failed));
         let latency = now.since(wait.began);
         if wait.promise.is_verdict() {
             self.judged = self.judged.saturating_add(latency);
@@ -196,12 +207,13 @@ impl Waits {
     /// Settles the waits whose deadline has passed; whether there were any.
     pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
         let before = self.open.len();
-        let judged = &mut self.judged;
+        let (judged, failed) = (&mut self.judged, &mut self.failed);
         self.open.retain(|wait| {
             let expired = wait.deadline <= now;
             if expired {
                 wait.promise.time_out();
                 if wait.promise.is_verdict() {
+                    *failed = failed.saturating_add(1);
                     *judged = judged.saturating_add(now.since(wait.began));
                 }
             }
@@ -231,6 +243,11 @@ impl Waits {
     /// How many questions were put to judges.
     pub(crate) const fn questions(&self) -> u32 {
         self.questions
+    }
+
+    /// How many questions no judge answered with a verdict.
+    pub(crate) const fn failed(&self) -> u32 {
+        self.failed
     }
 
     /// How long judges took, all questions together.

@@ -94,7 +94,8 @@ impl<'p> Play<'p> {
                         .ok()
                         .and_then(|text| text.parse().ok()),
                     traceparent: header(headers, "traceparent"),
-                    policy_user: header(headers, "x-policy-user"),
+                    policy_user: header(headers, &self.player.chain.identity.user_header),
+                    session: header(headers, self.player.chain.rollout.session_header()),
                     accept: header(headers, "accept"),
                     mcp_protocol_version: header(headers, "mcp-protocol-version"),
                     mcp_method: header(headers, "mcp-method"),
@@ -104,7 +105,7 @@ impl<'p> Play<'p> {
                 let progress = self.exchange.handle_request_head(&head, *end, self.now);
                 self.request(Cause::Step, progress);
             }
-            Step::RequestBody { chunk, end } if self.outcome.request == RequestOutcome::Held => {
+            Step::RequestBody { chunk, end } if self.outcome.request == RequestOutcome::Held || self.exchange.is_observed() => {
                 let progress = self.exchange.handle_request_body(chunk, *end, self.now);
                 self.request(Cause::Step, progress);
             }
@@ -179,7 +180,7 @@ impl<'p> Play<'p> {
     fn request(&mut self, cause: Cause, progress: RequestProgress) {
         match progress {
             RequestProgress::Hold => {}
-            RequestProgress::Send => self.outcome.request = RequestOutcome::Sent,
+            RequestProgress::Send | RequestProgress::Observe => self.outcome.request = RequestOutcome::Sent,
             RequestProgress::SendBody(body) => self.outcome.request = RequestOutcome::SentBody(body),
             RequestProgress::Answer(reply) => {
                 self.outcome.request = RequestOutcome::Answered;
@@ -308,11 +309,32 @@ impl<'p> Play<'p> {
         self.drain_effects();
     }
 
+    /// Brings the verdicts that an observed exchange awaits beyond its end.
+    fn finish_observing(&mut self) {
+        self.drain_effects();
+        for _ in 0..MAX_DEADLINES {
+            if !self.exchange.is_finishing() {
+                return;
+            }
+            let mut out = Vec::new();
+            let resumed = if self.due.is_empty() {
+                self.now = self.exchange.next_deadline().map_or(self.now, |deadline| deadline.max(self.now));
+                self.exchange.handle_tick(self.now, &mut out)
+            } else {
+                let due = self.due.remove(0);
+                self.exchange.handle_callout_reply(due.id, due.reply.reply(), self.now, &mut out)
+            };
+            self.resumed(Cause::Deadline, resumed, out);
+            self.drain_effects();
+        }
+    }
+
     fn end(&mut self, reason: EndReason) {
         if !self.ended {
             self.ended = true;
             self.outcome.decision = self.exchange.decision();
             self.exchange.handle_end(reason, self.now);
+            self.finish_observing();
             self.outcome.decision = self.outcome.decision.max(self.exchange.decision());
             self.outcome.held_time = self.exchange.held_time();
             self.drain_effects();

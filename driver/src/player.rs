@@ -87,6 +87,13 @@ impl Player {
         self
     }
 
+    /// Takes the chain of another player, over what the policies of this one have kept: as another worker of the proxy does.
+    #[must_use]
+    pub fn chain(mut self, other: Self) -> Self {
+        self.chain = other.chain;
+        self
+    }
+
     /// Lets exchanges begin at this time.
     #[must_use]
     pub const fn at(mut self, now: Timestamp) -> Self {

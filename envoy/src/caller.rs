@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proxy_wasm::types::MapType;
-use weir::caller::{Caller, CredentialHash};
+use weir::caller::{Caller, CredentialHash, UserSource};
 
 use crate::{host, shared_data};
 
@@ -24,6 +24,7 @@ pub(crate) fn read() -> Caller {
     let certificate = ["uri_san_peer_certificate", "dns_san_peer_certificate", "subject_peer_certificate"];
     Caller {
         policy_user: None,
+        user_source: UserSource::None,
         credential: credential(),
         peer: certificate.into_iter().find_map(|name| text(&["connection", name])),
         peer_address: text(&["source", "address"]).map(|address| without_port(&address).to_owned()),

@@ -3,10 +3,8 @@
 use core::cell::RefCell;
 use core::time::Duration;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
-use weir::chain::Chain;
-use weir::document::{Document, DocumentError, EventSink};
+use weir::document::{DocumentError, Documents, EventSink};
 use weir::event::{Event, EventKind, Severity};
 use weir::judge::Credential;
 use weir::time::Timestamp;
@@ -21,13 +19,17 @@ use crate::stream::Stream;
 /// A document made ready, with what its streams share.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    pub(crate) chain: Arc<Chain>,
+    pub(crate) documents: Documents,
+    /// The root context.
+    pub(crate) root: u32,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
     pub(crate) learned: Learned,
     pub(crate) events: RefCell<Option<EventQueue>>,
     /// Streams that the root's tick looks after, by their context ids.
     pub(crate) waiting: RefCell<Vec<(u32, Weak<RefCell<Stream>>)>>,
+    /// Observed exchanges whose streams are gone, and whose verdicts are awaited.
+    pub(crate) finishing: RefCell<Vec<Rc<RefCell<Stream>>>>,
     /// Kinds of errors, and when each was last logged.
     logged: RefCell<Vec<(&'static str, Timestamp)>>,
     /// What leaves in a callback, between callbacks empty: a buffer of its own would be allocated for each delta.
@@ -37,27 +39,46 @@ pub(crate) struct Plugin {
 /// Capacity that the buffer keeps between callbacks; one long body must not hold its memory for good.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
+/// The header that names a project.
+pub(crate) const PROJECT_HEADER: &str = "x-policy-project";
+
+/// Most observed exchanges of a worker whose verdicts are awaited beyond their streams' ends.
+const MAX_FINISHING: usize = 1024;
+
 /// Of each kind of error one log line in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Plugin {
     /// Reads a document.
-    pub(crate) fn configure(json: &[u8]) -> Result<Rc<Self>, DocumentError> {
+    pub(crate) fn configure(json: &[u8], root: u32) -> Result<Rc<Self>, DocumentError> {
         let json = core::str::from_utf8(json).map_err(|_| DocumentError::new("", "the policy document is not UTF-8 text"))?;
         let environment = |name: &str| std::env::var(name).ok();
-        let document = Document::parse(json, &crate::registry(), &environment)?;
-        let settings = Settings::parse(&document.proxy)?;
-        let events = document.events.map(|sink| make_queue(sink, &environment)).transpose()?;
+        let documents = Documents::parse(json, &crate::registry(), &environment)?;
+        let settings = Settings::parse(&documents.proxy)?;
+        let events = documents.events.clone().map(|sink| make_queue(sink, &environment)).transpose()?;
         Ok(Rc::new(Self {
-            chain: Arc::new(document.chain),
+            documents,
+            root,
             settings,
             metrics: Metrics::default(),
             learned: Learned::default(),
             events: RefCell::new(events),
             waiting: RefCell::new(Vec::new()),
+            finishing: RefCell::default(),
             logged: RefCell::default(),
             out: RefCell::default(),
         }))
+    }
+
+    /// Keeps an observed exchange whose stream is gone until its verdicts are there. Whether there is room for it.
+    pub(crate) fn keep_finishing(&self, stream: &Rc<RefCell<Stream>>) -> bool {
+        self.finishing.try_borrow_mut().is_ok_and(|mut finishing| {
+            let has_room = finishing.len() < MAX_FINISHING;
+            if has_room {
+                finishing.push(Rc::clone(stream));
+            }
+            has_room
+        })
     }
 
     /// Whether heads of requests are to be held.

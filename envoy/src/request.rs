@@ -11,6 +11,7 @@
 //! the setting, a request whose body does not come although the proxy has received of it is refused.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
 use weir::dialect::reply;
@@ -43,6 +44,8 @@ pub(crate) enum RequestState {
     /// What comes passes.
     #[default]
     Passing,
+    /// What comes passes at once, and the engine is shown it.
+    Observed,
     /// Nothing of the body leaves.
     Held(Held),
 }
@@ -88,12 +91,16 @@ impl RequestState {
 
 impl Stream {
     pub(crate) fn handle_request_headers(&mut self, end: bool) -> Action {
-        let header = |name| host::header(MapType::HttpRequestHeaders, name);
+        let header = |name: &str| host::header(MapType::HttpRequestHeaders, name);
+        let chain = Arc::clone(&self.chain);
+        let user_header = chain.identity.user_header.as_str();
         let [method, path, content_type, content_encoding, content_length, traceparent, policy_user, accept] =
-            [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", "x-policy-user", "accept"]
+            [":method", ":path", "content-type", "content-encoding", "content-length", "traceparent", user_header, "accept"]
                 .map(|name| header(name).unwrap_or_default());
         let [mcp_protocol_version, mcp_method, mcp_name] =
             ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| header(name).unwrap_or_default());
+        let session =
+            if chain.rollout.is_plain() { Vec::new() } else { header(chain.rollout.session_header()).unwrap_or_default() };
         let caller = caller::read();
         let head = RequestHead {
             method: &method,
@@ -103,6 +110,7 @@ impl Stream {
             content_length: host::parse_number(&content_length),
             traceparent: &traceparent,
             policy_user: &policy_user,
+            session: &session,
             accept: &accept,
             mcp_protocol_version: &mcp_protocol_version,
             mcp_method: &mcp_method,
@@ -116,6 +124,10 @@ impl Stream {
                 if self.exchange.reads_response() {
                     ask_for_plain_response();
                 }
+                Action::Continue
+            }
+            RequestProgress::Observe => {
+                self.request = RequestState::Observed;
                 Action::Continue
             }
             RequestProgress::Hold => match host::repeated_header(MapType::HttpRequestHeaders, DECIDING_HEADERS) {
@@ -137,12 +149,15 @@ impl Stream {
         if self.over {
             return Action::Pause;
         }
+        if let RequestState::Observed = self.request {
+            return self.observe_request(size, end);
+        }
         let RequestState::Held(held) = &mut self.request else { return Action::Continue };
         if held.head != Head::Left {
             self.plugin.learned.see_body_of_held_head();
             held.head = Head::Held;
         }
-        let limit = self.plugin.chain.limits.max_request_bytes;
+        let limit = self.chain.limits.max_request_bytes;
         held.size = size;
         if !core::mem::replace(&mut held.has_begun, true) {
             held.ballast = ballast_for(&self.exchange, held.announced, limit);
@@ -162,17 +177,36 @@ impl Stream {
         if self.over {
             return Action::Pause;
         }
+        if let RequestState::Observed = self.request {
+            return self.observe_request(0, true);
+        }
         if !self.request.is_held() {
             return Action::Continue;
         }
         self.read_request()
     }
 
+    /// Shows the engine what passes.
+    fn observe_request(&mut self, size: usize, end: bool) -> Action {
+        if !self.kept.may_grow(size) {
+            self.fail("worker_memory", "the worker's memory is used up: what is observed only is not looked at");
+            self.request = RequestState::Passing;
+            return Action::Continue;
+        }
+        let body = host::body(BufferType::HttpRequestBody, 0, size);
+        let _nothing_follows_from_it = self.exchange.handle_request_body(&body, end, host::now());
+        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+        if end {
+            self.request = RequestState::Passing;
+        }
+        Action::Continue
+    }
+
     /// Feeds the whole body, or as much of it as is too long.
     fn read_request(&mut self) -> Action {
         let RequestState::Held(held) = &self.request else { return Action::Continue };
         let Held { size, ballast, .. } = *held;
-        let decoded = if self.exchange.is_request_encoded() { self.plugin.chain.limits.max_request_bytes } else { 0 };
+        let decoded = if self.exchange.is_request_encoded() { self.chain.limits.max_request_bytes } else { 0 };
         if !self.kept.may_grow(size.saturating_sub(ballast).max(decoded)) {
             return self.answer_failure(503, "worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
@@ -254,7 +288,7 @@ impl Stream {
         match self.settle_request(progress) {
             RequestProgress::Hold => Action::Pause,
             RequestProgress::Answer(reply) => self.answer(&reply),
-            RequestProgress::Send => {
+            RequestProgress::Send | RequestProgress::Observe => {
                 if let RequestState::Held(Held { ballast: ballast @ 1.., .. }) = self.request {
                     host::replace_body(BufferType::HttpRequestBody, ballast, &[]);
                 }

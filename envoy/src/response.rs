@@ -42,6 +42,8 @@ pub(crate) enum ResponseState {
     /// What comes passes.
     #[default]
     Passing,
+    /// What comes passes at once, and the engine is shown it.
+    Observed,
     /// The engine is fed with it.
     Open(Open),
 }
@@ -117,6 +119,7 @@ impl Stream {
         let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
         match mode {
             ResponseMode::Pass => {}
+            ResponseMode::Observe => self.response = ResponseState::Observed,
             ResponseMode::Refuse => {
                 let mut out = Vec::new();
                 let refusal = self.exchange.handle_response_body(&[], false, Now::Clock(host::now), &mut out);
@@ -156,7 +159,27 @@ impl Stream {
         if head_held { Action::Pause } else { Action::Continue }
     }
 
+    /// Shows the engine what passes; what it says about it goes nowhere.
+    fn observe_response(&mut self, size: usize, end: bool) -> Action {
+        let new = host::body(BufferType::HttpResponseBody, 0, size);
+        let mut unused = self.plugin.take_buffer();
+        let _nothing_follows_from_it = if self.kept.may_grow(size) {
+            self.exchange.handle_response_body(&new, end, Now::Clock(host::now), &mut unused)
+        } else {
+            self.exchange.handle_shortage(&new, end, host::now(), &mut unused)
+        };
+        let _nothing_to_resume = self.carry_out_effects(&mut unused);
+        self.plugin.give_buffer_back(unused);
+        if end {
+            self.response = ResponseState::Passing;
+        }
+        Action::Continue
+    }
+
     pub(crate) fn handle_response_body(&mut self, size: usize, end: bool) -> Action {
+        if let ResponseState::Observed = self.response {
+            return self.observe_response(size, end);
+        }
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.over {
             return Action::Pause;
@@ -224,6 +247,9 @@ impl Stream {
 
     /// Trailers end the body where the body's own callbacks did not say so.
     pub(crate) fn handle_response_trailers(&mut self) -> Action {
+        if let ResponseState::Observed = self.response {
+            return self.observe_response(0, true);
+        }
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if self.over {
             return Action::Pause;

@@ -49,6 +49,22 @@ impl Root {
     }
 }
 
+/// Lets observed exchanges whose streams are gone go on, and lets go of those that await nothing more.
+fn look_after_finishing(plugin: &Plugin) {
+    let finishing =
+        plugin.finishing.try_borrow_mut().map_or_else(|_| Vec::new(), |mut finishing| core::mem::take(&mut *finishing));
+    if finishing.is_empty() {
+        return;
+    }
+    let now = host::now();
+    let goes_on =
+        |stream: &Rc<RefCell<Stream>>| stream.try_borrow_mut().is_ok_and(|mut stream| stream.handle_tick_beyond_end(now));
+    let mut still: Vec<_> = finishing.into_iter().filter(goes_on).collect();
+    if let Ok(mut finishing) = plugin.finishing.try_borrow_mut() {
+        finishing.append(&mut still);
+    }
+}
+
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _: usize) {
         let Some(plugin) = &self.plugin else { return };
@@ -66,6 +82,13 @@ impl Context for Root {
                 host::done();
             }
             return;
+        }
+        let finishing = plugin.finishing.try_borrow().map_or_else(|_| Vec::new(), |finishing| finishing.clone());
+        if let Some(stream) = finishing.iter().find(|stream| stream.try_borrow().is_ok_and(|stream| stream.asked(token))) {
+            if let Ok(mut stream) = stream.try_borrow_mut() {
+                stream.handle_callout_reply_beyond_end(token, reply);
+            }
+            return look_after_finishing(plugin);
         }
         // The callouts that a stream makes in the root's tick are answered to the root.
         let asker = plugin.waiting.try_borrow().ok().and_then(|waiting| {
@@ -96,19 +119,21 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         host::adopt_log_level();
-        match Plugin::configure(&host::configuration(size)) {
+        match Plugin::configure(&host::configuration(size), self.context_id) {
             Ok(plugin) => {
                 shared_data::prepare();
                 handover::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
                 host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));
-                let chain = &plugin.chain;
-                log::info!(
-                    "policy document {:?} revision {} is in force: {} policies",
-                    chain.id,
-                    chain.revision,
-                    chain.policies.len()
-                );
+                for chain in plugin.documents.chains() {
+                    log::info!(
+                        "policy document {:?} revision {} is in force ({}): {} policies",
+                        chain.id,
+                        chain.revision,
+                        chain.rollout.mode.name(),
+                        chain.policies.len()
+                    );
+                }
                 self.plugin = Some(plugin);
                 true
             }
@@ -124,6 +149,7 @@ impl RootContext for Root {
         host::adopt_log_level();
         let Some(plugin) = &self.plugin else { return };
         self.look_after_streams(plugin);
+        look_after_finishing(plugin);
         if let Ok(mut events) = plugin.events.try_borrow_mut()
             && let Some(queue) = events.as_mut()
         {

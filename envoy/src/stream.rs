@@ -2,10 +2,12 @@
 
 use core::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
+use proxy_wasm::types::{Action, MapType};
 use weir::callout::MAX_REPLY_BYTES;
+use weir::chain::Chain;
 use weir::dialect::reply::{self, Reply};
 use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
@@ -15,7 +17,7 @@ use crate::callouts::Callouts;
 use crate::host;
 use crate::learned::Place;
 use crate::memory::{self, Kept};
-use crate::plugin::Plugin;
+use crate::plugin::{PROJECT_HEADER, Plugin};
 use crate::request::RequestState;
 use crate::response::ResponseState;
 
@@ -24,6 +26,9 @@ use crate::response::ResponseState;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) plugin: Rc<Plugin>,
+    /// The chain of its project.
+    pub(crate) chain: Arc<Chain>,
+    context_id: u32,
     pub(crate) exchange: Exchange,
     pub(crate) callouts: Callouts,
     pub(crate) request: RequestState,
@@ -42,13 +47,16 @@ impl Stream {
             let bits = u128::from(now.as_unix_millis()).wrapping_shl(64) | u128::from(context_id);
             CallId::from_bytes(bits.to_be_bytes())
         });
-        let mut exchange = Exchange::new(plugin.chain.clone(), call_id, now);
+        let chain = plugin.documents.choose(&host::header(MapType::HttpRequestHeaders, PROJECT_HEADER).unwrap_or_default());
+        let mut exchange = Exchange::new(Arc::clone(&chain), call_id, now);
         if let Some(bytes) = plugin.learned.refused_bytes(&Place::ask, now) {
             // Half, because a replacement may need room beside what it replaces.
             exchange.limit_held_bytes(bytes / 2);
         }
         Self {
             plugin,
+            chain,
+            context_id,
             exchange,
             callouts: Callouts::default(),
             request: RequestState::default(),
@@ -80,7 +88,14 @@ impl Stream {
 
     /// Carries out what the exchange asks for; what that set going is returned.
     pub(crate) fn carry_out_effects(&mut self, out: &mut Vec<u8>) -> Resumed {
-        self.callouts.carry_out(&mut self.exchange, &self.plugin, out)
+        if !self.exchange.is_observed() || self.over {
+            return self.callouts.carry_out(&mut self.exchange, &self.plugin, out);
+        }
+        // What the root asks is answered even when the stream is gone.
+        host::act_for(self.plugin.root);
+        let resumed = self.callouts.carry_out(&mut self.exchange, &self.plugin, out);
+        host::act_for(self.context_id);
+        resumed
     }
 
     /// Whether that callout is this stream's.
@@ -121,6 +136,35 @@ impl Stream {
         self.is_looked_after
     }
 
+    /// Goes on with an observed exchange whose stream is gone. In a callback of the root. Whether it still awaits anything.
+    pub(crate) fn handle_tick_beyond_end(&mut self, now: Timestamp) -> bool {
+        if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let _nothing_to_resume = self.exchange.handle_tick(now, &mut Vec::new());
+            let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+        }
+        self.exchange.is_finishing()
+    }
+
+    /// A judge answered an observed exchange whose stream is gone. In a callback of the root.
+    pub(crate) fn handle_callout_reply_beyond_end(&mut self, token: u32, reply: Option<(u16, Vec<u8>)>) {
+        let Some(id) = self.callouts.take(token) else { return };
+        let reply =
+            reply.as_ref().map_or(CalloutReply::Broken, |(status, body)| CalloutReply::Response { status: *status, body });
+        let _nothing_to_resume = self.exchange.handle_callout_reply(id, reply, host::now(), &mut Vec::new());
+        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+    }
+
+    /// Whether verdicts are awaited though the stream is gone.
+    fn is_finishing(&self) -> bool {
+        self.exchange.is_finishing()
+    }
+
+    /// Nobody can wait for its verdicts.
+    fn abandon(&mut self) {
+        self.exchange.handle_abandon();
+        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+    }
+
     fn note_kept(&mut self) {
         self.kept.set(if self.over { 0 } else { self.exchange.kept_bytes() });
     }
@@ -151,7 +195,7 @@ impl Stream {
         self.exchange.handle_end(reason, host::now());
         // The stream is gone: whatever this sets going, nothing of it can be sent.
         let _ = self.carry_out_effects(&mut Vec::new());
-        host::set_filter_state("weir.decision", self.exchange.decision().name());
+        host::set_filter_state("weir.decision", self.exchange.effective_decision().name());
         host::set_filter_state("weir.held_ms", &self.exchange.held_time().as_millis().to_string());
         self.over = true;
     }
@@ -262,5 +306,12 @@ impl HttpContext for StreamContext {
 
     fn on_log(&mut self) {
         self.run((), Stream::handle_log);
+        let Some(stream) = &self.stream else { return };
+        if stream.try_borrow().is_ok_and(|stream| stream.is_finishing())
+            && let Some(plugin) = &self.plugin
+            && !plugin.keep_finishing(stream)
+        {
+            self.run((), Stream::abandon);
+        }
     }
 }

@@ -32,16 +32,20 @@ use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::wire::sse;
 
 /// A wire format. The name of each is also the `policy_target` in events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Dialect {
     /// OpenAI chat completions, `POST /v1/chat/completions`.
+    #[serde(rename = "chat.completions")]
     ChatCompletions,
     /// Anthropic messages, `POST /v1/messages`.
+    #[serde(rename = "messages")]
     Messages,
     /// OpenAI responses, `POST /v1/responses`.
+    #[serde(rename = "responses")]
     Responses,
     /// MCP over streamable HTTP, `/mcp`: calls of tools and what comes of them.
+    #[serde(rename = "mcp_tool")]
     McpTool,
 }
 

@@ -1,24 +1,29 @@
 //! Policy documents: the JSON that a filter is configured with. Every error names the path of the wrong field.
 
 mod configuration;
+mod projects;
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::caller::Identity;
 use crate::chain::Chain;
 use crate::dialect::Dialect;
 use crate::judge::{Credential, Judge};
 use crate::limits::Limits;
 use crate::policy::SharedPolicy;
+use crate::rollout::Rollout;
 use crate::route::Routes;
 
 pub(crate) use self::configuration::read_text;
 pub use self::configuration::{DocumentDuration, DocumentError, parse};
+pub use self::projects::Documents;
 
 /// What a policy is made from.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +127,7 @@ pub struct Document {
 struct RawDocument {
     policy: RawIdentity,
     #[serde(default)]
-    targets: Option<Vec<RawTarget>>,
+    targets: Option<Vec<Dialect>>,
     #[serde(default)]
     chain: Vec<RawChainEntry>,
     #[serde(default)]
@@ -132,6 +137,12 @@ struct RawDocument {
     limits: Limits,
     #[serde(default)]
     routes: Routes,
+    #[serde(default)]
+    rollout: Rollout,
+    #[serde(default)]
+    identity: Identity,
+    #[serde(default)]
+    reason_codes: BTreeMap<String, String>,
     envoy: Option<Box<RawValue>>,
 }
 
@@ -143,18 +154,6 @@ struct RawIdentity {
     name: String,
     #[serde(default)]
     revision: u64,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum RawTarget {
-    #[serde(rename = "chat.completions")]
-    ChatCompletions,
-    #[serde(rename = "messages")]
-    Messages,
-    #[serde(rename = "responses")]
-    Responses,
-    #[serde(rename = "mcp_tool")]
-    McpTool,
 }
 
 #[derive(Deserialize)]
@@ -217,23 +216,15 @@ impl Document {
         }
         check_limits(&raw.limits)?;
         raw.routes.check()?;
+        raw.rollout.check()?;
+        raw.identity.check()?;
+        check_reason_codes(&raw.reason_codes)?;
         if raw.targets.as_ref().is_some_and(Vec::is_empty) {
             return Err(DocumentError::new("targets", "must name a dialect: without one nothing is governed"));
         }
-        let targets = raw.targets.map_or_else(
-            || vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool],
-            |targets| {
-                targets
-                    .into_iter()
-                    .map(|target| match target {
-                        RawTarget::ChatCompletions => Dialect::ChatCompletions,
-                        RawTarget::Messages => Dialect::Messages,
-                        RawTarget::Responses => Dialect::Responses,
-                        RawTarget::McpTool => Dialect::McpTool,
-                    })
-                    .collect()
-            },
-        );
+        let targets = raw
+            .targets
+            .unwrap_or_else(|| vec![Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses, Dialect::McpTool]);
         Ok(Self {
             chain: Chain {
                 id: raw.policy.id,
@@ -244,6 +235,10 @@ impl Document {
                 judges,
                 limits: raw.limits,
                 routes: raw.routes,
+                rollout: raw.rollout,
+                identity: raw.identity,
+                reason_codes: raw.reason_codes,
+                is_linked: true,
             },
             events: raw.events,
             proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),
@@ -322,6 +317,20 @@ fn check_limits(limits: &Limits) -> Result<(), DocumentError> {
         ("limits.max_held_bytes", within(limits.max_held_bytes, 64 * MIB), "must be between 1024 and 67108864"),
     ];
     check_all(&checks)
+}
+
+/// Codes are words that programs compare.
+fn check_reason_codes(codes: &BTreeMap<String, String>) -> Result<(), DocumentError> {
+    let is_word = |text: &str| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    for (known, own) in codes {
+        if !is_word(known) || !is_word(own) {
+            let message = "must be of letters, digits, \"_\", \"-\" and \".\", at most 64, and stand for one that is so";
+            return Err(DocumentError::new(format!("reason_codes.{known}"), message));
+        }
+    }
+    Ok(())
 }
 
 fn check_all(checks: &[(&str, bool, &str)]) -> Result<(), DocumentError> {

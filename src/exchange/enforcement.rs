@@ -1,15 +1,20 @@
 //! The enforcement event: one for every governed exchange, at its end.
 
 use core::time::Duration;
+use std::rc::Rc;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::end::End;
 use crate::event::{EventKind, Severity};
 use crate::policy::Shared;
+use crate::rollout::Mode;
 use crate::route::Endpoint;
+
+/// Bytes of a token where the provider does not say how many there were: English text has about four.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// What the exchange knows at its end.
 pub(super) struct Facts {
@@ -23,24 +28,30 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
     let request = shared.request();
     let decision = shared.outcome.decision();
     let reason_code = shared.outcome.reason_code();
+    let reason_code = shared.chain.reason_codes.get(&reason_code).cloned().unwrap_or(reason_code);
     let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
     let route = request.endpoint.unwrap_or(Endpoint::Unknown);
-    let metadata = json!({
+    let standing = shared.standing.get();
+    let caller = shared.caller.with(|caller| Rc::clone(caller));
+    let effective = if standing.is_enforced { decision } else { Decision::Allow };
+    let mut metadata = json!({
         "decision": decision.name(),
-        // Rollout modes other than this are not there: what is decided is done.
-        "effective_decision": decision.name(),
-        "enforced": true,
-        "rollout_mode": "enforced",
+        "effective_decision": effective.name(),
+        "enforced": standing.is_enforced,
+        "rollout_mode": standing.mode.name(),
         "reason_code": reason_code,
-        "categories": shared.outcome.take_categories(),
+        "triggered_categories": shared.outcome.take_categories(),
         "allowlist_hits": shared.outcome.take_allowlist_hits(),
         "denylist_hits": shared.outcome.take_denylist_hits(),
         "policy_target": request.dialect.map(Dialect::name),
         "route": route.name(),
         "policy_user": request.policy_user,
+        "policy_user_source": caller.user_source.name(),
+        "quota_subject": caller.quota_subject(),
         "policy_id": shared.chain.id,
         "policy_name": shared.chain.name,
         "policy_revision": shared.chain.revision,
+        "decided_by": shared.outcome.decided_by(),
         "ended": facts.end.reason.name(),
         "status": facts.end.status,
         "streamed": facts.end.is_streamed,
@@ -48,14 +59,41 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "request_bytes": facts.request_bytes,
         "response_bytes": facts.response_bytes,
         "duration_ms": millis(facts.end.duration),
-        "held_ms": millis(facts.held),
+        "held_ms": if standing.is_enforced { millis(facts.held) } else { 0.0 },
         "judge_questions": questions,
         "judge_latency_ms": millis(waited),
     });
-    let severity = if decision >= Decision::Escalate { Severity::Warning } else { Severity::Info };
+    if let Some(metadata) = metadata.as_object_mut() {
+        if standing.mode == Mode::Canary {
+            metadata.insert("rollout_arm".to_owned(), if standing.is_enforced { "canary" } else { "control" }.into());
+            metadata.insert("rollout_key".to_owned(), standing.key.into());
+            metadata.insert("rollout_bucket".to_owned(), standing.bucket.into());
+        }
+        if !standing.is_enforced {
+            tell_what_would_have_been(shared, facts, metadata);
+        }
+    }
+    let severity = if effective >= Decision::Escalate { Severity::Warning } else { Severity::Info };
+    let would = if standing.is_enforced { "" } else { "would " };
     let summary =
-        format!("{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.end.status, facts.end.reason.name());
+        format!("{would}{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.end.status, facts.end.reason.name());
     shared.emit_value(EventKind::Response, "enforcement", severity, summary, metadata);
+}
+
+/// How long the answer would have been held, and how many of its tokens would not have left.
+fn tell_what_would_have_been(shared: &Shared, facts: &Facts, metadata: &mut Map<String, Value>) {
+    let texts = shared.texts.get();
+    let cut = texts.came.saturating_sub(texts.left);
+    let said = facts.end.usage.map(|usage| usage.output_tokens);
+    let tokens = match said {
+        Some(tokens) if cut > 0 => u128::from(tokens).saturating_mul(cut.into()).div_ceil(u128::from(texts.came).max(1)),
+        Some(_) => 0,
+        None => u128::from(cut.div_ceil(BYTES_PER_TOKEN)),
+    };
+    metadata.insert("would_have_held_ms".to_owned(), millis(facts.held).into());
+    metadata.insert("would_have_cut_tokens".to_owned(), u64::try_from(tokens).unwrap_or(u64::MAX).into());
+    let measured_by = if said.is_some() { "usage" } else { "estimate" };
+    metadata.insert("would_have_cut_by".to_owned(), measured_by.into());
 }
 
 /// Milliseconds with three decimals: held times are often below one.

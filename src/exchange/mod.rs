@@ -1,7 +1,9 @@
 //! An exchange: one request and its response.
 
+mod arms;
 mod calls;
 mod enforcement;
+mod observer;
 mod pipeline;
 mod release_queue;
 mod replay;
@@ -9,6 +11,7 @@ mod request;
 mod response;
 mod stage;
 
+pub use self::arms::Exchange;
 pub use crate::effect::{Callout, CalloutId, CalloutReply, Effect, HookRun, Observation};
 pub use crate::end::{End, EndReason};
 pub use crate::head::{Request, RequestHead, Response, ResponseHead};
@@ -33,6 +36,7 @@ use crate::dialect::{Dialect, Ending};
 use crate::head::is_event_stream;
 use crate::id::CallId;
 use crate::policy::Shared;
+use crate::rollout::Tally;
 use crate::route::Endpoint;
 use crate::state::{StateError, StoreRequestId, Stored};
 use crate::time::{Now, Timestamp};
@@ -45,6 +49,8 @@ pub enum RequestProgress {
     Hold,
     /// It leaves as it came.
     Send,
+    /// It leaves as it comes, at once, and nothing of it is to be touched; its body is to be fed all the same, for observation.
+    Observe,
     /// It leaves with this body, which is not encoded; its length is to be corrected.
     SendBody(Vec<u8>),
     /// It does not leave; the client gets this answer.
@@ -71,6 +77,9 @@ pub enum ResponseProgress {
 pub enum ResponseMode {
     /// It passes as it is: neither governed nor to be fed.
     Pass,
+    /// It passes as it is, head and body, at once, and nothing of it is to be touched; its body is to be fed all the same, for
+    /// observation, up to its end.
+    Observe,
     /// It is announced as an event stream: remove `content-length` and `content-encoding`, set the `content-type` to
     /// [`Exchange::response_content_type`], feed the body, send what comes out at once.
     Stream,
@@ -81,8 +90,7 @@ pub enum ResponseMode {
     Refuse,
 }
 
-/// One request and its response. Feed it through the `handle_*` methods in the order in which things happen, and
-/// drain [`Self::poll_effect`] after each.
+/// One request and its response, on the way through the policies.
 ///
 /// ```text
 ///  Start ──head──► Reading ──last byte──► Asking ──hooks──► Calls ──verdicts──► Sent ──response head──► Governed
@@ -94,7 +102,7 @@ pub enum ResponseMode {
 /// An answer of a policy's that the policies behind it are to see is `Replaying` between the hooks and `Answered`.
 /// Of MCP, the calls that stand in the request are decided (`Calls`) between the hooks and `Sent`. `handle_end` comes
 /// from every state, once.
-pub struct Exchange {
+struct Governing {
     shared: Rc<Shared>,
     pipeline: Pipeline,
     phase: Phase,
@@ -105,6 +113,8 @@ pub struct Exchange {
     status: u16,
     streamed: bool,
     ended: bool,
+    /// What it came to, once it is over.
+    tally: Option<Tally>,
 }
 
 enum Phase {
@@ -126,7 +136,7 @@ enum Phase {
     Governed(Box<Governed>),
 }
 
-impl fmt::Debug for Exchange {
+impl fmt::Debug for Governing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match &self.phase {
             Phase::Start => "Start",
@@ -140,13 +150,13 @@ impl fmt::Debug for Exchange {
             Phase::Refused(_) => "Refused",
             Phase::Governed(_) => "Governed",
         };
-        f.debug_struct("Exchange").field("call_id", &self.shared.call_id).field("phase", &phase).finish_non_exhaustive()
+        f.debug_struct("Governing").field("call_id", &self.shared.call_id).field("phase", &phase).finish_non_exhaustive()
     }
 }
 
-impl Exchange {
+impl Governing {
     /// An exchange at its beginning.
-    pub fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
+    fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
         let max_held_bytes = chain.limits.max_held_bytes;
         let shared = Rc::new(Shared::new(chain, call_id, now));
         let pipeline = Pipeline::new(&shared);
@@ -161,43 +171,44 @@ impl Exchange {
             status: 0,
             streamed: false,
             ended: false,
+            tally: None,
         }
     }
 
     /// Id of the exchange.
-    pub fn call_id(&self) -> CallId {
+    fn call_id(&self) -> CallId {
         self.shared.call_id
     }
 
     /// Lowers the bound on held bytes, because the proxy is known to buffer less than the frame assumes.
-    pub fn limit_held_bytes(&mut self, bytes: usize) {
+    fn limit_held_bytes(&mut self, bytes: usize) {
         self.max_held_bytes = self.max_held_bytes.min(bytes);
     }
 
     /// Whether the request's body may leave changed, and so with another length.
-    pub fn may_rewrite_request(&self) -> bool {
+    fn may_rewrite_request(&self) -> bool {
         matches!(self.phase, Phase::Reading(_) | Phase::Asking(_) | Phase::Calls(_)) && request::may_change(&self.shared)
     }
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
-    pub fn reads_response(&self) -> bool {
+    fn reads_response(&self) -> bool {
         matches!(self.phase, Phase::Sent(_)) && self.shared.chain.interests().reads_response()
     }
 
     /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
-    pub fn is_request_encoded(&self) -> bool {
+    fn is_request_encoded(&self) -> bool {
         matches!(&self.phase, Phase::Reading(reading) if reading.is_encoded())
     }
 
     /// The request head came; `end` if no body follows.
-    pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
+    fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
         self.shared.set_now(now);
         let step = request::begin(&self.shared, head, end);
         self.take_step(step)
     }
 
     /// Bytes of the request body came; the engine keeps them until `end`.
-    pub fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
+    fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
         self.shared.set_now(now);
         self.request_bytes = self.request_bytes.saturating_add(chunk.len() as u64);
         match mem::replace(&mut self.phase, Phase::Passing) {
@@ -317,7 +328,7 @@ impl Exchange {
     }
 
     /// The response head came; `end` if no body follows.
-    pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
+    fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         self.shared.set_now(now);
         self.status = head.status;
         self.streamed = is_event_stream(head.content_type);
@@ -344,7 +355,7 @@ impl Exchange {
     }
 
     /// What the `content-type` of the response's head is to be set to, once that head came; `None` where it stays as it is.
-    pub fn response_content_type(&self) -> Option<&str> {
+    fn response_content_type(&self) -> Option<&str> {
         match &self.phase {
             Phase::Governed(governed) => governed.content_type(),
             _ => None,
@@ -353,12 +364,12 @@ impl Exchange {
 
     /// Whether the response that is fed is an event stream. Its first bytes tell, whatever [`ResponseMode`] its head had:
     /// what comes out of a stream is to be sent at once, and what comes out of a whole body comes at its end.
-    pub fn is_response_streamed(&self) -> bool {
+    fn is_response_streamed(&self) -> bool {
         matches!(&self.phase, Phase::Governed(governed) if governed.is_streamed())
     }
 
     /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
-    pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
+    fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
         self.shared.set_now(now);
         self.response_bytes = self.response_bytes.saturating_add(chunk.len() as u64);
         if let Phase::Governed(governed) = &mut self.phase {
@@ -379,7 +390,7 @@ impl Exchange {
 
     /// As [`Self::handle_response_body`], where there is no memory to work on the bytes: the response gets the verdict for what
     /// is beyond a bound (`limits.on_exceeded`).
-    pub fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
+    fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
         self.shared.set_now(now);
         if let Phase::Governed(governed) = &mut self.phase {
             let progress = governed.run_short(&self.shared, &mut self.pipeline, chunk, end, out);
@@ -403,7 +414,7 @@ impl Exchange {
 
     /// What stands for an error once the response's head, with a status of success, has left: a body that says so in the
     /// words of a normal answer, because clients do not look for an error there.
-    pub fn answer_after_head(&self) -> Vec<u8> {
+    fn answer_after_head(&self) -> Vec<u8> {
         let Some(dialect) = self.shared.request().dialect else { return Vec::new() };
         if dialect == Dialect::McpTool {
             // JSON-RPC has errors of its own, whatever the status.
@@ -415,7 +426,7 @@ impl Exchange {
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
-    pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+    fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
         let Some(observation) = self.shared.waits.with(|waits| waits.settle(id, reply, now)) else {
             return Resumed::Nothing;
@@ -425,7 +436,7 @@ impl Exchange {
     }
 
     /// The store answered. What that sets going in the response is appended to `out`.
-    pub fn handle_store_reply(
+    fn handle_store_reply(
         &mut self,
         id: StoreRequestId,
         stored: Result<Stored, StateError>,
@@ -437,7 +448,7 @@ impl Exchange {
     }
 
     /// Time passed: ends the waits whose deadline is over.
-    pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+    fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
         if self.shared.waits.with(|waits| waits.expire(now)) { self.wake(out) } else { Resumed::Nothing }
     }
@@ -481,7 +492,7 @@ impl Exchange {
     }
 
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
-    pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
+    fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
         self.shared.set_now(now);
         let request = self.shared.request();
         let is_ours = request.endpoint.is_some() || matches!(self.phase, Phase::Answered);
@@ -506,27 +517,35 @@ impl Exchange {
         let held = self.held_time();
         let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
         enforcement::record(&self.shared, &facts);
-        self.shared.push_effect(Effect::Observe(Observation::Decided(decision)));
+        self.tally = Some(Tally {
+            decision,
+            judge_failed: self.shared.waits.with(|waits| waits.failed() > 0),
+            client_gone: reason == EndReason::ClientGone,
+            went_wrong: reason != EndReason::Completed || self.status >= 500,
+            held,
+        });
+        let effective = if self.shared.standing.get().is_enforced { decision } else { Decision::Allow };
+        self.shared.push_effect(Effect::Observe(Observation::Decided(effective)));
     }
 
     /// The next thing to be carried out beside the stream.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
+    fn poll_effect(&mut self) -> Option<Effect> {
         self.shared.effects.with(VecDeque::pop_front)
     }
 
     /// When [`Self::handle_tick`] must be called at the latest.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    fn next_deadline(&self) -> Option<Timestamp> {
         self.shared.waits.with(|waits| waits.next_deadline())
     }
 
     /// Whether anything of the response came and has not left; the beginning of an event is nothing that could leave.
-    pub fn is_holding_response(&self) -> bool {
+    fn is_holding_response(&self) -> bool {
         matches!(&self.phase, Phase::Governed(governed) if governed.is_holding())
     }
 
     /// An upper bound, in bytes, of what can still leave of that which is held: the held bytes and the replacements for
     /// them. A proxy that pauses must have room for it.
-    pub fn max_release_bytes(&self) -> usize {
+    fn max_release_bytes(&self) -> usize {
         match &self.phase {
             Phase::Governed(governed) => governed.max_release_bytes(),
             _ => 0,
@@ -534,7 +553,7 @@ impl Exchange {
     }
 
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
-    pub fn kept_bytes(&self) -> usize {
+    fn kept_bytes(&self) -> usize {
         match &self.phase {
             Phase::Reading(reading) => reading.kept_bytes(),
             Phase::Asking(_) => self.shared.request().body.len(),
@@ -546,12 +565,12 @@ impl Exchange {
     }
 
     /// What the chain concluded so far.
-    pub fn decision(&self) -> Decision {
+    fn decision(&self) -> Decision {
         self.shared.outcome.decision()
     }
 
     /// The time for which a part of the response was held so far.
-    pub fn held_time(&self) -> Duration {
+    fn held_time(&self) -> Duration {
         match &self.phase {
             Phase::Governed(governed) => governed.held_time(),
             _ => Duration::ZERO,

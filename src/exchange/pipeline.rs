@@ -145,6 +145,7 @@ impl Pipeline {
         let says_nothing = delta.text.is_empty() && delta.name.is_empty() && delta.call_id.is_empty();
         let only_stops = delta.stops && !delta.starts && says_nothing && delta.clarity == Clarity::Plain;
         if !only_stops {
+            self.shared.note_came(delta.text.len());
             self.pass(0, StageDelta::of(delta, slot), sink);
         }
         if delta.stops {
@@ -311,6 +312,9 @@ impl Pipeline {
 
     /// A delta passed all stages.
     fn arrive(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
+        if item.slot.is_some() && !self.shared.output.is_behind_end(item.before) {
+            self.shared.note_left(item.text.len());
+        }
         self.server_calls.decide(item.block, item.kind, false, sink);
         let wants_calls = |stage: &Stage| stage.wants(BlockKind::ToolCall);
         // A call of the provider's own nobody else can write: what clients show of it is what it says, unless they differ.

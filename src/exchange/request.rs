@@ -93,6 +93,8 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
     } else {
         chain.routes.find(&chain.targets, head.method, head.path)
     };
+    let mut caller: Caller = head.caller.cloned().unwrap_or_default();
+    caller.name_user(read_user(head.policy_user), &chain.identity);
     shared.request.with(|request| {
         *request = Rc::new(Request {
             endpoint: (route.action != RouteAction::Allow).then_some(route.endpoint),
@@ -101,14 +103,22 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
                 _ => None,
             },
             trace: TraceContext::parse(head.traceparent),
-            policy_user: read_user(head.policy_user),
+            policy_user: caller.policy_user.clone(),
             ..Request::default()
         });
     });
-    let known = head.caller.cloned().unwrap_or_default();
-    let caller = Caller { policy_user: read_user(head.policy_user), ..known };
     shared.caller.with(|known| *known = Rc::new(caller));
     let endpoint = route.endpoint;
+    if !chain.is_linked {
+        return refuse(
+            shared,
+            endpoint,
+            400,
+            "project_not_linked",
+            "Project is not linked to a policy.",
+            describe(head, endpoint),
+        );
+    }
     match route.action {
         RouteAction::Allow => {
             pass(shared, head, endpoint);

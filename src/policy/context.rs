@@ -27,6 +27,7 @@ use crate::head::Request;
 use crate::id::{CallId, TraceContext};
 use crate::judge::{self, JudgeQuestion, Judging};
 use crate::limits::Limits;
+use crate::rollout::Standing;
 use crate::state::{Scope, State};
 use crate::time::{Now, Timestamp};
 use crate::usage::UsageReader;
@@ -64,7 +65,18 @@ pub(crate) struct Shared {
     pub(crate) keeps_alive: Cell<bool>,
     /// What the answer cost, as far as it was read.
     pub(crate) usage: Cell<UsageReader>,
+    /// Where the exchange stands in the rollout.
+    pub(crate) standing: Cell<Standing>,
+    /// What of the answer's text came, and what of it left.
+    pub(crate) texts: Cell<Texts>,
     events: Cell<u32>,
+}
+
+/// Bytes of text and of tool calls: as they came, and as they left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Texts {
+    pub(crate) came: u64,
+    pub(crate) left: u64,
 }
 
 impl Shared {
@@ -83,8 +95,22 @@ impl Shared {
             renews_deadlines: Cell::new(false),
             keeps_alive: Cell::new(false),
             usage: Cell::default(),
+            standing: Cell::default(),
+            texts: Cell::default(),
             events: Cell::new(0),
         }
+    }
+
+    /// Text of the answer came.
+    pub(crate) fn note_came(&self, bytes: usize) {
+        let texts = self.texts.get();
+        self.texts.set(Texts { came: texts.came.saturating_add(bytes as u64), ..texts });
+    }
+
+    /// Text of the answer is to leave.
+    pub(crate) fn note_left(&self, bytes: usize) {
+        let texts = self.texts.get();
+        self.texts.set(Texts { left: texts.left.saturating_add(bytes as u64), ..texts });
     }
 
     /// A hook runs, or goes on, about what stands at `place`; `has_spoken` says whether it has concluded something before.
@@ -143,6 +169,10 @@ impl Shared {
         summary: String,
         metadata: Map<String, Value>,
     ) {
+        let mut metadata = metadata;
+        if !self.standing.get().is_enforced && event_type != "enforcement" {
+            metadata.insert("enforced".to_owned(), false.into());
+        }
         let number = self.events.get();
         self.events.set(number.saturating_add(1));
         let request = self.request();
@@ -255,7 +285,7 @@ impl<S: Default> PolicyContext<S> {
 
     /// Concludes something about the exchange, as [`Self::conclude`] does, with categories.
     pub fn record(&self, conclusion: &Conclusion) {
-        self.shared.outcome.take(conclusion);
+        self.shared.outcome.take(conclusion, self.policy.name());
     }
 
     /// Counts that the policy could not do what it should; `word` becomes part of a metric's name.
@@ -309,8 +339,13 @@ impl<S: Default> PolicyContext<S> {
         self.recorder.with(|recorder| recorder.answer(self.shared.usage.get().usage()))
     }
 
+    pub(super) const fn policy_name(&self) -> &'static str {
+        self.policy.name()
+    }
+
     /// Tells that a hook runs, where that is wanted.
     pub(super) fn tell_run(&self, hook: &'static str) {
+        self.shared.outcome.set_policy(self.policy.name());
         if self.policy.is_traced() {
             let run = HookRun { policy: self.policy.name(), hook };
             self.shared.push_effect(Effect::Observe(Observation::HookRan(run)));

@@ -22,12 +22,15 @@ pub(crate) struct Hook {
     future: Pin<Box<dyn Future<Output = HookOutput>>>,
     /// It has concluded something itself.
     has_spoken: bool,
+    /// The policy that it is of.
+    policy: &'static str,
 }
 
 impl Hook {
     /// Runs as far as it goes. No executor: the exchange polls what waits whenever an answer came.
     pub(crate) fn poll(&mut self, shared: &Shared, place: Place) -> Poll<HookOutput> {
         shared.enter_hook(place, self.has_spoken);
+        shared.outcome.set_policy(self.policy);
         let output = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         self.has_spoken = shared.outcome.has_spoken();
         output
@@ -149,7 +152,11 @@ impl<S: Default + 'static, P: Policy<S>> Running<P, S> {
         F: FnOnce(Arc<Typed<P, S>>, StreamingContext<S>) -> Fut,
         Fut: Future<Output = HookOutput> + 'static,
     {
-        Hook { future: Box::pin(start(Arc::clone(&self.policy), self.context.clone())), has_spoken: false }
+        Hook {
+            future: Box::pin(start(Arc::clone(&self.policy), self.context.clone())),
+            has_spoken: false,
+            policy: self.context.policy_name(),
+        }
     }
 }
 

@@ -51,6 +51,10 @@ pub(crate) struct Outcome {
     denylist_hits: TakeCell<Vec<String>>,
     /// The hook that runs has concluded something itself.
     has_spoken: Cell<bool>,
+    /// The policy whose hook runs.
+    policy: Cell<Option<&'static str>>,
+    /// The policy that the decision is of.
+    decided_by: Cell<Option<&'static str>>,
 }
 
 impl Outcome {
@@ -76,9 +80,21 @@ impl Outcome {
         self.denylist_hits.take()
     }
 
+    /// Gives the policy that the decision is of; `None` where it is the engine's own.
+    pub(crate) const fn decided_by(&self) -> Option<&'static str> {
+        self.decided_by.get()
+    }
+
     /// Takes a conclusion of the engine's own. Of equal ones the first that gives a reason code counts.
     pub(crate) fn conclude(&self, decision: Decision, reason_code: Option<&str>) {
+        self.conclude_for(None, decision, reason_code);
+    }
+
+    fn conclude_for(&self, policy: Option<&'static str>, decision: Decision, reason_code: Option<&str>) {
         let known = self.decision.get();
+        if decision > known || (decision == known && self.decided_by.get().is_none()) {
+            self.decided_by.set(policy);
+        }
         self.decision.set(known.max(decision));
         self.reason_code.with(|code| {
             if decision > known || (decision == known && code.is_none()) {
@@ -88,15 +104,20 @@ impl Outcome {
     }
 
     /// Takes the conclusion of the hook that runs: of what the hook does nothing is inferred then.
-    pub(crate) fn take(&self, conclusion: &Conclusion) {
+    pub(crate) fn take(&self, conclusion: &Conclusion, policy: &'static str) {
         self.has_spoken.set(true);
-        self.conclude(conclusion.decision, conclusion.reason_code.as_deref());
+        self.conclude_for(Some(policy), conclusion.decision, conclusion.reason_code.as_deref());
         self.categories.with(|known| conclusion.categories.iter().for_each(|category| note(known, category)));
     }
 
     /// A hook begins to run, or goes on: `has_spoken` says whether it has concluded something before.
     pub(crate) fn enter_hook(&self, has_spoken: bool) {
         self.has_spoken.set(has_spoken);
+    }
+
+    /// A hook of this policy runs.
+    pub(crate) fn set_policy(&self, policy: &'static str) {
+        self.policy.set(Some(policy));
     }
 
     /// Says whether the hook that ran last has concluded something itself.
@@ -107,7 +128,7 @@ impl Outcome {
     /// Concludes from what a hook did to the bytes, where it has not said itself what it concludes.
     pub(crate) fn infer(&self, decision: Decision) {
         if !self.has_spoken.get() {
-            self.conclude(decision, None);
+            self.conclude_for(self.policy.get(), decision, None);
         }
     }
 

@@ -67,7 +67,7 @@ fn what_a_policy_concludes_counts_whatever_it_does() {
                 let enforcement = outcome.enforcement();
                 assert_eq!(enforcement["decision"], conclusion, "{dialect} {act}");
                 assert_eq!(enforcement["reason_code"], "ACTED", "{dialect} {act}");
-                assert_eq!(enforcement["categories"], json!(["pii", "secrets"]), "{dialect} {act}");
+                assert_eq!(enforcement["triggered_categories"], json!(["pii", "secrets"]), "{dialect} {act}");
             }
         }
     }

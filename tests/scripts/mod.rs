@@ -17,6 +17,7 @@ mod parity;
 mod peculiar_messages;
 mod requests;
 mod response_heads;
+mod rollout;
 mod state;
 mod stream_rules;
 mod two_turn;

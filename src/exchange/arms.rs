@@ -1,0 +1,290 @@
+//! The two ways of an exchange: governed, where what the policies decide is done, and observed, where it is told.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+use core::time::Duration;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::observer::Observer;
+use super::{
+    CalloutId, CalloutReply, Effect, EndReason, Governing, RequestHead, RequestProgress, ResponseHead, ResponseMode,
+    ResponseProgress, Resumed,
+};
+use crate::chain::Chain;
+use crate::decision::Decision;
+use crate::id::CallId;
+use crate::rollout::{Key, Standing, Tally, tally};
+use crate::route::Endpoint;
+use crate::state::{StateError, StoreRequestId, Stored};
+use crate::time::{Now, Timestamp};
+
+/// One request and its response. Feed it through the `handle_*` methods in the order in which things happen, and
+/// drain [`Self::poll_effect`] after each.
+///
+/// The rollout of its chain decides with the request's head whether it is governed, or observed. An observed exchange passes: what
+/// this type gives back of it are the bytes that came, and the policies, who read the same bytes, have no way to them.
+pub struct Exchange {
+    governing: Governing,
+    /// Of an observed exchange.
+    observer: Option<Box<Observer>>,
+    /// What is counted once it is over.
+    closing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("governing", &self.governing).field("observer", &self.observer).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// An exchange at its beginning.
+    pub fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
+        Self { governing: Governing::new(chain, call_id, now), observer: None, closing: None }
+    }
+
+    /// Id of the exchange.
+    pub fn call_id(&self) -> CallId {
+        self.governing.call_id()
+    }
+
+    /// Lowers the bound on held bytes, because the proxy is known to buffer less than the frame assumes.
+    pub fn limit_held_bytes(&mut self, bytes: usize) {
+        self.governing.limit_held_bytes(bytes);
+    }
+
+    /// Whether the exchange is observed only: nothing of it may be touched.
+    pub const fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// Where the exchange stands in the rollout, once the request's head came.
+    pub fn standing(&self) -> Standing {
+        self.governing.shared.standing.get()
+    }
+
+    /// Whether the request's body may leave changed, and so with another length.
+    pub fn may_rewrite_request(&self) -> bool {
+        !self.is_observed() && self.governing.may_rewrite_request()
+    }
+
+    /// Whether the request is on its way and what comes back will be read: it must not be compressed.
+    pub fn reads_response(&self) -> bool {
+        !self.is_observed() && self.governing.reads_response()
+    }
+
+    /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
+    pub fn is_request_encoded(&self) -> bool {
+        !self.is_observed() && self.governing.is_request_encoded()
+    }
+
+    /// The request head came; `end` if no body follows.
+    pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
+        if self.governing.assign(head, now).is_enforced {
+            return self.governing.handle_request_head(head, end, now);
+        }
+        let observer = self.observer.insert(Box::new(Observer::new()));
+        let progress = self.governing.handle_request_head(head, end, now);
+        observer.note_request(&mut self.governing, progress, now);
+        if end { RequestProgress::Send } else { RequestProgress::Observe }
+    }
+
+    /// Bytes of the request body came; the engine keeps them until `end`.
+    pub fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
+        let progress = self.governing.handle_request_body(chunk, end, now);
+        let Some(observer) = &mut self.observer else { return progress };
+        observer.note_request(&mut self.governing, progress, now);
+        if end { RequestProgress::Send } else { RequestProgress::Observe }
+    }
+
+    /// The response head came; `end` if no body follows.
+    pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
+        match &mut self.observer {
+            None => self.governing.handle_response_head(head, end, now),
+            Some(observer) => observer.response_head(&mut self.governing, head, end, now),
+        }
+    }
+
+    /// What the `content-type` of the response's head is to be set to, once that head came; `None` where it stays as it is.
+    pub fn response_content_type(&self) -> Option<&str> {
+        if self.is_observed() { None } else { self.governing.response_content_type() }
+    }
+
+    /// Whether the response that is fed is an event stream. Its first bytes tell, whatever [`ResponseMode`] its head had:
+    /// what comes out of a stream is to be sent at once, and what comes out of a whole body comes at its end.
+    pub fn is_response_streamed(&self) -> bool {
+        self.governing.is_response_streamed()
+    }
+
+    /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
+    pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
+        let Some(observer) = &mut self.observer else { return self.governing.handle_response_body(chunk, end, now, out) };
+        out.extend_from_slice(chunk);
+        observer.look(&mut self.governing, chunk, end, now.into());
+        ResponseProgress::Flowing
+    }
+
+    /// As [`Self::handle_response_body`], where there is no memory to work on the bytes: the response gets the verdict for what
+    /// is beyond a bound (`limits.on_exceeded`).
+    pub fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
+        let Some(observer) = &mut self.observer else { return self.governing.handle_shortage(chunk, end, now, out) };
+        out.extend_from_slice(chunk);
+        observer.give_up(&mut self.governing, chunk);
+        ResponseProgress::Flowing
+    }
+
+    /// What stands for an error once the response's head, with a status of success, has left: a body that says so in the
+    /// words of a normal answer, because clients do not look for an error there.
+    pub fn answer_after_head(&self) -> Vec<u8> {
+        self.governing.answer_after_head()
+    }
+
+    /// A callout was answered. What that sets going in the response is appended to `out`.
+    pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        self.wake(now, out, |governing, out| governing.handle_callout_reply(id, reply, now, out))
+    }
+
+    /// The store answered. What that sets going in the response is appended to `out`.
+    pub fn handle_store_reply(
+        &mut self,
+        id: StoreRequestId,
+        stored: Result<Stored, StateError>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Resumed {
+        let resumed = self.wake(now, out, |governing, out| governing.handle_store_reply(id, stored, now, out));
+        self.close();
+        resumed
+    }
+
+    /// Time passed: ends the waits whose deadline is over.
+    pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        let resumed = self.wake(now, out, |governing, out| governing.handle_tick(now, out));
+        self.close();
+        resumed
+    }
+
+    /// Goes on with what waits. Of an observed exchange nothing comes of it but events.
+    fn wake(&mut self, now: Timestamp, out: &mut Vec<u8>, wake: impl FnOnce(&mut Governing, &mut Vec<u8>) -> Resumed) -> Resumed {
+        let Some(observer) = &mut self.observer else { return wake(&mut self.governing, out) };
+        let resumed = wake(&mut self.governing, &mut Vec::new());
+        observer.resume(&mut self.governing, resumed, now);
+        self.begin_closing();
+        Resumed::Nothing
+    }
+
+    /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once. Of an observed
+    /// exchange verdicts may be awaited still ([`Self::is_finishing`]).
+    pub fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
+        match &mut self.observer {
+            None => self.governing.handle_end(reason, now),
+            Some(_) if self.governing.ended => {}
+            Some(observer) => observer.end(&mut self.governing, reason, now),
+        }
+        self.begin_closing();
+    }
+
+    /// Whether the exchange is over for everybody but its policies, who wait for verdicts: whoever keeps it until this is false,
+    /// and brings answers and ticks as before, gets its enforcement event with them.
+    pub fn is_finishing(&self) -> bool {
+        self.observer.as_ref().is_some_and(|observer| observer.is_finishing())
+    }
+
+    /// Nobody can keep it any longer: records the enforcement event without the verdicts that it waits for.
+    pub fn handle_abandon(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer.finish(&mut self.governing);
+        }
+        self.begin_closing();
+    }
+
+    /// Counts the exchange for the rollout, once it is over.
+    fn begin_closing(&mut self) {
+        let rollout = &self.governing.shared.chain.rollout;
+        if rollout.rollback.is_none() || self.closing.is_some() {
+            return;
+        }
+        if let Some(facts) = self.governing.take_tally() {
+            self.closing = Some(Box::pin(tally(Rc::clone(&self.governing.shared), facts)));
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(closing) = &mut self.closing else { return };
+        if closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            self.closing = Some(Box::pin(core::future::pending()));
+        }
+    }
+
+    /// The next thing to be carried out beside the stream.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.governing.poll_effect()
+    }
+
+    /// When [`Self::handle_tick`] must be called at the latest.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.governing.next_deadline()
+    }
+
+    /// Whether anything of the response came and has not left; the beginning of an event is nothing that could leave.
+    pub fn is_holding_response(&self) -> bool {
+        !self.is_observed() && self.governing.is_holding_response()
+    }
+
+    /// An upper bound, in bytes, of what can still leave of that which is held: the held bytes and the replacements for
+    /// them. A proxy that pauses must have room for it.
+    pub fn max_release_bytes(&self) -> usize {
+        if self.is_observed() { 0 } else { self.governing.max_release_bytes() }
+    }
+
+    /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
+    pub fn kept_bytes(&self) -> usize {
+        self.governing.kept_bytes()
+    }
+
+    /// What the chain concluded so far.
+    pub fn decision(&self) -> Decision {
+        self.governing.decision()
+    }
+
+    /// What was done so far.
+    pub fn effective_decision(&self) -> Decision {
+        if self.standing().is_enforced { self.governing.decision() } else { Decision::Allow }
+    }
+
+    /// The time for which a part of the response was held so far.
+    pub fn held_time(&self) -> Duration {
+        if self.is_observed() { Duration::ZERO } else { self.governing.held_time() }
+    }
+}
+
+impl Governing {
+    /// Assigns the exchange to its arm.
+    fn assign(&self, head: &RequestHead<'_>, now: Timestamp) -> Standing {
+        let chain = &self.shared.chain;
+        let rollout = &chain.rollout;
+        if rollout.is_plain() {
+            return Standing::default();
+        }
+        let peer = head.caller.and_then(|caller| caller.peer.as_deref()).map(str::as_bytes);
+        let key = Key {
+            user: Some(head.policy_user).filter(|name| !name.is_empty()).or(peer),
+            session: Some(head.session),
+            exchange: &self.shared.call_id.bytes(),
+        };
+        let route = chain.routes.find(&chain.targets, head.method, head.path);
+        let dialect = if let Endpoint::Dialect(dialect) = route.endpoint { Some(dialect) } else { None };
+        let standing = rollout.assign(&key, dialect, rollout.state.is_rolled_back(now));
+        self.shared.standing.set(standing);
+        standing
+    }
+
+    /// What the exchange came to, for the rollout; once, and only of one that was governed.
+    fn take_tally(&mut self) -> Option<Tally> {
+        self.tally.take()
+    }
+}
