@@ -275,6 +275,9 @@ impl Decoder {
             && let Some(value) = text.value()
         {
             self.template.learn(source, &[(Hole::Text, Some(value)), (Hole::Padding, padding)], meaning);
+        } else {
+            // What is plain may depend on what this frame says.
+            self.template.forget();
         }
         Ok(FrameRole::Content)
     }

@@ -16,6 +16,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     unended: &[],
     terminator: Some("[DONE]"),
     label: Some(Label { member: "object", word: "chat.completion.chunk", content: "delta" }),
+    joined: Some(["content", "refusal"]),
 };
 
 /// What carries text or calls in this API or in those that clients and gateways translate from and to it.

@@ -86,17 +86,19 @@ fn every_kind_of_text_is_a_block_of_its_own() {
     let chunks = [
         chunk(r#"{"reasoning_content":"r"}"#, ""),
         chunk(r#"{"reasoning":"s"}"#, ""),
-        chunk(r#"{"content":"t","refusal":"u"}"#, "stop"),
+        chunk(r#"{"content":"t"}"#, "stop"),
+        r#"{"choices":[{"index":1,"delta":{"refusal":"u"},"finish_reason":"stop"}]}"#.to_owned(),
     ];
     let expected = [
         r#"0:Reasoning^"r""#,
         r#"0:Reasoning"s""#,
         r#"1:Text^"t""#,
-        r#"2:Refusal^"u""#,
         "0:stop",
         "1:stop",
-        "2:stop",
         "finish 0 stop",
+        r#"2:Refusal@1^"u""#,
+        "2:stop",
+        "finish 1 stop",
         "end",
     ];
     assert_eq!(parts(&chunks), expected);

@@ -15,6 +15,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     unended: &[r#"{"type":"message_stop"}"#, r#"{"type": "message_stop"}"#],
     terminator: Some("[DONE]"),
     label: None,
+    joined: None,
 };
 
 /// What carries text or calls in this API or in those that clients and gateways translate from and to it.

@@ -25,6 +25,9 @@ pub(in crate::dialect) struct Schema {
     pub(in crate::dialect) terminator: Option<&'static str>,
     /// What an event is called that says something.
     pub(in crate::dialect) label: Option<Label>,
+    /// Two members of a message whose texts some reader joins as they come, while others keep them apart: all that a choice
+    /// says stands in the one of them that said something first.
+    pub(in crate::dialect) joined: Option<[&'static str; 2]>,
 }
 
 /// A word that events have which say something. There are readers that leave out every event without it, so that all of a

@@ -69,6 +69,24 @@ fn events_of_several_choices_are_split_with_their_label() {
 }
 
 #[test]
+fn what_a_choice_says_stands_in_the_member_in_which_it_spoke_first() {
+    let event = |index: u32, delta: &str| format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{{{delta}}}}}]}}\n\n");
+    let stream = |deltas: &[&str]| deltas.iter().map(|delta| event(0, delta)).collect::<String>();
+    let (content, refusal) = (r#""content":"a""#, r#""refusal":"b""#);
+    // As providers refuse: nothing is said before it.
+    let plain = stream(&[r#""role":"assistant","content":"","refusal":null"#, refusal, refusal]);
+    assert_eq!(chat(&plain), plain);
+    assert_eq!(chat(&stream(&[content, refusal, content])), stream(&[content, r#""content":"b""#, content]));
+    assert_eq!(chat(&stream(&[refusal, content])), stream(&[refusal, r#""refusal":"a""#]));
+    assert_eq!(chat(&stream(&[r#""refusal":"b","content":"a""#])), stream(&[r#""content":"ab""#]));
+    let elsewhere = format!("{}{}{}", event(0, content), event(1, refusal), event(99, refusal));
+    assert_eq!(chat(&elsewhere), elsewhere);
+    let calls = Wants { text: false, calls: true, reasoning: false };
+    let both = stream(&[content, refusal]);
+    assert_eq!(normalized(Dialect::ChatCompletions, calls, both.as_bytes()).unwrap(), both.as_bytes());
+}
+
+#[test]
 fn plain_events_stay_as_they_came() {
     for came in [
         ": OPENROUTER PROCESSING\n\n",

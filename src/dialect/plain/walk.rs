@@ -33,11 +33,37 @@ pub(super) struct Habits {
     lacks_index: Option<bool>,
     /// Events that say something have the label.
     has_label: Option<bool>,
+    /// In which of two members that are joined each choice has spoken first.
+    spoken: Spoken,
+}
+
+/// Choices by the one of two members in which they have spoken first: a bit each, the last one for all that have none of
+/// their own.
+#[derive(Clone, Copy, Debug)]
+struct Spoken([u64; 2]);
+
+impl Spoken {
+    /// The member in which `choice` speaks, once it has spoken in `now`.
+    const fn first(&mut self, choice: u32, now: usize) -> usize {
+        let bit = match 1_u64.checked_shl(choice) {
+            Some(bit) => bit,
+            None => 1 << 63,
+        };
+        let [one, other] = &mut self.0;
+        if *one & bit != 0 {
+            return 0;
+        }
+        if *other & bit != 0 {
+            return 1;
+        }
+        *(if now == 0 { one } else { other }) |= bit;
+        now
+    }
 }
 
 impl Habits {
     /// Those of a response of which nothing came so far.
-    pub(super) const UNKNOWN: Self = Self { lacks_index: None, has_label: None };
+    pub(super) const UNKNOWN: Self = Self { lacks_index: None, has_label: None, spoken: Spoken([0; 2]) };
 }
 
 /// The choices of a frame, as they were written: which index, and up to where in the output.
@@ -93,6 +119,8 @@ pub(super) struct Walker<'a> {
     is_labelled: bool,
     /// The frame has what its label is for.
     has_content: bool,
+    /// The index of the choice at hand.
+    choice: u32,
     /// Whether the frame has one of the anchors, once somebody asked.
     is_anchored: Option<bool>,
 }
@@ -114,6 +142,7 @@ impl<'a> Walker<'a> {
             habits: Habits::UNKNOWN,
             is_labelled: false,
             has_content: false,
+            choice: 0,
             is_anchored: None,
         }
     }
@@ -182,6 +211,7 @@ impl<'a> Walker<'a> {
         self.push("{");
         let object_start = reader.position();
         let mut written = Written::new(self.position());
+        let mut said = [None; 2];
         reader.object::<Stop>(|reader, key| {
             let start = self.position();
             let Some((number, member)) = members.find(key) else { return self.unknown(reader, key, members) };
@@ -209,6 +239,12 @@ impl<'a> Walker<'a> {
             }
             self.push(",");
             if stays {
+                if let Some(joined) = self.schema.joined
+                    && let Some(place) = joined.iter().position(|name| *name == member.name)
+                    && let Some(said) = said.get_mut(place)
+                {
+                    *said = self.source.get(value_start..reader.position()).filter(|value| says_something(value));
+                }
                 if let Some(label) = &self.schema.label {
                     self.has_content |= !is_null && member.name == label.content;
                     if is_top && member.name == label.member {
@@ -239,6 +275,7 @@ impl<'a> Walker<'a> {
             self.push(default);
             self.push(",");
         }
+        self.join(members, said, &mut written)?;
         if is_top {
             self.label(members, &mut written)?;
         }
@@ -249,6 +286,33 @@ impl<'a> Walker<'a> {
         }
         self.close("}");
         Ok(true)
+    }
+
+    /// Lets what a message says in two members that are joined stand in the one in which its choice has spoken first.
+    fn join(&mut self, members: Members, said: [Option<&'a str>; 2], written: &mut Written) -> Result<(), Stop> {
+        let Some(joined) = self.schema.joined.filter(|_| self.wants.text) else { return Ok(()) };
+        let numbers = joined.map(|name| members.find(name).map(|(number, _)| number));
+        let [Some(one), Some(other)] = numbers else { return Ok(()) };
+        let now = match said {
+            [None, None] => return Ok(()),
+            [None, Some(_)] => 1,
+            _ => 0,
+        };
+        let first = self.habits.spoken.first(self.choice, now);
+        if first == now && said.iter().flatten().count() == 1 {
+            return Ok(());
+        }
+        self.fault()?;
+        written.remove(one);
+        written.remove(other);
+        // A list has no place in a member that is a string.
+        let texts = said.into_iter().flatten().filter_map(|value| value.strip_prefix('"')?.strip_suffix('"'));
+        let text = texts.collect::<String>();
+        self.push_key(joined.get(first).copied().unwrap_or_default());
+        self.push("\"");
+        self.push(&text);
+        self.push("\",");
+        Ok(())
     }
 
     /// Gives the frame the label that the others of its response have, or takes it.
@@ -329,6 +393,7 @@ impl<'a> Walker<'a> {
             let lacks_index = self.habits.lacks_index.unwrap_or_else(|| is_object && index.is_none());
             self.habits.lacks_index = self.habits.lacks_index.or_else(|| is_object.then_some(lacks_index));
             let index = index.filter(|_| !lacks_index).unwrap_or(0);
+            self.choice = index;
             let is_known = entries.ends.iter().any(|(known, _)| *known == index);
             // In a body there is no place for it. No reader counts so far.
             if is_known || entries.ends.len() >= MAX_ENTRIES {
@@ -533,6 +598,11 @@ fn accepts(kind: &Kind, first: Option<u8>) -> bool {
         Kind::Echo { kind, .. } => accepts(kind, first),
         Kind::Free | Kind::Opaque | Kind::Instead(_) => true,
     }
+}
+
+/// Whether a text, or a list of parts of one, has anything in it.
+fn says_something(value: &str) -> bool {
+    !matches!(value, "null" | "\"\"" | "[]")
 }
 
 const fn is_number(first: Option<u8>) -> bool {

@@ -16,6 +16,7 @@ pub(in crate::dialect) static SCHEMA: Schema = Schema {
     unended: &[],
     terminator: Some("[DONE]"),
     label: None,
+    joined: None,
 };
 
 /// Whatever member there is.
