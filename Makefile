@@ -29,7 +29,7 @@ collector: ## Builds the collector: target/release/weir
 	@$(HARNESS) collector
 
 test: rust wasm ## Runs every test: Rust, the module in an emulated host, the engine in Node, client libraries as readers, then all through a real Envoy
-	cargo build --profile wasm --package weir-test-plugin --target wasm32-wasip1
+	@$(HARNESS) wasm weir-test-plugin
 	cargo test --workspace
 	tests/browser/run
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
@@ -79,7 +79,7 @@ bench: rust bench-v8 ## Measures Weir beside a reading filter in V8 and in Envoy
 	cargo run --profile wasm --package weir-bench-engine
 
 bench-v8: rust wasm ## The part of `make bench` that a busy machine does not disturb: the module in Node, without Envoy
-	cargo build --profile wasm --package weir-bench-reader --target wasm32-wasip1
+	@$(HARNESS) wasm weir-bench-reader
 	node benches/v8/run.mjs
 
 fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)

@@ -25,7 +25,11 @@ def rust() -> int:
 
 
 def wasm() -> int:
-    tools.build_filter()
+    """Builds the filter, or the modules of the packages that the arguments name."""
+    for package in sys.argv[2:]:
+        tools.build_module(package)
+    if not sys.argv[2:]:
+        tools.build_filter()
     return 0
 
 

@@ -192,11 +192,25 @@ def _npm_packages(folder: Path) -> bool:
     return True
 
 
+def build_module(package: str) -> None:
+    """Builds a module as it is loaded into Envoy.
+
+    The same sources become the same bytes wherever they are built: where cargo keeps its crates on this machine is
+    replaced in the places that messages name.
+    """
+    toolchain.ensure(ROOT)
+    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
+    flags = f"--remap-path-prefix={cargo_home}=/cargo"
+    _cargo(
+        *("--profile", "wasm", "--package", package, "--target", WASM_TARGET),
+        environment={"CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS": flags},
+    )
+
+
 def build_filter() -> None:
     """Builds the filter and leaves it at `target/weir.wasm`."""
-    toolchain.ensure(ROOT)
     progress("building the filter")
-    _cargo("--profile", "wasm", "--package", "weir-plugin", "--target", WASM_TARGET)
+    build_module("weir-plugin")
     if not WEIR_WASM.exists() or WEIR_WASM.read_bytes() != PLUGIN_WASM.read_bytes():
         shutil.copyfile(PLUGIN_WASM, WEIR_WASM)
     progress(f"target/weir.wasm: {WEIR_WASM.stat().st_size / 1024:.0f} KiB")
@@ -218,9 +232,9 @@ def build_collector() -> None:
         raise SetupError(f"the build did not leave the collector at {WEIR}.")
 
 
-def _cargo(*arguments: str) -> None:
+def _cargo(*arguments: str, environment: dict[str, str] | None = None) -> None:
     # Cargo shows its own progress, and its own errors.
-    _run(["cargo", "build", *arguments], "the build failed: see cargo's messages above.")
+    _run(["cargo", "build", *arguments], "the build failed: see cargo's messages above.", environment)
 
 
 def _pip(*arguments: str, python: Path = VENV_PYTHON) -> None:
@@ -230,8 +244,9 @@ def _pip(*arguments: str, python: Path = VENV_PYTHON) -> None:
         raise SetupError(f"pip could not install {arguments[-1]} (is there a network?): {_last_line(result.stderr)}")
 
 
-def _run(command: list[str], failure: str) -> None:
-    if subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr).returncode:
+def _run(command: list[str], failure: str, environment: dict[str, str] | None = None) -> None:
+    whole = {**os.environ, **(environment or {})}
+    if subprocess.run(command, cwd=ROOT, env=whole, check=False, stdout=sys.stderr).returncode:
         raise SetupError(failure)
 
 

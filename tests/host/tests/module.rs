@@ -33,3 +33,15 @@ fn it_has_at_most_two_mebibytes() {
     let size = Plugin::Weir.module().bytes.len();
     assert!(size <= 2 * 1024 * 1024, "weir.wasm has {size} bytes");
 }
+
+/// The same sources become the same module wherever they are built: `make wasm` sees to it.
+#[test]
+fn it_names_no_place_of_the_machine_that_built_it() {
+    let bytes = Plugin::Weir.module().bytes;
+    let has = |place: &str| bytes.windows(place.len()).any(|window| window == place.as_bytes());
+    assert!(has("/cargo/registry"), "places of crates are named in another way: the module was built without `make wasm`");
+    let places = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| std::env::var(name).unwrap_or_default());
+    for place in places.iter().map(String::as_str).chain([env!("CARGO_MANIFEST_DIR")]) {
+        assert!(place.len() < 2 || !has(place), "{place}");
+    }
+}
