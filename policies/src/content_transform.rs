@@ -1,6 +1,5 @@
 //! ContentTransform: find and replace, and case mapping, over live text.
 
-mod automaton;
 mod replacer;
 
 use std::borrow::Cow;

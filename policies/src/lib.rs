@@ -54,15 +54,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
+mod automaton;
 mod content_only;
 mod content_transform;
 mod no_op;
+mod normal;
+mod pattern;
+mod rules;
 mod text;
 mod tool_call_judge;
 
 pub use content_only::ContentOnly;
 pub use content_transform::ContentTransform;
 pub use no_op::NoOp;
+pub use rules::{RuleHold, Rules};
 pub use tool_call_judge::ToolCallJudge;
 use weir::document::Registry;
 
@@ -72,5 +77,6 @@ pub fn registry() -> Registry {
         .with("no_op", no_op::make)
         .with("content_only", content_only::make)
         .with("content_transform", content_transform::make)
+        .with("rules", rules::make)
         .with("tool_call_judge", tool_call_judge::make)
 }

@@ -23,7 +23,9 @@ impl DocumentError {
         Self { path: path.into(), message: message.into() }
     }
 
-    pub(crate) fn below(mut self, parent: &str) -> Self {
+    /// The same error, of what stands below `parent`.
+    #[must_use]
+    pub fn below(mut self, parent: &str) -> Self {
         self.path = match self.path.as_str() {
             "" | "." => parent.to_owned(),
             path => format!("{parent}.{path}"),

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::automaton::{Automaton, Builder, Ending, State};
+use crate::automaton::{Automaton, Builder, Ending, State};
+use crate::normal::fold;
 
 /// What is done to the letters that no pattern matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,22 +36,6 @@ fn push_all(character: char, mapped: impl Iterator<Item = char> + Clone, out: &m
     let changes = !mapped.clone().eq([character]);
     out.extend(mapped);
     changes
-}
-
-/// What a character is compared by where case is ignored: the lower case of its upper case, each where that is a single
-/// character. So `ς` is like `σ`, `ſ` like `s`, the Kelvin sign like `k`; `ß` is not like `ss`.
-pub(super) fn fold(character: char) -> char {
-    fn single(mut mapped: impl Iterator<Item = char>, otherwise: char) -> char {
-        match (mapped.next(), mapped.next()) {
-            (Some(only), None) => only,
-            _ => otherwise,
-        }
-    }
-    if character.is_ascii() {
-        return character.to_ascii_lowercase();
-    }
-    let upper = single(character.to_uppercase(), character);
-    single(upper.to_lowercase(), upper)
 }
 
 /// One find and replace.
@@ -413,9 +398,6 @@ mod tests {
         let rules =
             Rules::new(vec![rule("ΣΑΣ", "*", true), rule("straße", "+", true), rule("K", "k!", false)], Case::None).unwrap();
         assert_eq!(transform(&rules, &["σας STRAßE STRASSE \u{212a}K"]), "* + STRASSE \u{212a}k!");
-        assert_eq!(fold('\u{212a}'), 'k');
-        assert_eq!(fold('ſ'), 's');
-        assert_eq!(fold('İ'), 'İ');
     }
 
     #[test]

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 /// A place in the automaton: the longest end of the text that begins a pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct State(u32);
+pub(crate) struct State(u32);
 
 const ROOT: State = State(0);
 
@@ -15,11 +15,11 @@ const ASCII: usize = 128;
 
 /// The longest pattern that ends where the text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     /// Number of the pattern.
-    pub(super) pattern: usize,
+    pub(crate) pattern: usize,
     /// Its length in characters.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Node {
 
 /// Finds patterns in a text that comes character by character.
 #[derive(Debug)]
-pub(super) struct Automaton {
+pub(crate) struct Automaton {
     nodes: Vec<Node>,
     edges: HashMap<(State, char), State>,
     /// The edges of the root for ASCII, where most of a text is read.
@@ -43,7 +43,7 @@ pub(super) struct Automaton {
 }
 
 impl Automaton {
-    pub(super) fn builder() -> Builder {
+    pub(crate) fn builder() -> Builder {
         Builder {
             automaton: Self { nodes: vec![Node::default()], edges: HashMap::new(), root: [ROOT; ASCII] },
             children: vec![Vec::new()],
@@ -51,7 +51,7 @@ impl Automaton {
     }
 
     /// The state after `character`.
-    pub(super) fn next(&self, mut state: State, character: char) -> State {
+    pub(crate) fn next(&self, mut state: State, character: char) -> State {
         loop {
             if state == ROOT
                 && let Some(next) = self.root.get(character as usize)
@@ -69,17 +69,17 @@ impl Automaton {
     }
 
     /// The characters that patterns begin with.
-    pub(super) fn firsts(&self) -> impl Iterator<Item = char> {
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = char> {
         self.edges.keys().filter(|(state, _)| *state == ROOT).map(|(_, character)| *character)
     }
 
     /// How many characters of the end of the text could still become a match.
-    pub(super) fn live(&self, state: State) -> usize {
+    pub(crate) fn live(&self, state: State) -> usize {
         self.node(state).map_or(0, |node| node.live)
     }
 
     /// The longest pattern that ends here.
-    pub(super) fn longest(&self, state: State) -> Option<Ending> {
+    pub(crate) fn longest(&self, state: State) -> Option<Ending> {
         self.node(state).and_then(|node| node.longest)
     }
 
@@ -93,7 +93,7 @@ impl Automaton {
 }
 
 /// Takes patterns in.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     automaton: Automaton,
     children: Vec<Vec<(char, State)>>,
 }
@@ -101,7 +101,7 @@ pub(super) struct Builder {
 impl Builder {
     /// Adds pattern number `pattern`. If the same characters were added before, nothing is added and the number of that
     /// pattern is returned as the error.
-    pub(super) fn add(&mut self, pattern: usize, characters: impl Iterator<Item = char>) -> Result<(), usize> {
+    pub(crate) fn add(&mut self, pattern: usize, characters: impl Iterator<Item = char>) -> Result<(), usize> {
         let mut state = ROOT;
         let mut length = 0_usize;
         for character in characters {
@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// Links the fallbacks, nearest to the root first, since each rests on shallower ones.
-    pub(super) fn build(mut self) -> Automaton {
+    pub(crate) fn build(mut self) -> Automaton {
         let mut waiting = VecDeque::from([ROOT]);
         while let Some(state) = waiting.pop_front() {
             let children = usize::try_from(state.0).ok().and_then(|index| self.children.get_mut(index)).map(std::mem::take);

@@ -1,0 +1,97 @@
+use super::*;
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::new(text, false, false).unwrap_or_else(|error| panic!("{text} {error}"))
+}
+
+fn error(text: &str) -> String {
+    Pattern::new(text, false, false).unwrap_err().0
+}
+
+#[test]
+fn the_syntax_is_that_of_regular_expressions() {
+    for (text, matches, others) in [
+        ("ab|cd", &["ab", "cd"][..], &["ad", "abc", ""][..]),
+        ("a(?:b|c)d?", &["ab", "acd"], &["ad", "abdd"]),
+        ("x{2,3}", &["xx", "xxx"], &["x", "xxxx"]),
+        ("x{2}y", &["xxy"], &["xy", "xxxy"]),
+        (r"[a-c\-.]\d", &["a1", "-2", ".3"], &["d1", "aa"]),
+        (r"[^a-z]b", &["1b", "Äb"], &["ab"]),
+        (r"\w\s\S", &["_ x", "a\t1"], &["- x", "a  "]),
+        (r"\x41\x{e9}?\.", &["A.", "Ae."], &["B.", "Aéé."]),
+        ("(?i)ab[c-d]", &["AB C".split(' ').next().unwrap_or_default(), "aBD"][1..], &["abe"]),
+        ("[]a]b", &["]b", "ab"], &["b"]),
+        ("a.c", &["abc", "a🌊c"], &["a\nc"]),
+    ] {
+        let pattern = pattern(text);
+        for matching in matches {
+            assert!(pattern.dfa.matches(matching.chars()), "{text} {matching}");
+        }
+        for other in others {
+            assert!(!pattern.dfa.matches(other.chars()), "{text} {other}");
+        }
+    }
+}
+
+#[test]
+fn what_can_wait_is_known_beforehand() {
+    for (text, wait) in [
+        ("secret", 5),
+        ("sk-[A-Za-z0-9]{20,}", 22),
+        ("a+", 0),
+        ("ab?c", 2),
+        ("a(?:bc)+", 2),
+        (r"\d{3}-\d{4}(?!\d)", 8),
+        ("x[0-9]{4,100}", 4),
+    ] {
+        assert_eq!(pattern(text).wait, wait, "{text}");
+    }
+}
+
+#[test]
+fn a_pattern_without_a_finite_point_of_commitment_is_refused() {
+    for text in ["a.*b", "BEGIN[a-z]+END", "\"[^\"]*\"", r"sk-\w{20,}\b"] {
+        assert!(error(text).starts_with("has no finite point of commitment"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_refused_in_words() {
+    for (text, part) in [
+        ("", "empty text"),
+        ("a*", "empty text"),
+        ("(a", "not closed"),
+        ("a)", "parenthesis"),
+        ("[a", "not closed"),
+        ("^a", "anchor"),
+        ("a+?", "two repetitions"),
+        ("*a", "nothing before it"),
+        ("a{3,2}", "repetition"),
+        ("a{2000}", "more than 1000 times"),
+        (r"\pL", "not known"),
+        (r"a\bb", "beginning"),
+        ("(?=a)b", "neither"),
+        ("a(?!b)c", "before its end"),
+        ("[z-a]", "range"),
+        ("[[:alpha:]]", "within a class"),
+        ("(?:(?:a{1000}){1000}){1000}", "too large"),
+        ("(?:a|b)*a(?:a|b){20}", "too large"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    assert!(error(&format!("{}a{}", "(".repeat(100), ")".repeat(100))).contains("deeper"));
+}
+
+#[test]
+fn a_group_can_be_captured() {
+    let pattern = Pattern::new(r"(?i)password\s{0,3}[:=]\s{0,3}([^\s]{6,})", false, true).unwrap();
+    let text: Vec<char> = "Password = hunter2x".chars().collect();
+    assert_eq!(pattern.capture.unwrap().find(&text), (11, 19));
+    let pattern = Pattern::new(r#"key="([a-z]{1,9})""#, false, true).unwrap();
+    let text: Vec<char> = "key=\"abc\"".chars().collect();
+    assert_eq!((pattern.is_whole, pattern.capture.unwrap().find(&text)), (true, (5, 8)));
+    for wrong in ["abc", "(a)(b)", "a(?:(b))?c", "((a))"] {
+        assert!(Pattern::new(wrong, false, true).is_err() || wrong == "((a))", "{wrong}");
+    }
+}

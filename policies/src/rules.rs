@@ -1,0 +1,221 @@
+//! Rules: terms, patterns and detectors, and what is done where they match.
+
+mod config;
+mod detect;
+mod finder;
+mod groups;
+mod request;
+mod search;
+mod texts;
+mod tool_calls;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use weir::block::{BlockKind, ContentBlock, ToolCallBlock};
+use weir::decision::Decision;
+use weir::dialect::Dialect;
+use weir::document::{DocumentError, PolicyConfig, parse};
+use weir::event::Severity;
+use weir::exchange::{End, Request};
+use weir::policy::{
+    BlockAction, Conclusion, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy,
+    StreamingContext,
+};
+
+pub use config::RuleHold;
+use config::{Action, InAnswer, Rule};
+use groups::{Group, Groups};
+use texts::{Done, Side, TextKey, Texts};
+
+/// The word by which it is counted that replacements would make a text too long.
+const TOO_LONG: &str = "rewritten_too_large";
+
+/// Finds terms, patterns and values of known forms in requests and answers, and redacts, replaces, refuses, or tells of them.
+///
+/// Rules search the normalised view of a text, which is not changed by it: see [`crate`]'s README. What waits is the end of the text
+/// that could still become part of a match; a pattern is decided at its shortest match, and what continues it goes with it.
+///
+/// Events: `rules.matched`, at the end of an exchange in which a rule matched. Reason codes: those of the rules, or `RULE_REDACTED`,
+/// `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`, `NOT_ALLOWED`.
+#[derive(Debug)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    groups: Groups,
+}
+
+impl Rules {
+    /// Reads a configuration: what stands under `with`.
+    ///
+    /// # Errors
+    /// When anything in it is wrong, with the path of the field.
+    pub fn new(with: &str) -> Result<Self, DocumentError> {
+        let (rules, groups) = config::compile(parse(with)?)?;
+        Ok(Self { rules, groups })
+    }
+
+    /// Gives how much text can wait for each rule.
+    pub fn holds(&self) -> Vec<RuleHold> {
+        self.rules.iter().map(Rule::hold).collect()
+    }
+
+    fn rule(&self, number: usize) -> Option<&Rule> {
+        self.rules.get(number)
+    }
+
+    fn group_of(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> Option<&Arc<Group>> {
+        let is_mcp = cx.scratchpad(|texts| texts.is_mcp);
+        let is_mcp = is_mcp.unwrap_or_else(|| {
+            let is_mcp = cx.request().dialect == Some(Dialect::McpTool);
+            cx.scratchpad(|texts| texts.is_mcp = Some(is_mcp));
+            is_mcp
+        });
+        self.groups.of_answer(InAnswer::of(block.kind(), is_mcp)?)
+    }
+
+    /// Says what a step did; the rule by which all that follows is refused.
+    fn say(&self, done: &Done, cx: &PolicyContext<Texts>) -> Option<&Rule> {
+        for rule in done.new.iter().filter_map(|number| self.rule(*number)) {
+            let decision = match rule.action {
+                Action::Redact | Action::Replace => Decision::Rewrite,
+                Action::Refuse => Decision::Refuse,
+                Action::Escalate => Decision::Escalate,
+                Action::Observe | Action::Allow => Decision::Allow,
+            };
+            if rule.action == Action::Allow {
+                cx.note_allowlist_hit(&rule.id);
+                continue;
+            }
+            cx.note_denylist_hit(&rule.id);
+            let mut conclusion = Conclusion::new(decision);
+            if rule.action != Action::Observe {
+                conclusion = conclusion.because(rule.reason_code.as_str());
+            }
+            if let Some(category) = &rule.category {
+                conclusion = conclusion.in_category(category.as_str());
+            }
+            cx.record(&conclusion);
+        }
+        if done.exceeded {
+            cx.count_failure(TOO_LONG);
+            cx.conclude(Decision::Refuse, "REWRITTEN_TOO_LARGE");
+            let summary = "Withheld the rest of the text: rules would make it longer than limits.max_rewritten_bytes allows";
+            cx.emit("rules.rewritten_too_large", summary, Severity::Error, Value::Null);
+        }
+        done.refused.and_then(|rule| self.rule(rule))
+    }
+
+    /// As [`Self::say`], of an answer.
+    fn say_of_answer(&self, done: &Done, cx: &StreamingContext<Texts>) {
+        if let Some(rule) = self.say(done, cx) {
+            cx.refuse_output(refusal(rule));
+        }
+    }
+}
+
+fn refusal(rule: &Rule) -> Refusal {
+    Refusal::new(403, rule.message.as_str()).with_code("rule_refused")
+}
+
+impl Policy<Texts> for Rules {
+    fn interests(&self) -> Interests {
+        let searches_requests = self.groups.has_requests();
+        Interests {
+            content: self.groups.has_answers(|scope| scope != InAnswer::ToolArgument),
+            reasoning: self.groups.has_answers(|scope| scope == InAnswer::Reasoning),
+            tool_calls: self.groups.has_answers(|scope| scope == InAnswer::ToolArgument),
+            request_parts: searches_requests,
+            rewrites_request: searches_requests,
+            ..Interests::CONTENT_DELTAS
+        }
+    }
+
+    fn describe(&self) -> Value {
+        json!({ "rules": self.rules.len() })
+    }
+
+    async fn on_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {
+        if self.groups.has_requests() { self.search_request(request, cx) } else { RequestAction::SendRequest }
+    }
+
+    fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
+        let Some(group) = self.group_of(block, cx) else { return DeltaAction::Forward };
+        let (key, most_growth) = (TextKey::of(block), cx.limits().max_rewritten_bytes);
+        let (action, done) = cx.scratchpad(|texts| {
+            texts.output.most_growth = Some(most_growth);
+            let action = match key {
+                TextKey::Unknown(_) => texts.watch_delta(group, key, delta),
+                TextKey::Joined { .. } => texts.take_delta(group, key, delta),
+            };
+            (action, texts.count(Side::Answer))
+        });
+        self.say_of_answer(&done, cx);
+        action
+    }
+
+    async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+        let Some(group) = self.group_of(block, cx) else { return BlockAction::Forward };
+        let key = TextKey::of(block);
+        let (action, done) = cx.scratchpad(|texts| {
+            let action = match key {
+                TextKey::Unknown(_) => texts.end_watch(group, key),
+                TextKey::Joined { .. } => texts.end_block(key),
+            };
+            (action, texts.count(Side::Answer))
+        });
+        self.say_of_answer(&done, cx);
+        action
+    }
+
+    fn on_text_end<'d>(&self, _: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
+        let is_mcp = cx.scratchpad(|texts| texts.is_mcp) == Some(true);
+        let Some(group) = InAnswer::of(kind, is_mcp).and_then(|scope| self.groups.of_answer(scope)) else {
+            return DeltaAction::Forward;
+        };
+        let (action, done) = cx.scratchpad(|texts| {
+            let action = texts.end(group, TextKey::Joined { choice, kind });
+            (action, texts.count(Side::Answer))
+        });
+        self.say_of_answer(&done, cx);
+        action
+    }
+
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext<Texts>) -> DeltaAction<'d> {
+        // Only whole arguments can be read as what they are.
+        DeltaAction::Hold
+    }
+
+    async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+        self.search_tool_call(block, cx)
+    }
+
+    fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Texts>) {
+        let (counts, most_held) = cx.scratchpad(|texts| (std::mem::take(&mut texts.counts), texts.most_held));
+        if counts.is_empty() {
+            return;
+        }
+        let (mut by_rule, mut total, mut severity) = (Map::new(), 0_u64, Severity::Info);
+        for count in counts {
+            let Some(rule) = self.rule(count.rule) else { continue };
+            total = total.saturating_add(count.request).saturating_add(count.answer);
+            if rule.action == Action::Refuse {
+                severity = Severity::Warning;
+            }
+            let entry = json!({ "action": rule.action, "request": count.request, "answer": count.answer });
+            by_rule.insert(rule.id.clone(), entry);
+        }
+        let metadata = json!({ "matches": total, "by_rule": by_rule, "held_bytes": most_held });
+        cx.emit("rules.matched", format!("{total} matches of {} rules", by_rule_count(&metadata)), severity, metadata);
+    }
+}
+
+fn by_rule_count(metadata: &Value) -> usize {
+    metadata.get("by_rule").and_then(Value::as_object).map_or(0, Map::len)
+}
+
+pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+    Ok(SharedPolicy::new("Rules", Rules::new(config.with)?))
+}
+
+#[cfg(test)]
+mod tests;

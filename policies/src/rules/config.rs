@@ -1,0 +1,377 @@
+//! The configuration of `rules`, read and compiled.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weir::block::BlockKind;
+use weir::dialect::request::RequestScope;
+use weir::document::DocumentError;
+
+use super::detect::{self, HIDDEN_TEXT};
+use super::groups::Groups;
+use super::search::{Effect, Sought, Term};
+use crate::normal::{fold, normalised};
+use crate::pattern::Pattern;
+
+/// Most rules of a policy.
+const MAX_RULES: usize = 1000;
+
+/// Most terms of all rules, and most bytes that they have together.
+const MAX_TERMS: usize = 20_000;
+const MAX_TERM_BYTES: usize = 512 * 1024;
+
+/// Most bytes that the automata of all patterns may take.
+const MAX_PATTERN_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most bytes of an id, a replacement, a message, a pattern.
+const MAX_ID_BYTES: usize = 128;
+const MAX_WITH_BYTES: usize = 4096;
+
+/// Most allowed values of a rule.
+const MAX_ALLOWED: usize = 1000;
+
+/// Most bytes of one character of the view in a text: what a mathematical letter has.
+const MOST_BYTES: usize = 4;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    rules: Vec<RawRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    id: String,
+    r#match: RawMatch,
+    #[serde(default)]
+    action: Action,
+    with: Option<String>,
+    message: Option<String>,
+    request: Option<Vec<InRequest>>,
+    answer: Option<Vec<InAnswer>>,
+    reason_code: Option<String>,
+    category: Option<String>,
+    #[serde(default)]
+    allowed: Vec<String>,
+    capture: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMatch {
+    terms: Option<Vec<String>>,
+    pattern: Option<String>,
+    detect: Option<Vec<String>>,
+    #[serde(default)]
+    case_sensitive: bool,
+}
+
+/// What is done where a rule matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    /// A mark takes the place of the match.
+    #[default]
+    Redact,
+    /// Another text does.
+    Replace,
+    /// The request, or the rest of the answer, does not leave.
+    Refuse,
+    /// A person is to look at it; nothing is changed.
+    Escalate,
+    /// It is counted.
+    Observe,
+    /// A request without any match of such a rule does not leave.
+    Allow,
+}
+
+/// What texts of requests a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum InRequest {
+    System,
+    User,
+    Assistant,
+    ToolDescription,
+    ToolArgument,
+    ToolResult,
+}
+
+impl InRequest {
+    pub(super) const ALL: [Self; 6] =
+        [Self::System, Self::User, Self::Assistant, Self::ToolDescription, Self::ToolArgument, Self::ToolResult];
+
+    pub(super) const fn of(scope: RequestScope) -> Option<Self> {
+        match scope {
+            RequestScope::System => Some(Self::System),
+            RequestScope::User => Some(Self::User),
+            RequestScope::Assistant => Some(Self::Assistant),
+            RequestScope::ToolDescription => Some(Self::ToolDescription),
+            RequestScope::ToolArgument => Some(Self::ToolArgument),
+            RequestScope::ToolResult => Some(Self::ToolResult),
+            _ => None,
+        }
+    }
+}
+
+/// What texts of answers a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum InAnswer {
+    Text,
+    Refusal,
+    Reasoning,
+    ToolArgument,
+    ToolResult,
+}
+
+impl InAnswer {
+    pub(super) const ALL: [Self; 5] = [Self::Text, Self::Refusal, Self::Reasoning, Self::ToolArgument, Self::ToolResult];
+
+    /// What a rule is for that does not say. Not reasoning: where it may be signed, it has to wait until that is known.
+    const USUAL: [Self; 4] = [Self::Text, Self::Refusal, Self::ToolArgument, Self::ToolResult];
+
+    /// The texts of what a server of MCP answers are results of tools.
+    pub(super) const fn of(kind: BlockKind, is_mcp: bool) -> Option<Self> {
+        match kind {
+            BlockKind::Text | BlockKind::Unknown => Some(if is_mcp { Self::ToolResult } else { Self::Text }),
+            BlockKind::Refusal => Some(Self::Refusal),
+            BlockKind::Reasoning => Some(Self::Reasoning),
+            _ => None,
+        }
+    }
+}
+
+/// A rule, as far as it is not searching.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    pub(super) action: Action,
+    pub(super) message: String,
+    pub(super) reason_code: String,
+    pub(super) category: Option<String>,
+    pub(super) request: Vec<InRequest>,
+    pub(super) answer: Vec<InAnswer>,
+    /// How many characters can wait for it.
+    pub(super) hold: usize,
+}
+
+/// How much text can wait for a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleHold {
+    /// The rule.
+    pub id: String,
+    /// Most characters that wait, invisible ones between them not counted.
+    pub characters: usize,
+    /// Most bytes that these have, where each comes in its longest form.
+    pub bytes: usize,
+}
+
+impl Rule {
+    pub(super) fn hold(&self) -> RuleHold {
+        RuleHold { id: self.id.clone(), characters: self.hold, bytes: self.hold.saturating_mul(MOST_BYTES) }
+    }
+}
+
+/// What is read of all rules.
+#[derive(Default)]
+struct Compiled {
+    rules: Vec<Rule>,
+    effects: Vec<Effect>,
+    terms: Vec<Term>,
+    term_paths: Vec<String>,
+    sought: Vec<Sought>,
+    hidden: Vec<usize>,
+    term_bytes: usize,
+    pattern_bytes: usize,
+}
+
+/// Compiles all rules.
+pub(super) fn compile(config: Config) -> Result<(Vec<Rule>, Groups), DocumentError> {
+    if config.rules.is_empty() || config.rules.len() > MAX_RULES {
+        return Err(DocumentError::new("rules", format!("must have 1 to {MAX_RULES} rules")));
+    }
+    let mut compiled = Compiled::default();
+    for (number, raw) in config.rules.into_iter().enumerate() {
+        compiled.add(number, raw).map_err(|error| error.below(&format!("rules[{number}]")))?;
+    }
+    let Compiled { rules, effects, terms, term_paths, sought, hidden, .. } = compiled;
+    let groups = Groups::new(&rules, &terms, &sought, &hidden, &effects.into()).map_err(|same| {
+        let path = |term: usize| term_paths.get(term).cloned().unwrap_or_default();
+        DocumentError::new(path(same.later), format!("is the same as {}: keep one of the two", path(same.earlier)))
+    })?;
+    Ok((rules, groups))
+}
+
+impl Compiled {
+    fn add(&mut self, number: usize, raw: RawRule) -> Result<(), DocumentError> {
+        check(&raw)?;
+        if self.rules.iter().any(|rule| rule.id == raw.id) {
+            return Err(DocumentError::new("id", format!("{:?} stands before: ids tell rules apart in events", raw.id)));
+        }
+        let allowed: Arc<[Vec<char>]> = raw.allowed.iter().map(|value| normalised(value).map(fold).collect()).collect();
+        let hold = self.add_match(number, &raw, &allowed).map_err(|error| error.below("match"))?;
+        let longest_allowed = allowed.iter().map(Vec::len).max().unwrap_or_default();
+        self.effects.push(match raw.action {
+            Action::Refuse => Effect::Refuse,
+            Action::Redact | Action::Replace => Effect::Replace(raw.with.unwrap_or_else(|| "[redacted]".to_owned())),
+            Action::Escalate | Action::Observe | Action::Allow => Effect::Replace(String::new()),
+        });
+        let is_for_requests = raw.action == Action::Allow;
+        let is_held = matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);
+        self.rules.push(Rule {
+            id: raw.id,
+            action: raw.action,
+            message: raw.message.unwrap_or_else(|| "This was refused by policy.".to_owned()),
+            reason_code: raw.reason_code.unwrap_or_else(|| raw.action.reason_code().to_owned()),
+            category: raw.category,
+            request: raw.request.unwrap_or_else(|| if is_for_requests { vec![InRequest::User] } else { InRequest::ALL.to_vec() }),
+            answer: raw.answer.unwrap_or_else(|| if is_for_requests { Vec::new() } else { InAnswer::USUAL.to_vec() }),
+            hold: if is_held { hold.max(longest_allowed) } else { 0 },
+        });
+        Ok(())
+    }
+
+    /// Adds what a rule looks for; how many characters can wait for it.
+    fn add_match(&mut self, rule: usize, raw: &RawRule, allowed: &Arc<[Vec<char>]>) -> Result<usize, DocumentError> {
+        match (&raw.r#match.terms, &raw.r#match.pattern, &raw.r#match.detect) {
+            (Some(terms), None, None) => self.add_terms(rule, terms, !raw.r#match.case_sensitive),
+            (None, Some(pattern), None) => {
+                let text = if raw.r#match.case_sensitive { pattern.clone() } else { without_case(pattern) };
+                let pattern = Pattern::new(&text, false, raw.capture.is_some());
+                let pattern = pattern.map_err(|error| {
+                    DocumentError::new(
+                        "pattern",
+                        format!("{pattern:?} {error}", pattern = raw.r#match.pattern.as_deref().unwrap_or_default()),
+                    )
+                })?;
+                self.add_pattern(Sought { rule, pattern: Arc::new(pattern), check: None, allowed: Arc::clone(allowed) })
+            }
+            (None, None, Some(names)) => self.add_detectors(rule, names, allowed),
+            _ => Err(DocumentError::new("", "must have one of terms, pattern and detect")),
+        }
+    }
+
+    fn add_terms(&mut self, rule: usize, terms: &[String], folds: bool) -> Result<usize, DocumentError> {
+        if terms.is_empty() {
+            return Err(DocumentError::new("terms", "must not be empty"));
+        }
+        let mut longest = 0;
+        for (at, text) in terms.iter().enumerate() {
+            let path = || format!("terms[{at}]");
+            let length = normalised(text).count();
+            if length == 0 {
+                return Err(DocumentError::new(path(), "has no visible character"));
+            }
+            longest = longest.max(length);
+            self.term_bytes = self.term_bytes.saturating_add(text.len());
+            if self.term_bytes > MAX_TERM_BYTES || self.terms.len() >= MAX_TERMS {
+                let message = format!("there may be {MAX_TERMS} terms in all, with {MAX_TERM_BYTES} bytes together");
+                return Err(DocumentError::new(path(), message));
+            }
+            self.terms.push(Term { rule, text: text.clone(), folds });
+            self.term_paths.push(format!("rules[{rule}].match.terms[{at}]"));
+        }
+        Ok(longest.saturating_sub(1))
+    }
+
+    fn add_detectors(&mut self, rule: usize, names: &[String], allowed: &Arc<[Vec<char>]>) -> Result<usize, DocumentError> {
+        if names.is_empty() {
+            return Err(DocumentError::new("detect", "must not be empty"));
+        }
+        let mut hold = 0;
+        for (at, name) in names.iter().enumerate() {
+            if name == HIDDEN_TEXT {
+                self.hidden.push(rule);
+                continue;
+            }
+            let detectors = detect::find(name);
+            let path = || format!("detect[{at}]");
+            if detectors.is_empty() {
+                let message = format!("there is no detector {name:?}; there are: {}", detect::names().join(", "));
+                return Err(DocumentError::new(path(), message));
+            }
+            for detector in detectors {
+                let pattern = Pattern::new(detector.pattern, detector.is_whole, false)
+                    .map_err(|error| DocumentError::new(path(), format!("{name:?} {error}")))?;
+                let sought = Sought { rule, pattern: Arc::new(pattern), check: detector.check, allowed: Arc::clone(allowed) };
+                hold = self.add_pattern(sought)?.max(hold);
+            }
+        }
+        Ok(hold)
+    }
+
+    fn add_pattern(&mut self, sought: Sought) -> Result<usize, DocumentError> {
+        self.pattern_bytes = self.pattern_bytes.saturating_add(sought.pattern.dfa.bytes());
+        if self.pattern_bytes > MAX_PATTERN_BYTES {
+            let message = format!("is too large: the automata of all patterns may take {MAX_PATTERN_BYTES} bytes together");
+            return Err(DocumentError::new("", message));
+        }
+        let wait = sought.pattern.wait;
+        self.sought.push(sought);
+        Ok(wait)
+    }
+}
+
+/// A pattern in which case makes no difference.
+fn without_case(pattern: &str) -> String {
+    if pattern.starts_with("(?i)") { pattern.to_owned() } else { format!("(?i){pattern}") }
+}
+
+fn check(raw: &RawRule) -> Result<(), DocumentError> {
+    let fail = |field: &str, message: &str| Err(DocumentError::new(field, message));
+    if raw.id.is_empty() || raw.id.len() > MAX_ID_BYTES {
+        return fail("id", "must have 1 to 128 bytes");
+    }
+    match (raw.action, &raw.with) {
+        (Action::Replace, None) => {
+            return fail("with", "is what takes the place of a match: replace needs it (redact has a mark of its own)");
+        }
+        (Action::Redact | Action::Replace, Some(with)) if with.len() > MAX_WITH_BYTES => {
+            return fail("with", "must have at most 4096 bytes");
+        }
+        (Action::Redact | Action::Replace, _) | (_, None) => {}
+        (_, Some(_)) => return fail("with", "is for the actions redact and replace"),
+    }
+    if raw.message.as_ref().is_some_and(|message| message.len() > MAX_WITH_BYTES || message.trim().is_empty()) {
+        return fail("message", "must have 1 to 4096 bytes");
+    }
+    if raw.message.is_some() && !matches!(raw.action, Action::Refuse | Action::Allow) {
+        return fail("message", "is for the actions refuse and allow");
+    }
+    if raw.action == Action::Allow && raw.answer.as_ref().is_some_and(|answer| !answer.is_empty()) {
+        return fail("answer", "cannot have an allow rule: whether a streamed answer has a match is known when it has left");
+    }
+    if raw.request.as_ref().is_some_and(Vec::is_empty)
+        && (raw.action == Action::Allow || raw.answer.as_ref().is_some_and(Vec::is_empty))
+    {
+        return fail("request", "the rule is for no text: name a scope under request or answer");
+    }
+    if raw.allowed.len() > MAX_ALLOWED || raw.allowed.iter().any(|value| value.len() > MAX_ID_BYTES) {
+        return fail("allowed", "must have at most 1000 values of at most 128 bytes");
+    }
+    if raw.r#match.terms.is_some() && !raw.allowed.is_empty() {
+        return fail("allowed", "is for patterns and detectors: a term that is allowed can be left out");
+    }
+    if raw.capture.is_some() && (raw.capture != Some(1) || raw.r#match.pattern.is_none()) {
+        return fail("capture", "can be 1, of a rule with a pattern");
+    }
+    if raw.reason_code.as_ref().is_some_and(|code| code.is_empty() || code.len() > MAX_ID_BYTES) {
+        return fail("reason_code", "must have 1 to 128 bytes");
+    }
+    Ok(())
+}
+
+impl Action {
+    const fn reason_code(self) -> &'static str {
+        match self {
+            Self::Redact => "RULE_REDACTED",
+            Self::Replace => "RULE_REPLACED",
+            Self::Refuse => "RULE_REFUSED",
+            Self::Escalate => "RULE_ESCALATED",
+            Self::Observe => "RULE_OBSERVED",
+            Self::Allow => "NOT_ALLOWED",
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Which rules are for which texts: texts with the same rules share what is looked for in them.
+
+use std::sync::Arc;
+
+use super::config::{Action, InAnswer, InRequest, Rule};
+use super::search::{Effect, SameTerm, Search, Sought, Term};
+
+/// What is looked for in one kind of text.
+#[derive(Debug)]
+pub(super) struct Group {
+    rules: Vec<usize>,
+    /// What is done something about.
+    pub(super) acting: Search,
+    /// What is only told of, or has to be there.
+    pub(super) watching: Search,
+}
+
+/// The groups of all kinds of text.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    request: Vec<(InRequest, Arc<Group>)>,
+    answer: Vec<(InAnswer, Arc<Group>)>,
+}
+
+impl Groups {
+    pub(super) fn new(
+        rules: &[Rule],
+        terms: &[Term],
+        sought: &[Sought],
+        hidden: &[usize],
+        effects: &Arc<[Effect]>,
+    ) -> Result<Self, SameTerm> {
+        let (mut groups, mut made): (Self, Vec<Arc<Group>>) = (Self::default(), Vec::new());
+        let mut group_of = |numbers: Vec<usize>| -> Result<Option<Arc<Group>>, SameTerm> {
+            if numbers.is_empty() {
+                return Ok(None);
+            }
+            if let Some(known) = made.iter().find(|group| group.rules == numbers) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let search = |is_acting: bool| {
+                let mut wanted = vec![false; rules.len()];
+                for number in &numbers {
+                    if let (Some(wanted), Some(rule)) = (wanted.get_mut(*number), rules.get(*number)) {
+                        *wanted = is_acting == matches!(rule.action, Action::Redact | Action::Replace | Action::Refuse);
+                    }
+                }
+                let is_wanted = |rule: usize| wanted.get(rule).copied().unwrap_or_default();
+                // The number of a term stays the one that it has among all.
+                let sought = sought.iter().filter(|sought| is_wanted(sought.rule)).cloned().collect();
+                let hidden = hidden.iter().copied().find(|rule| is_wanted(*rule));
+                Search::new(terms, &is_wanted, sought, hidden, Arc::clone(effects))
+            };
+            let group = Arc::new(Group { acting: search(true)?, watching: search(false)?, rules: numbers });
+            made.push(Arc::clone(&group));
+            Ok(Some(group))
+        };
+        let numbers = |covers: &dyn Fn(&Rule) -> bool| (0..rules.len()).filter(|at| rules.get(*at).is_some_and(covers)).collect();
+        for scope in InRequest::ALL {
+            let group = group_of(numbers(&|rule| rule.request.contains(&scope)))?;
+            groups.request.extend(group.map(|group| (scope, group)));
+        }
+        for scope in InAnswer::ALL {
+            let group = group_of(numbers(&|rule| rule.answer.contains(&scope)))?;
+            groups.answer.extend(group.map(|group| (scope, group)));
+        }
+        Ok(groups)
+    }
+
+    pub(super) fn of_request(&self, scope: InRequest) -> Option<&Arc<Group>> {
+        self.request.iter().find(|(known, _)| *known == scope).map(|(_, group)| group)
+    }
+
+    pub(super) fn of_answer(&self, scope: InAnswer) -> Option<&Arc<Group>> {
+        self.answer.iter().find(|(known, _)| *known == scope).map(|(_, group)| group)
+    }
+
+    pub(super) fn has_requests(&self) -> bool {
+        !self.request.is_empty()
+    }
+
+    pub(super) fn has_answers(&self, is_wanted: impl Fn(InAnswer) -> bool) -> bool {
+        self.answer.iter().any(|(scope, _)| is_wanted(*scope))
+    }
+}

@@ -1,0 +1,82 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn error(with: &Value) -> DocumentError {
+    Rules::new(&with.to_string()).unwrap_err()
+}
+
+fn one(rule: Value) -> Value {
+    let mut rule = rule;
+    if rule.get("id").is_none() {
+        rule["id"] = json!("r");
+    }
+    json!({ "rules": [rule] })
+}
+
+#[test]
+fn every_error_names_the_path_of_the_wrong_field() {
+    for (with, path) in [
+        (json!({}), ""),
+        (json!({"rules": []}), "rules"),
+        (one(json!({"id": "", "match": {"terms": ["a"]}})), "rules[0].id"),
+        (one(json!({"match": {}})), "rules[0].match"),
+        (one(json!({"match": {"terms": ["a"], "pattern": "a"}})), "rules[0].match"),
+        (one(json!({"match": {"terms": []}})), "rules[0].match.terms"),
+        (one(json!({"match": {"terms": ["a", "\u{200b}"]}})), "rules[0].match.terms[1]"),
+        (one(json!({"match": {"terms": ["ab", "AB"]}})), "rules[0].match.terms[1]"),
+        (one(json!({"match": {"pattern": "a.*b"}})), "rules[0].match.pattern"),
+        (one(json!({"match": {"detect": ["email", "nothing"]}})), "rules[0].match.detect[1]"),
+        (one(json!({"match": {"term": ["a"]}})), "rules[0].match.term"),
+        (one(json!({"match": {"terms": ["a"]}, "action": "drop"})), "rules[0].action"),
+        (one(json!({"match": {"terms": ["a"]}, "action": "replace"})), "rules[0].with"),
+        (one(json!({"match": {"terms": ["a"]}, "action": "refuse", "with": "x"})), "rules[0].with"),
+        (one(json!({"match": {"terms": ["a"]}, "message": "x"})), "rules[0].message"),
+        (one(json!({"match": {"terms": ["a"]}, "allowed": ["x"]})), "rules[0].allowed"),
+        (one(json!({"match": {"terms": ["a"]}, "capture": 1})), "rules[0].capture"),
+        (one(json!({"match": {"pattern": "a"}, "capture": 1})), "rules[0].match.pattern"),
+        (one(json!({"match": {"terms": ["a"]}, "request": [], "answer": []})), "rules[0].request"),
+        (one(json!({"match": {"terms": ["a"]}, "request": ["users"]})), "rules[0].request[0]"),
+        (one(json!({"match": {"terms": ["a"]}, "action": "allow", "answer": ["text"]})), "rules[0].answer"),
+        (json!({"rules": [{"id": "a", "match": {"terms": ["a"]}}, {"id": "a", "match": {"terms": ["b"]}}]}), "rules[1].id"),
+        (
+            json!({"rules": [{"id": "a", "match": {"terms": ["a"]}}, {"id": "b", "match": {"terms": ["a"]}}]}),
+            "rules[1].match.terms[0]",
+        ),
+    ] {
+        assert_eq!(error(&with).path.trim_start_matches('.'), path, "{with}");
+    }
+    let message = error(&one(json!({"match": {"pattern": "begin.*end"}}))).message;
+    assert!(message.starts_with("\"begin.*end\" has no finite point of commitment"), "{message}");
+}
+
+#[test]
+fn what_can_wait_for_each_rule_is_known() {
+    let with = json!({"rules": [
+        {"id": "terms", "match": {"terms": ["nightingale", "owl"]}},
+        {"id": "keys", "match": {"pattern": "sk-[A-Za-z0-9]{20,}"}},
+        {"id": "mail", "match": {"pattern": r"\b[a-z]{1,8}@b\.[a-z]{2,}"}, "allowed": ["somebody@b.example"]},
+        {"id": "seen", "match": {"terms": ["heron"]}, "action": "observe"},
+    ]});
+    let holds = Rules::new(&with.to_string()).unwrap().holds();
+    let holds: Vec<_> = holds.iter().map(|hold| (hold.id.as_str(), hold.characters, hold.bytes)).collect();
+    assert_eq!(holds, [("terms", 10, 40), ("keys", 22, 88), ("mail", 18, 72), ("seen", 0, 0)]);
+}
+
+#[test]
+fn the_bounds_are_kept() {
+    let many: Vec<String> = (0..20_001).map(|number| format!("t{number}")).collect();
+    assert_eq!(error(&one(json!({"match": {"terms": many}}))).path, "rules[0].match.terms[20000]");
+    let long = vec!["x".repeat(512 * 1024), "y".to_owned()];
+    assert_eq!(error(&one(json!({"match": {"terms": long}}))).path, "rules[0].match.terms[1]");
+    let rules: Vec<Value> = (0..1001).map(|id| json!({"id": id.to_string(), "match": {"terms": [format!("t{id}")]}})).collect();
+    assert_eq!(error(&json!({ "rules": rules })).path, "rules");
+}
+
+#[test]
+fn every_detector_waits_for_a_bounded_text() {
+    let names: Vec<Value> = detect::names().into_iter().map(|name| json!({"id": name, "match": {"detect": [name]}})).collect();
+    for hold in Rules::new(&json!({ "rules": names }).to_string()).unwrap().holds() {
+        assert!(hold.characters <= 600, "{hold:?}");
+    }
+}

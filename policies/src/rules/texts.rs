@@ -1,0 +1,199 @@
+//! The texts of an exchange on their way through the rules, and what was done to them.
+
+use std::borrow::Cow;
+use std::mem;
+
+use smallvec::SmallVec;
+use weir::block::{BlockId, BlockKind, ContentBlock};
+use weir::policy::{BlockAction, DeltaAction};
+
+use super::finder::{Finder, Output};
+use super::groups::Group;
+
+/// What a client joins to one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextKey {
+    Joined { choice: u32, kind: BlockKind },
+    Unknown(BlockId),
+}
+
+impl TextKey {
+    pub(super) const fn of(block: &ContentBlock) -> Self {
+        match block.kind() {
+            BlockKind::Unknown => Self::Unknown(block.id()),
+            kind => Self::Joined { choice: block.choice(), kind },
+        }
+    }
+}
+
+/// Where a rule matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Request,
+    Answer,
+}
+
+/// How often a rule matched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count {
+    pub(super) rule: usize,
+    pub(super) request: u64,
+    pub(super) answer: u64,
+}
+
+#[derive(Debug)]
+struct OpenText {
+    key: TextKey,
+    acting: Finder,
+    watching: Finder,
+}
+
+/// What a policy of rules knows of an exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    open: SmallVec<[OpenText; 2]>,
+    pub(super) output: Output,
+    watched: Output,
+    pub(super) counts: Vec<Count>,
+    /// Most bytes of text that were undecided at the end of a delta.
+    pub(super) most_held: usize,
+    /// It was said that replacements would make the texts too long.
+    pub(super) said_exceeded: bool,
+    pub(super) is_mcp: Option<bool>,
+}
+
+/// What a step was about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// The rules that matched for the first time.
+    pub(super) new: SmallVec<[usize; 2]>,
+    /// The rule by which what follows is refused.
+    pub(super) refused: Option<usize>,
+    pub(super) exceeded: bool,
+}
+
+impl Texts {
+    pub(super) fn take_delta<'d>(&mut self, group: &Group, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
+        self.begin();
+        let position = self.open.iter().position(|text| text.key == key).unwrap_or_else(|| {
+            self.open.push(OpenText { key, acting: Finder::default(), watching: Finder::default() });
+            self.open.len().saturating_sub(1)
+        });
+        let Some(text) = self.open.get_mut(position) else { return DeltaAction::Drop };
+        let (output, watched) = (&mut self.output, &mut self.watched);
+        text.acting.feed(&group.acting, delta, output);
+        if !group.watching.is_empty() {
+            text.watching.feed(&group.watching, delta, watched);
+        }
+        if output.exceeded {
+            text.acting = Finder::default();
+            return DeltaAction::Drop;
+        }
+        let undecided = text.acting.undecided();
+        self.most_held = self.most_held.max(undecided);
+        match (output.changed, undecided) {
+            (false, 0) => DeltaAction::Forward,
+            (false, _) if !output.decided => DeltaAction::Hold,
+            (false, hold) => DeltaAction::HoldEnd(hold),
+            (true, 0) if output.text.is_empty() => DeltaAction::Drop,
+            (true, 0) => DeltaAction::Replace(Cow::Owned(mem::take(&mut output.text))),
+            (true, hold) => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(mem::take(&mut output.text)), hold },
+        }
+    }
+
+    /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would change something of it.
+    pub(super) fn watch_delta<'d>(&mut self, group: &Group, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
+        let _edited = self.take_delta(group, key, delta);
+        let undecided = self.open.iter().find(|text| text.key == key).map_or(0, |text| text.acting.undecided());
+        match (self.output.changed, undecided) {
+            (true, _) => DeltaAction::Drop,
+            (false, 0) => DeltaAction::Forward,
+            (false, _) => DeltaAction::Hold,
+        }
+    }
+
+    /// What is undecided of a text whose block ends waits for the next one.
+    pub(super) fn end_block(&mut self, key: TextKey) -> BlockAction {
+        self.begin();
+        match self.open.iter().find(|text| text.key == key) {
+            Some(text) if text.acting.undecided() > 0 => BlockAction::Hold,
+            _ => BlockAction::Forward,
+        }
+    }
+
+    /// The text is over: decides what is undecided.
+    pub(super) fn end<'d>(&mut self, group: &Group, key: TextKey) -> DeltaAction<'d> {
+        self.begin();
+        let Some(position) = self.open.iter().position(|text| text.key == key) else { return DeltaAction::Forward };
+        let mut text = self.open.swap_remove(position);
+        text.acting.finish(&group.acting, &mut self.output);
+        text.watching.finish(&group.watching, &mut self.watched);
+        if self.output.exceeded {
+            DeltaAction::Drop
+        } else if !self.output.changed {
+            DeltaAction::Forward
+        } else if self.output.text.is_empty() {
+            DeltaAction::Drop
+        } else {
+            DeltaAction::Replace(Cow::Owned(mem::take(&mut self.output.text)))
+        }
+    }
+
+    /// As [`Self::end`], for what cannot be edited.
+    pub(super) fn end_watch(&mut self, group: &Group, key: TextKey) -> BlockAction {
+        let _edited = self.end(group, key);
+        if self.output.changed { BlockAction::Drop } else { BlockAction::Forward }
+    }
+
+    /// Searches a text that stands for itself; another in its place, where that changes it. After [`Self::begin`], and until
+    /// [`Self::count`], of any number of texts.
+    pub(super) fn edit(&mut self, group: &Group, text: &str) -> Option<String> {
+        let (mut acting, mut watching) = (Finder::default(), Finder::default());
+        (self.output.changed, self.output.decided) = (false, false);
+        self.output.text.clear();
+        self.watched.text.clear();
+        acting.feed(&group.acting, text, &mut self.output);
+        acting.finish(&group.acting, &mut self.output);
+        if !group.watching.is_empty() {
+            watching.feed(&group.watching, text, &mut self.watched);
+            watching.finish(&group.watching, &mut self.watched);
+        }
+        self.output.changed.then(|| mem::take(&mut self.output.text))
+    }
+
+    /// Makes ready for a step.
+    pub(super) fn begin(&mut self) {
+        self.output.clear();
+        self.watched.clear();
+        (self.output.refused, self.watched.refused) = (None, None);
+    }
+
+    /// Adds up what the last step did.
+    pub(super) fn count(&mut self, side: Side) -> Done {
+        let mut done = Done { refused: self.output.refused, ..Done::default() };
+        done.exceeded = self.output.exceeded && !mem::replace(&mut self.said_exceeded, true);
+        for rule in self.output.hits.drain(..).chain(self.watched.hits.drain(..)) {
+            let position = self.counts.iter().position(|count| count.rule == rule).unwrap_or_else(|| {
+                self.counts.push(Count { rule, request: 0, answer: 0 });
+                done.new.push(rule);
+                self.counts.len().saturating_sub(1)
+            });
+            let Some(count) = self.counts.get_mut(position) else { continue };
+            match side {
+                Side::Request => count.request = count.request.saturating_add(1),
+                Side::Answer => count.answer = count.answer.saturating_add(1),
+            }
+        }
+        done
+    }
+
+    /// How often rules that only watch have matched since [`Self::begin`].
+    pub(super) fn watched(&self) -> usize {
+        self.watched.hits.len()
+    }
+
+    /// Whether such a rule has matched since there were as many matches.
+    pub(super) fn has_watched(&self, since: usize, is_sought: impl Fn(usize) -> bool) -> bool {
+        self.watched.hits.iter().skip(since).any(|rule| is_sought(*rule))
+    }
+}
