@@ -87,6 +87,12 @@ impl Player {
         self
     }
 
+    /// Makes the same player with an empty store.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { stores: Arc::default(), ..self.clone() }
+    }
+
     /// Takes the chain of another player, over what the policies of this one have kept: as another worker of the proxy does.
     #[must_use]
     pub fn chain(mut self, other: Self) -> Self {

@@ -7,7 +7,7 @@ use weir::block::{BlockKind, ContentBlock, ToolCallBlock, build_text_chunk};
 use weir::decision::Decision;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
-use weir::policy::{BlockAction, DeltaAction, Interests, Policy, SharedPolicy, StreamingContext};
+use weir::policy::{BlockAction, DeltaAction, Hold, Interests, Policy, SharedPolicy, StreamingContext};
 
 use crate::text::one_line;
 
@@ -64,6 +64,10 @@ impl Choices {
 }
 
 impl Policy<Choices> for ContentOnly {
+    fn greatest_hold(&self) -> Hold {
+        Hold::Nothing
+    }
+
     fn interests(&self) -> Interests {
         Interests { content_text: false, reasoning: false, ..Interests::ALL }
     }

@@ -16,7 +16,7 @@ use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::{End, Request};
 use weir::policy::{
-    BlockAction, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy, StreamingContext,
+    BlockAction, DeltaAction, Hold, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy, StreamingContext,
 };
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
@@ -50,6 +50,8 @@ pub struct ContentTransform {
     rules: Rules,
     scope: Vec<Scope>,
     request: Vec<InRequest>,
+    /// The longest text that is looked for, in bytes.
+    longest: usize,
 }
 
 /// What kind of text is transformed.
@@ -338,6 +340,13 @@ struct Transformed {
 }
 
 impl Policy<Texts> for ContentTransform {
+    fn greatest_hold(&self) -> Hold {
+        match self.longest {
+            0 | 1 => Hold::Nothing,
+            longest => Hold::Bytes(longest.saturating_sub(1)),
+        }
+    }
+
     fn interests(&self) -> Interests {
         let transforms_requests = !self.request.is_empty();
         Interests {
@@ -438,11 +447,12 @@ impl Policy<Texts> for ContentTransform {
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
     let config: Config = parse(config.with)?;
     config.check()?;
+    let longest = config.replace.iter().map(|rule| rule.find.len()).max().unwrap_or_default();
     let rules = Rules::new(config.replace, config.case).map_err(|same| {
         let message = format!("is the same as replace[{}].find: keep one of the two", same.earlier);
         DocumentError::new(format!("replace[{}].find", same.later), message)
     })?;
-    Ok(SharedPolicy::new("ContentTransform", ContentTransform { rules, scope: config.scope, request: config.request }))
+    Ok(SharedPolicy::new("ContentTransform", ContentTransform { rules, scope: config.scope, request: config.request, longest }))
 }
 
 #[cfg(test)]

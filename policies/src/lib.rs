@@ -55,23 +55,44 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
 mod automaton;
+mod block_requests;
+mod budget;
+mod cache_response;
+mod calendar;
+mod condition;
 mod content_only;
 mod content_transform;
+mod history;
+mod meter;
 mod no_op;
 mod normal;
+mod panel;
+mod parallel;
 mod pattern;
+mod rate_limit;
 mod rules;
+mod stop_after_tools;
+mod string_replacement;
 mod text;
+mod text_judge;
 mod tool_call_judge;
+mod tool_rules;
 
+pub use block_requests::BlockRequests;
+pub use budget::Budget;
+pub use cache_response::CacheResponse;
 pub use content_only::ContentOnly;
 pub use content_transform::ContentTransform;
 pub use no_op::NoOp;
+pub use rate_limit::RateLimit;
 pub use rules::{RuleHold, Rules};
+pub use stop_after_tools::StopAfterTools;
+pub use text_judge::TextJudge;
 pub use tool_call_judge::ToolCallJudge;
+pub use tool_rules::ToolRules;
 use weir::document::Registry;
 
-/// The built-in policies under the names that documents use. Add policies of your own with [`Registry::with`].
+/// The policies that the built module has, under the names that documents use. Add policies of your own with [`Registry::with`].
 pub fn registry() -> Registry {
     Registry::default()
         .with("no_op", no_op::make)
@@ -79,4 +100,19 @@ pub fn registry() -> Registry {
         .with("content_transform", content_transform::make)
         .with("rules", rules::make)
         .with("tool_call_judge", tool_call_judge::make)
+}
+
+/// All built-in policies: those of [`registry`], and those for which the built module has no room. A module of your own may have
+/// them.
+pub fn full_registry() -> Registry {
+    registry()
+        .with("block_requests", block_requests::make)
+        .with("stop_after_tools", stop_after_tools::make)
+        .with("rate_limit", rate_limit::make)
+        .with("budget", budget::make)
+        .with("cache_response", cache_response::make)
+        .with("string_replacement", string_replacement::make)
+        .with("text_judge", text_judge::make)
+        .with("tool_rules", tool_rules::make)
+        .with("parallel", parallel::make)
 }

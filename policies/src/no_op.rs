@@ -2,13 +2,17 @@
 
 use serde::Deserialize;
 use weir::document::{DocumentError, PolicyConfig, parse};
-use weir::policy::{Interests, Policy, SharedPolicy};
+use weir::policy::{Hold, Interests, Policy, SharedPolicy};
 
 /// Leaves every byte alone, and reads none. It has no configuration.
 #[derive(Debug)]
 pub struct NoOp;
 
 impl Policy for NoOp {
+    fn greatest_hold(&self) -> Hold {
+        Hold::Nothing
+    }
+
     fn interests(&self) -> Interests {
         Interests::NONE
     }

@@ -19,7 +19,7 @@ use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::{End, Request};
 use weir::policy::{
-    BlockAction, Conclusion, DeltaAction, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy,
+    BlockAction, Conclusion, DeltaAction, Hold, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy,
     StreamingContext,
 };
 
@@ -118,6 +118,10 @@ fn refusal(rule: &Rule) -> Refusal {
 }
 
 impl Policy<Texts> for Rules {
+    fn greatest_hold(&self) -> Hold {
+        Hold::Bytes(self.holds().iter().map(|hold| hold.bytes).max().unwrap_or_default())
+    }
+
     fn interests(&self) -> Interests {
         let searches_requests = self.groups.has_requests();
         Interests {

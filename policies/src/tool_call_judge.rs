@@ -1,8 +1,8 @@
 //! ToolCallJudge: tool calls wait until a judge has spoken.
 
-mod question;
+pub(crate) mod question;
 mod template;
-mod tool_list;
+pub(crate) mod tool_list;
 mod unfolding;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use weir::exchange::End;
 use weir::judge::{JudgeError, JudgeQuestion, MAX_EXPLANATION_CHARS, Verdict};
 use weir::limits::FailureMode;
 use weir::policy::{
-    BlockAction, DeltaAction, FinishReason, Interests, OfferAction, OutputEnd, Policy, PolicyContext, SharedPolicy,
+    BlockAction, DeltaAction, FinishReason, Hold, Interests, OfferAction, OutputEnd, Policy, PolicyContext, SharedPolicy,
     StreamingContext,
 };
 
@@ -368,6 +368,10 @@ fn skip(block: &ToolCallBlock, cx: &Context) -> BlockAction {
 }
 
 impl Policy<Tally> for ToolCallJudge {
+    fn greatest_hold(&self) -> Hold {
+        Hold::Calls
+    }
+
     fn interests(&self) -> Interests {
         Interests::TOOL_CALLS
     }

@@ -26,6 +26,17 @@ fn the_documents_in_the_readme_are_read() {
 }
 
 #[test]
+fn the_documents_of_the_other_page_are_read_by_the_full_registry() {
+    let documents: Vec<&str> =
+        include_str!("../controls.md").split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(documents.len(), 1);
+    for document in documents {
+        let read = Document::parse(document, &weir_policies::full_registry(), &|_| None);
+        assert!(read.is_ok(), "{document}: {}", read.unwrap_err());
+    }
+}
+
+#[test]
 fn the_error_in_the_readme_is_the_one_that_is_given() {
     let document = r#"{"policy":{"id":"p"},"judges":{"main":{"cluster":"judge","model":"m"}},
         "chain":[{"use":"tool_call_judge","with":{"judge":"main","block_message":"Blocked: {reason}"}}]}"#;

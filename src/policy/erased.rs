@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::output::Place;
 use super::{
-    BlockAction, DeltaAction, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared, StreamAction,
-    StreamingContext,
+    BlockAction, DeltaAction, Hold, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared,
+    StreamAction, StreamingContext,
 };
 use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
@@ -91,6 +91,11 @@ impl SharedPolicy {
         self.policy.describe()
     }
 
+    /// The most that the policy holds of an answer.
+    pub fn greatest_hold(&self) -> Hold {
+        self.policy.greatest_hold()
+    }
+
     pub(crate) fn start(&self, shared: Rc<Shared>) -> Box<dyn Instance> {
         Arc::clone(&self.policy).start(shared, self.clone())
     }
@@ -99,6 +104,7 @@ impl SharedPolicy {
 trait ErasedPolicy: Debug + Send + Sync {
     fn interests(&self) -> Interests;
     fn describe(&self) -> serde_json::Value;
+    fn greatest_hold(&self) -> Hold;
     fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance>;
 }
 
@@ -118,6 +124,10 @@ impl<S: Default + 'static, P: Policy<S>> ErasedPolicy for Typed<P, S> {
 
     fn describe(&self) -> serde_json::Value {
         self.0.describe()
+    }
+
+    fn greatest_hold(&self) -> Hold {
+        self.0.greatest_hold()
     }
 
     fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance> {

@@ -109,6 +109,21 @@ impl Interests {
     }
 }
 
+/// The most that a policy holds of an answer, for those who choose policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing waits.
+    Nothing,
+    /// So many bytes of a text at the most.
+    Bytes(usize),
+    /// Tool calls wait until they are decided; texts do not.
+    Calls,
+    /// Texts wait until they are decided.
+    Texts,
+    /// The policy does not say it.
+    Unknown,
+}
+
 /// Behaviour that acts on exchanges. `Scratchpad` is the policy's own state of one exchange.
 ///
 /// Hooks of one exchange start in stream order, one at a time. A hook that waits for a judge does not keep the hooks of
@@ -123,6 +138,11 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     /// Its configuration, for events; secrets left out.
     fn describe(&self) -> serde_json::Value {
         serde_json::Value::Null
+    }
+
+    /// The most that it holds of an answer.
+    fn greatest_hold(&self) -> Hold {
+        Hold::Unknown
     }
 
     /// The request is complete and has not left for the provider.

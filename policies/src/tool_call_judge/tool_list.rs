@@ -9,19 +9,24 @@ const MAX_ENTRIES: usize = 1000;
 /// Tool names; an entry that ends in `*` stands for all names that begin so. Case matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct ToolList(Vec<String>);
+pub(crate) struct ToolList(Vec<String>);
 
 impl ToolList {
     /// The entry that `tool` is on the list by.
-    pub(super) fn find(&self, tool: &str) -> Option<&str> {
+    pub(crate) fn find(&self, tool: &str) -> Option<&str> {
         self.0.iter().map(String::as_str).find(|entry| match entry.strip_suffix('*') {
             Some(prefix) => tool.starts_with(prefix),
             None => tool == *entry,
         })
     }
 
+    /// Says whether it has no entries.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Refuses entries that can never do what their author meant; `path` is that of the list.
-    pub(super) fn check(&self, path: &str) -> Result<(), DocumentError> {
+    pub(crate) fn check(&self, path: &str) -> Result<(), DocumentError> {
         if self.0.len() > MAX_ENTRIES {
             return Err(DocumentError::new(path, format!("must have at most {MAX_ENTRIES} entries")));
         }

@@ -1,0 +1,221 @@
+//! BlockRequests: refuses requests by what they ask for.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use weir::answer::Answer;
+use weir::decision::Decision;
+use weir::dialect::request::RequestScope;
+use weir::document::{DocumentError, PolicyConfig, parse};
+use weir::event::Severity;
+use weir::exchange::Request;
+use weir::policy::{Hold, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy};
+
+use crate::condition::{Condition, Tested, test_all};
+use crate::text::one_line;
+use crate::tool_call_judge::tool_list::ToolList;
+
+/// Most rules.
+const MAX_RULES: usize = 100;
+
+/// Most terms of a rule.
+const MAX_TERMS: usize = 100;
+
+/// Refuses a request that a rule fits; the first that does gives status and message. All that a rule names has to fit.
+///
+/// Event: `block_requests.blocked`. Reason code: `REQUEST_BLOCKED`, or the rule's own.
+#[derive(Debug)]
+pub struct BlockRequests {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    /// For events; its number where it has none.
+    name: Option<String>,
+    models: Option<ToolList>,
+    except_models: Option<ToolList>,
+    tools: Option<ToolList>,
+    #[serde(default)]
+    when: Vec<Condition>,
+    above_bytes: Option<usize>,
+    /// Any of these in a text, whatever the case.
+    #[serde(default)]
+    terms: Vec<String>,
+    #[serde(default = "Rule::default_scopes")]
+    scopes: Vec<Scope>,
+    #[serde(default = "Rule::default_status")]
+    status: u16,
+    #[serde(default = "Rule::default_message")]
+    message: String,
+    #[serde(default = "Rule::default_reason_code")]
+    reason_code: String,
+    /// The message is the answer, with status 200, instead of an error.
+    #[serde(default)]
+    answer: bool,
+}
+
+impl Rule {
+    fn default_scopes() -> Vec<Scope> {
+        vec![Scope::System, Scope::User, Scope::ToolResult]
+    }
+
+    const fn default_status() -> u16 {
+        403
+    }
+
+    fn default_message() -> String {
+        "Request blocked by policy.".to_owned()
+    }
+
+    fn default_reason_code() -> String {
+        "REQUEST_BLOCKED".to_owned()
+    }
+}
+
+/// Texts of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Scope {
+    System,
+    User,
+    Assistant,
+    ToolDescription,
+    ToolArgument,
+    ToolResult,
+}
+
+impl Scope {
+    const fn has(self, scope: RequestScope) -> bool {
+        matches!(
+            (self, scope),
+            (Self::System, RequestScope::System)
+                | (Self::User, RequestScope::User)
+                | (Self::Assistant, RequestScope::Assistant)
+                | (Self::ToolDescription, RequestScope::ToolDescription)
+                | (Self::ToolArgument, RequestScope::ToolArgument)
+                | (Self::ToolResult, RequestScope::ToolResult)
+        )
+    }
+}
+
+/// What rules look at; each is read once, and only where a rule asks.
+struct Facts<'r> {
+    request: &'r Request,
+    json: Option<Option<Value>>,
+}
+
+impl Facts<'_> {
+    fn json(&mut self) -> Option<&Value> {
+        let body = &self.request.body;
+        self.json.get_or_insert_with(|| serde_json::from_slice(body).ok()).as_ref()
+    }
+}
+
+impl Rule {
+    fn check(&self) -> Result<(), DocumentError> {
+        let names_nothing = self.models.is_none() && self.except_models.is_none() && self.tools.is_none();
+        if names_nothing && self.when.is_empty() && self.above_bytes.is_none() && self.terms.is_empty() {
+            return Err(DocumentError::new("", "names nothing that could fit: it would block every request"));
+        }
+        for (path, list) in [("models", &self.models), ("except_models", &self.except_models), ("tools", &self.tools)] {
+            if let Some(list) = list {
+                list.check(path)?;
+            }
+        }
+        for (index, condition) in self.when.iter().enumerate() {
+            let below = |error: DocumentError| DocumentError::new(join(&format!("when[{index}]"), &error.path), error.message);
+            condition.check().map_err(below)?;
+        }
+        if self.terms.len() > MAX_TERMS || self.terms.iter().any(String::is_empty) {
+            return Err(DocumentError::new("terms", "must have at most 100 terms, none of them empty"));
+        }
+        if !(400..=599).contains(&self.status) {
+            return Err(DocumentError::new("status", "must be between 400 and 599"));
+        }
+        Ok(())
+    }
+
+    /// Whether all that the rule names fits. What cannot be looked at fits: it fails closed.
+    fn fits(&self, facts: &mut Facts<'_>) -> bool {
+        let request = facts.request;
+        let fits_model = self.models.as_ref().is_none_or(|models| models.find(&request.model).is_some());
+        let is_excepted = self.except_models.as_ref().is_some_and(|models| models.find(&request.model).is_some());
+        if !fits_model || is_excepted || self.above_bytes.is_some_and(|bytes| request.body.len() <= bytes) {
+            return false;
+        }
+        if !self.when.is_empty() {
+            let Some(json) = facts.json() else { return true };
+            // A parameter that is not there is not asked for.
+            if test_all(&self.when, Some(json)) != Tested::Holds {
+                return false;
+            }
+        }
+        if self.tools.is_none() && self.terms.is_empty() {
+            return true;
+        }
+        let Ok(parts) = request.parts() else { return true };
+        let offers =
+            |tools: &ToolList| parts.iter().any(|part| part.scope == RequestScope::ToolName && tools.find(&part.text).is_some());
+        let is_in_scope = |scope| self.scopes.iter().any(|own| own.has(scope));
+        let says = |text: &str| {
+            let text = text.to_lowercase();
+            self.terms.iter().any(|term| text.contains(&term.to_lowercase()))
+        };
+        self.tools.as_ref().is_none_or(offers)
+            && (self.terms.is_empty() || parts.iter().any(|part| is_in_scope(part.scope) && says(&part.text)))
+    }
+}
+
+impl Policy for BlockRequests {
+    fn greatest_hold(&self) -> Hold {
+        Hold::Nothing
+    }
+
+    fn interests(&self) -> Interests {
+        let reads_parts = self.rules.iter().any(|rule| rule.tools.is_some() || !rule.terms.is_empty());
+        Interests { request_parts: reads_parts, ..Interests::REQUESTS }
+    }
+
+    fn describe(&self) -> Value {
+        json!({ "rules": self.rules.len() })
+    }
+
+    async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
+        let mut facts = Facts { request, json: None };
+        let Some((index, rule)) = self.rules.iter().enumerate().find(|(_, rule)| rule.fits(&mut facts)) else {
+            return RequestAction::SendRequest;
+        };
+        let name = rule.name.clone().unwrap_or_else(|| index.to_string());
+        cx.conclude(Decision::Refuse, &rule.reason_code);
+        cx.note_denylist_hit(&name);
+        let details = json!({"rule": name, "model": one_line(&request.model, 128), "reason_code": rule.reason_code});
+        cx.emit("block_requests.blocked", format!("Blocked a request by rule {name}"), Severity::Warning, details);
+        if rule.answer && request.dialect.is_some() {
+            return RequestAction::SendResponse(Answer::text(rule.message.as_str()));
+        }
+        RequestAction::Refuse(Refusal::new(rule.status, rule.message.as_str()).with_code("request_blocked"))
+    }
+}
+
+/// Joins the paths of a thing and of what is wrong in it.
+pub(crate) fn join(parent: &str, path: &str) -> String {
+    if path.is_empty() { parent.to_owned() } else { format!("{parent}.{path}") }
+}
+
+pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
+    let Config { rules } = parse(config.with)?;
+    if rules.is_empty() || rules.len() > MAX_RULES {
+        return Err(DocumentError::new("rules", "must be 1 to 100"));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        rule.check().map_err(|error| DocumentError::new(join(&format!("rules[{index}]"), &error.path), error.message))?;
+    }
+    Ok(SharedPolicy::new("BlockRequests", BlockRequests { rules }))
+}

@@ -1,0 +1,437 @@
+//! Each policy over all dialects, streamed and whole: the same decision, and the same for the client.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir::caller::{Caller, CredentialHash};
+use weir::dialect::Dialect;
+use weir::document::Document;
+use weir::id::CallId;
+use weir::time::Timestamp;
+use weir_driver::{Outcome, Player, Recording, RequestOutcome, ServiceReply, Split, Step};
+use weir_test_support::answer::{Answer, Said};
+use weir_test_support::client::{self, Message};
+use weir_test_support::{legality, script};
+
+const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+const RM: Said<'static> = Said::Call { id: "call_1", name: "shell", arguments: &["{\"command\"", ":\"rm -rf /srv\",\"n\":1}"] };
+const LS: Said<'static> = Said::Call { id: "call_2", name: "shell", arguments: &["{\"command\"", ":\"ls\",\"n\":2}"] };
+const TEXT: Said<'static> = Said::Text(&["I will ", "do it."]);
+
+fn player(chain: &Value) -> Player {
+    let document = json!({"policy": {"id": "table"}, "chain": chain, "identity": {"trust_user_header": true},
+        "judges": {"one": {"cluster": "judge", "model": "m"}, "two": {"cluster": "judge", "model": "n"}}});
+    let document = Document::parse(&document.to_string(), &weir_policies::full_registry(), &|_| None)
+        .unwrap_or_else(|error| panic!("{error}: {document}"));
+    let caller = Caller { credential: Some(CredentialHash::new(b"salt", b"key")), ..Caller::default() };
+    Player::new(Arc::new(document.chain)).caller(caller)
+}
+
+/// The exchange with a request's body and an answer, streamed or whole.
+fn recording(dialect: Dialect, streamed: bool, change: impl Fn(&mut Value), said: &[Said<'static>]) -> Recording {
+    let mut body = script::request_body(dialect, streamed);
+    change(&mut body);
+    let answer = Answer { said: said.to_vec(), cut: false };
+    let recording = Recording::post(script::path(dialect), body.to_string());
+    if streamed { recording.streamed(answer.streamed(dialect)) } else { recording.whole(answer.whole(dialect)) }
+}
+
+fn unchanged(_: &mut Value) {}
+
+/// Plays it, and gives what the client makes of it where it got an answer.
+fn play(player: &Player, recording: &Recording) -> Outcome {
+    let outcome = player.play(&recording.steps(&Split::Events));
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    outcome
+}
+
+fn message(dialect: Dialect, streamed: bool, outcome: &Outcome) -> Message {
+    if streamed {
+        legality::assert_stream(dialect, &outcome.client);
+        client::streamed(dialect, &outcome.client)
+    } else {
+        legality::assert_whole(dialect, &outcome.client);
+        client::whole(dialect, &outcome.client)
+    }
+}
+
+/// Runs `check` for each cell of the table.
+fn each(mut check: impl FnMut(Dialect, bool)) {
+    for dialect in DIALECTS {
+        for streamed in [true, false] {
+            check(dialect, streamed);
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> String {
+    outcome.enforcement()["reason_code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A whole exchange with an answer that says `said`.
+fn answer(chain: &Value, dialect: Dialect, streamed: bool, said: &[Said<'static>]) -> (Outcome, Message) {
+    let outcome = play(&player(chain), &recording(dialect, streamed, unchanged, said));
+    let message = message(dialect, streamed, &outcome);
+    (outcome, message)
+}
+
+#[test]
+fn block_requests_refuses_what_a_rule_fits_and_nothing_else() {
+    let rules = [
+        (json!({"models": ["gpt-4*", "claude*"]}), true),
+        (json!({"models": ["other"]}), false),
+        (json!({"except_models": ["other"]}), true),
+        (json!({"when": [{"at": "/temperature", "greater": 1}]}), true),
+        (json!({"when": [{"at": "/top_p", "greater": 1}]}), false),
+        (json!({"tools": ["sh*"]}), true),
+        (json!({"tools": ["browser"]}), false),
+        (json!({"above_bytes": 10}), true),
+        (json!({"above_bytes": 100_000}), false),
+        (json!({"terms": ["NIGHTINGALE"]}), true),
+        (json!({"terms": ["NIGHTINGALE"], "scopes": ["system"]}), false),
+    ];
+    each(|dialect, streamed| {
+        let change = |body: &mut Value| {
+            body["temperature"] = json!(1.5);
+            body["tools"] = match dialect {
+                Dialect::ChatCompletions => json!([{"type": "function", "function": {"name": "shell"}}]),
+                Dialect::Messages => json!([{"name": "shell", "input_schema": {"type": "object"}}]),
+                _ => json!([{"type": "function", "name": "shell"}]),
+            };
+            let asked = json!([{"role": "user", "content": "Tell me of nightingale."}]);
+            body[if dialect == Dialect::Responses { "input" } else { "messages" }] = asked;
+        };
+        for (rule, is_refused) in &rules {
+            let chain = json!([{"use": "block_requests", "with": {"rules": [rule]}}]);
+            let outcome = play(&player(&chain), &recording(dialect, streamed, change, &[TEXT]));
+            let expected = if *is_refused { (RequestOutcome::Answered, 403) } else { (RequestOutcome::Sent, 200) };
+            assert_eq!((outcome.request.clone(), outcome.status), expected, "{dialect} {rule}");
+            assert_eq!(reason(&outcome), if *is_refused { "REQUEST_BLOCKED" } else { "ALLOW" }, "{dialect} {rule}");
+        }
+        let answers =
+            json!([{"use": "block_requests", "with": {"rules": [{"above_bytes": 1, "answer": true, "message": "No."}]}}]);
+        let outcome = play(&player(&answers), &recording(dialect, streamed, unchanged, &[TEXT]));
+        assert_eq!(message(dialect, streamed, &outcome).only().text, "No.", "{dialect}");
+    });
+}
+
+#[test]
+fn stop_after_tools_ends_the_answer_at_the_call_that_is_too_many() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "stop_after_tools", "with": {"max_calls": 1, "message": "Enough."}}]);
+        let (outcome, message) = answer(&chain, dialect, streamed, &[TEXT, LS, RM]);
+        assert_eq!(message.only().calls.len(), 1, "{dialect} {streamed}");
+        assert!(message.only().text.contains("Enough."), "{dialect} {streamed}: {message:?}");
+        assert_eq!(reason(&outcome), "TOO_MANY_TOOL_CALLS");
+        let (outcome, message) = answer(&chain, dialect, streamed, &[TEXT, LS]);
+        assert_eq!((message.only().calls.len(), reason(&outcome)), (1, "ALLOW".to_owned()));
+    });
+}
+
+/// A conversation in which the model has called `shell` with `ls` so often.
+fn with_history(dialect: Dialect, calls: usize, name: &str) -> impl Fn(&mut Value) {
+    let arguments = json!({"n": 2, "command": "ls"});
+    let items: Vec<Value> = (0..calls)
+        .map(|number| match dialect {
+            Dialect::ChatCompletions => json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": format!("c{number}"), "type": "function", "function": {"name": name, "arguments": arguments.to_string()}}]}),
+            Dialect::Messages => json!({"role": "assistant", "content": [
+                {"type": "tool_use", "id": format!("c{number}"), "name": name, "input": arguments}]}),
+            _ => json!({"type": "function_call", "call_id": format!("c{number}"), "name": name, "arguments": arguments.to_string()}),
+        })
+        .collect();
+    move |body: &mut Value| {
+        body[if dialect == Dialect::Responses { "input" } else { "messages" }] = items.clone().into();
+    }
+}
+
+#[test]
+fn stop_after_tools_counts_the_same_call_over_the_turns() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "stop_after_tools", "with": {"max_repeats": 2}}]);
+        for (before, name, expected) in [(1, "shell", "ALLOW"), (2, "shell", "TOOL_CALL_REPEATED"), (2, "other", "ALLOW")] {
+            let recording = recording(dialect, streamed, with_history(dialect, before, name), &[LS]);
+            assert_eq!(reason(&play(&player(&chain), &recording)), expected, "{dialect} {before} {name}");
+        }
+    });
+}
+
+#[test]
+fn tool_rules_decide_by_name_argument_command_and_what_was_called_before() {
+    let deny = |rule: Value| {
+        let mut rule = rule;
+        rule["verdict"] = json!("deny");
+        json!([{"use": "tool_rules", "with": {"rules": [rule]}}])
+    };
+    let chains = [
+        (deny(json!({"tools": ["shell"]})), "refuse"),
+        (deny(json!({"tools": ["other*"]})), "allow"),
+        (deny(json!({"tools": ["*"], "when": [{"at": "/command", "contains": "rm "}]})), "refuse"),
+        (deny(json!({"tools": ["*"], "when": [{"at": "/command", "prefix": "ls"}]})), "allow"),
+        (deny(json!({"tools": ["*"], "when": [{"at": "/missing", "equals": 1}]})), "refuse"),
+        (deny(json!({"tools": ["*"], "command": {"programs": ["rm"]}})), "refuse"),
+        (deny(json!({"tools": ["*"], "command": {"programs": ["dd"]}})), "allow"),
+        (deny(json!({"tools": ["*"], "after": [{"tools": ["read_secret"]}]})), "allow"),
+        (json!([{"use": "tool_rules", "with": {"rules": [], "default": "deny"}}]), "refuse"),
+        (
+            json!([{"use": "tool_rules", "with": {"default": "deny", "rules": [{"tools": ["*"], "verdict": "allow",
+            "when": [{"at": "/missing", "exists": true}]}]}}]),
+            "refuse",
+        ),
+        (
+            json!([{"use": "tool_rules", "with": {"default": "deny", "rules": [{"tools": ["shell"], "verdict": "allow",
+            "when": [{"at": "/n", "less": 5}]}]}}]),
+            "allow",
+        ),
+        (json!([{"use": "tool_rules", "with": {"rules": [{"tools": ["shell"], "verdict": "escalate"}]}}]), "escalate"),
+    ];
+    each(|dialect, streamed| {
+        for (chain, expected) in &chains {
+            let (outcome, message) = answer(chain, dialect, streamed, &[TEXT, RM]);
+            assert_eq!(outcome.enforcement()["decision"], *expected, "{dialect} {streamed} {chain}");
+            assert_eq!(message.only().calls.len(), usize::from(*expected == "allow"), "{dialect} {chain}");
+        }
+    });
+}
+
+#[test]
+fn tool_rules_see_what_was_called_before_in_the_request_and_in_the_answer() {
+    let chain = json!([{"use": "tool_rules", "with": {"rules": [
+        {"tools": ["shell"], "when": [{"at": "/command", "contains": "rm"}], "after": [{"tools": ["shell"],
+            "when": [{"at": "/command", "equals": "ls"}]}], "verdict": "deny", "reason_code": "SEQUENCE"}]}}]);
+    each(|dialect, streamed| {
+        let played = |change: &dyn Fn(&mut Value), said: &[Said<'static>]| {
+            reason(&play(&player(&chain), &recording(dialect, streamed, change, said)))
+        };
+        assert_eq!(played(&with_history(dialect, 1, "shell"), &[RM]), "SEQUENCE", "{dialect}");
+        assert_eq!(played(&with_history(dialect, 1, "other"), &[RM]), "ALLOW", "{dialect}");
+        assert_eq!(played(&unchanged, &[LS, RM]), "SEQUENCE", "{dialect}");
+        assert_eq!(played(&unchanged, &[RM, LS]), "ALLOW", "{dialect}");
+    });
+}
+
+#[test]
+fn tool_rules_rewrite_in_place_and_withhold_what_they_cannot() {
+    let set = |at: &str| {
+        json!([{"use": "tool_rules", "with": {"rules": [
+            {"tools": ["shell"], "verdict": "rewrite", "set": [{"at": at, "to": "true"}]}]}}])
+    };
+    each(|dialect, streamed| {
+        let (outcome, message) = answer(&set("/command"), dialect, streamed, &[TEXT, RM]);
+        let arguments: Value = serde_json::from_str(&message.only().calls[0].arguments).unwrap();
+        assert_eq!(arguments, json!({"command": "true", "n": 1}), "{dialect} {streamed}");
+        assert_eq!(reason(&outcome), "TOOL_CALL_REWRITTEN");
+        let (outcome, message) = answer(&set("/missing"), dialect, streamed, &[TEXT, RM]);
+        assert_eq!((message.only().calls.len(), reason(&outcome)), (0, "TOOL_CALL_DENIED".to_owned()), "{dialect}");
+    });
+}
+
+/// Judges: the model `m` finds harm, the model `n` none.
+fn judged(chain: &Value) -> Player {
+    player(chain).answering(|question| {
+        let body: Value = serde_json::from_slice(&question.body).unwrap();
+        ServiceReply::verdict(if body["model"] == "m" { 0.9 } else { 0.1 })
+    })
+}
+
+#[test]
+fn parallel_asks_all_at_once_and_counts() {
+    each(|dialect, streamed| {
+        for (decide, judges, expected) in [
+            ("any", json!([{"judge": "one"}, {"judge": "two"}]), "refuse"),
+            ("all", json!([{"judge": "one"}, {"judge": "two"}]), "allow"),
+            ("majority", json!([{"judge": "one"}, {"judge": "two"}, {"judge": "two"}]), "allow"),
+            ("majority", json!([{"judge": "one"}, {"judge": "one"}, {"judge": "two"}]), "refuse"),
+        ] {
+            let chain = json!([{"use": "parallel", "with": {"panel": {"judges": judges, "decide": decide}}}]);
+            let outcome = play(&judged(&chain), &recording(dialect, streamed, unchanged, &[RM]));
+            assert_eq!(outcome.enforcement()["decision"], expected, "{dialect} {decide}");
+            assert_eq!(outcome.callouts.len(), judges.as_array().unwrap().len());
+        }
+    });
+}
+
+#[test]
+fn text_judge_withholds_texts_against_the_rules() {
+    each(|dialect, streamed| {
+        for (judge, expected) in [("one", "[This part of the answer was withheld.]"), ("two", "I will do it.")] {
+            let with = json!({"rules": "No promises.", "panel": {"judges": [{"judge": judge}]}});
+            let chain = json!([{"use": "text_judge", "with": with}]);
+            let outcome = play(&judged(&chain), &recording(dialect, streamed, unchanged, &[TEXT, LS]));
+            let message = message(dialect, streamed, &outcome);
+            assert_eq!(message.only().text, expected, "{dialect} {streamed}");
+            assert_eq!(message.only().calls.len(), 1);
+        }
+        let chain = json!([{"use": "text_judge", "with": {"rules": "x", "panel": {"judges": [{"judge": "one"}]}}}]);
+        let silent = play(&player(&chain), &recording(dialect, streamed, unchanged, &[TEXT]));
+        assert_eq!(reason(&silent), "TEXT_UNCHECKED", "{dialect}: a judge that cannot be asked blocks");
+    });
+}
+
+#[test]
+fn string_replacement_replaces() {
+    let chain = json!([{"use": "string_replacement", "with": {"replacements": [["WILL DO", "did"]], "ignore_case": true}}]);
+    each(|dialect, streamed| {
+        let (_, message) = answer(&chain, dialect, streamed, &[TEXT]);
+        assert_eq!(message.only().text, "I did it.", "{dialect} {streamed}");
+    });
+}
+
+fn number(player: &Player, number: u32) -> Player {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    player.clone().call_id(CallId::from_bytes(id))
+}
+
+#[test]
+fn rate_limit_refuses_what_is_above_it_until_the_window_ends() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "rate_limit", "with": {"requests": {"limit": 2, "window": "1m"}}}]);
+        let player = player(&chain);
+        let recording = recording(dialect, streamed, unchanged, &[TEXT]).header("x-policy-user", "ann");
+        for _ in 0..2 {
+            let outcome = play(&player, &recording);
+            assert_eq!((outcome.status, outcome.events_of("rate_check_passed").len()), (200, 1));
+        }
+        let refused = play(&player, &recording);
+        assert_eq!((refused.status, reason(&refused)), (429, "RATE_LIMITED".to_owned()), "{dialect}");
+        assert_eq!(refused.events_of("rate_limited").len(), 1);
+        let other = recording.clone().header("x-other", "");
+        let mut other = other;
+        other.request_headers.retain(|(name, _)| name != "x-policy-user");
+        assert_eq!(play(&player, &other).status, 200, "another subject has its own");
+        let mut later = vec![Step::Elapse(Duration::from_secs(60))];
+        later.extend(recording.steps(&Split::Events));
+        assert_eq!(player.play(&later).status, 200);
+    });
+}
+
+#[test]
+fn rate_limit_counts_tokens_when_they_are_known() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "rate_limit", "with": {"tokens": {"limit": 1, "window": "1m"}}}]);
+        let player = player(&chain);
+        let recording = recording(dialect, streamed, unchanged, &[TEXT]);
+        assert_eq!(play(&player, &recording).status, 200);
+        assert_eq!(play(&player, &recording).status, 429, "{dialect} {streamed}");
+    });
+}
+
+#[test]
+fn budget_ends_a_stream_that_nothing_can_pay_for_and_refuses_the_next() {
+    const LONG: Said<'static> = Said::Text(&["abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz "; 40]);
+    for dialect in DIALECTS {
+        let chain = json!([{"use": "budget", "with": {"tokens": 200, "every": "day", "of": "output"}}]);
+        let player = player(&chain);
+        let recording = recording(dialect, true, unchanged, &[LONG]);
+        let outcome = play(&player, &recording);
+        let message = message(dialect, true, &outcome);
+        let length = message.only().text.len();
+        assert!(length > 300 && length <= 800 + 53, "{dialect}: {length} bytes left, of four each");
+        assert!(
+            ["length", "max_tokens", "max_output_tokens", "incomplete"].contains(&message.only().finish.as_str()),
+            "{message:?}"
+        );
+        assert_eq!(reason(&outcome), "BUDGET_EXHAUSTED");
+    }
+}
+
+#[test]
+fn budget_charges_by_usage_and_refuses_with_the_end_of_the_span() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "budget", "with": {"tokens": 130, "every": "month"}}]);
+        let player = player(&chain);
+        let recording = recording(dialect, streamed, unchanged, &[TEXT]);
+        let mut passed = 0;
+        while passed < 100 && play(&player, &recording).status == 200 {
+            passed += 1;
+        }
+        assert!((1..100).contains(&passed), "{dialect} {streamed}: {passed}");
+        let refused = play(&player, &recording);
+        assert_eq!((refused.status, reason(&refused)), (429, "BUDGET_EXHAUSTED".to_owned()));
+        assert_eq!(play(&player.clone().at(Timestamp::from_unix(Duration::from_secs(1_762_000_000))), &recording).status, 200);
+    });
+}
+
+#[test]
+fn a_budget_holds_for_many_streams_at_once() {
+    const LONG: Said<'static> = Said::Text(&["abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz "; 100]);
+    const TOKENS: usize = 20_000;
+    let chain = json!([{"use": "budget", "with": {"tokens": TOKENS, "every": "day", "of": "output"}}]);
+    let player = player(&chain);
+    let steps = recording(Dialect::ChatCompletions, true, unchanged, &[LONG]).steps(&Split::Events);
+    let players: Vec<Player> = (0..64).map(|stream| number(&player, stream)).collect();
+    let mut plays: Vec<_> = players.iter().map(Player::begin).collect();
+    // Event by event of all of them in turn.
+    for step in &steps {
+        plays.iter_mut().for_each(|play| play.take(step));
+    }
+    let texts = plays.into_iter().map(weir_driver::Play::finish).filter(|outcome| outcome.status == 200);
+    let left: usize =
+        texts.map(|outcome| client::streamed(Dialect::ChatCompletions, &outcome.client).only().text.len().div_ceil(4)).sum();
+    // Each stream may have let go one delta that it could not pay for.
+    assert!(left <= TOKENS + 64 * 14, "{left} tokens of {TOKENS}");
+    assert!(left > TOKENS * 3 / 4, "{left} tokens of {TOKENS}");
+}
+
+#[test]
+fn a_budget_is_charged_when_the_client_leaves() {
+    let chain = json!([{"use": "budget", "with": {"tokens": 1_000, "every": "day"}}]);
+    let player = player(&chain);
+    let mut steps = recording(Dialect::Messages, true, unchanged, &[TEXT]).steps(&Split::Events);
+    steps.truncate(6);
+    steps.push(Step::ClientGone);
+    let outcome = player.play(&steps);
+    let charged = outcome.events_of("budget.charged");
+    assert!(charged[0].metadata["tokens"].as_u64().unwrap() > 0, "{charged:?}");
+}
+
+#[test]
+fn cache_response_answers_again_in_the_shape_that_is_asked_for() {
+    each(|dialect, streamed| {
+        let chain = json!([{"use": "cache_response"}]);
+        let player = player(&chain);
+        let first = play(&player, &recording(dialect, streamed, unchanged, &[TEXT, LS]));
+        assert_eq!(first.events_of("cache.stored").len(), 1, "{dialect} {streamed}: {:?}", first.events);
+        let told = message(dialect, streamed, &first);
+        for again_streamed in [true, false] {
+            let again = play(&player, &recording(dialect, again_streamed, unchanged, &[]));
+            assert_eq!(again.request, RequestOutcome::Answered, "{dialect} {again_streamed}");
+            let given = message(dialect, again_streamed, &again);
+            assert_eq!(given.only().text, told.only().text);
+            assert_eq!(given.only().calls.len(), 1);
+            assert_eq!((again.events_of("cache.hit").len(), reason(&again)), (1, "CACHED".to_owned()));
+        }
+    });
+}
+
+#[test]
+fn cache_response_keeps_credentials_requests_and_times_apart_and_policies_behind_it_see_a_hit() {
+    let chain = json!([{"use": "cache_response", "with": {"time_to_live": "1m"}}, {"use": "tool_rules", "with": {"rules": [
+        {"tools": ["shell"], "verdict": "deny"}]}}]);
+    each(|dialect, streamed| {
+        let player = player(&chain);
+        let asked = recording(dialect, streamed, unchanged, &[TEXT, LS]);
+        play(&player, &asked);
+        let hit = play(&player, &asked);
+        assert_eq!(hit.request, RequestOutcome::Answered);
+        assert_eq!(message(dialect, streamed, &hit).only().calls.len(), 0, "{dialect}: the rule sees the hit");
+        let other = Caller { credential: Some(CredentialHash::new(b"salt", b"other")), ..Caller::default() };
+        assert_eq!(play(&player.clone().caller(other), &asked).request, RequestOutcome::Sent);
+        assert_eq!(play(&player.clone().caller(Caller::default()), &asked).request, RequestOutcome::Sent);
+        let change = |body: &mut Value| body["max_tokens"] = json!(7);
+        assert_eq!(play(&player, &recording(dialect, streamed, change, &[TEXT])).request, RequestOutcome::Sent);
+        let later = Timestamp::from_unix(Duration::from_secs(1_760_000_061));
+        assert_eq!(play(&player.clone().at(later), &asked).request, RequestOutcome::Sent);
+    });
+}
