@@ -120,11 +120,7 @@ class Compose:
         deadline = time.monotonic() + seconds
         while True:
             states = self.states()
-            ill = [
-                name
-                for name, state in states.items()
-                if not state["Running"] or state.get("Health", {}).get("Status", "healthy") != "healthy"
-            ]
+            ill = [name for name, state in states.items() if not _is_well(state)]
             if states and not ill:
                 return
             if time.monotonic() > deadline:
@@ -145,6 +141,13 @@ class Compose:
     @property
     def network(self) -> str:
         return f"{self.project}_default"
+
+
+def _is_well(state: dict[str, Any]) -> bool:
+    """Runs and is healthy, as far as it says; or has done what it was for."""
+    if not state["Running"]:
+        return state["Status"] == "exited" and state["ExitCode"] == 0
+    return state.get("Health", {}).get("Status", "healthy") == "healthy"
 
 
 def compose_command(environment: dict[str, str]) -> list[str]:

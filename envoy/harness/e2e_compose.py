@@ -80,5 +80,7 @@ def up() -> int:
 
 
 def down() -> int:
-    Compose(dict(os.environ), project="weir").run("--profile", "demo", "--profile", "observe", "down", "--volumes")
+    Compose(dict(os.environ), project="weir").run(
+        *("--profile", "demo", "--profile", "observe", "--profile", "cluster"), "down", "--volumes"
+    )
     return 0

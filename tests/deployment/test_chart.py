@@ -80,6 +80,8 @@ def test_what_it_renders_is_as_before(values: Path) -> None:
         ("collector.token.value=short", "/collector/token/value"),
         ("redis.url=http://redis", "/redis/url"),
         ("redis.url=redis://redis:6379", "choose"),
+        ("redis.mode=clustered", "/redis/mode"),
+        ("redis.mode=cluster", "mode must be single"),
         ("collector.token.allowAnonymous=false", "collector.token: set existingSecret or value"),
     ],
 )
@@ -134,3 +136,22 @@ def test_no_pod_runs_as_root_or_writes_to_its_image(values: Path) -> None:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["readinessProbe"]
+
+
+@each_values
+def test_collector_is_given_options_that_it_has_once_each(values: Path) -> None:
+    [container] = of_kind("Deployment", rendered("--values", values))["spec"]["template"]["spec"]["containers"]
+    names = [argument.partition("=")[0] for argument in container["args"] if argument.startswith("--")]
+    described = (ROOT / "collector" / "README.md").read_text()
+    assert len(set(names)) == len(names)
+    assert [name for name in names if f"`{name}" not in described] == []
+
+
+def test_cluster_and_its_certificates_reach_the_collector() -> None:
+    resources = rendered("--values", CHART / "ci" / "cluster.yaml")
+    pod = of_kind("Deployment", resources)["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert {"--redis-mode=cluster", "--redis-replicas=1", "--redis-shards=32"} <= set(container["args"])
+    [mount] = container["volumeMounts"]
+    assert f"--redis-ca={mount['mountPath']}/ca.crt" in container["args"]
+    assert pod["volumes"][0]["secret"]["secretName"] == "weir-redis-ca"
