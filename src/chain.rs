@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::caller::Identity;
 use crate::dialect::Dialect;
+use crate::evidence::Evidence;
 use crate::judge::Judge;
 use crate::limits::Limits;
 use crate::policy::{Interests, SharedPolicy};
@@ -39,6 +40,8 @@ pub struct Chain {
     pub reason_codes: BTreeMap<String, String>,
     /// Whether it is a policy document's; the chain that stands for a project without one refuses everything.
     pub is_linked: bool,
+    /// What events show of texts that were changed.
+    pub evidence: Evidence,
 }
 
 impl Chain {
@@ -57,6 +60,7 @@ impl Chain {
             identity: Identity::default(),
             reason_codes: BTreeMap::new(),
             is_linked: true,
+            evidence: Evidence::default(),
         }
     }
 

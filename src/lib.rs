@@ -127,6 +127,7 @@ pub mod document;
 mod effect;
 mod end;
 pub mod event;
+pub mod evidence;
 pub mod exchange;
 pub mod fingerprint;
 mod head;

@@ -20,6 +20,8 @@ pub(crate) fn routes() -> Router<Collector> {
         .route("/ui/activity/live", get(async || html(include_str!("ui/index.html"))))
         .route("/ui/activity/activity.mjs", get(async || script(include_str!("ui/activity.mjs"))))
         .route("/ui/activity/rows.mjs", get(async || script(include_str!("ui/rows.mjs"))))
+        .route("/ui/activity/changes.mjs", get(async || script(include_str!("ui/changes.mjs"))))
+        .route("/ui/activity/text.mjs", get(async || script(include_str!("ui/text.mjs"))))
         .route("/ui/activity/summary.mjs", get(async || script(include_str!("ui/summary.mjs"))))
         .route("/ui/activity/uplot.js", get(async || script(include_str!("ui/vendor/uplot/uPlot.iife.min.js"))))
         .route("/ui/activity/uplot.css", get(async || style(include_str!("ui/vendor/uplot/uPlot.min.css"))))

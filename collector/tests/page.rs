@@ -15,11 +15,13 @@ use std::process::Command;
 use axum::http::{StatusCode, header};
 use support::{batch, get, open_app, post};
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("/ui/activity/live", "text/html; charset=utf-8"),
     ("/ui/activity/activity.mjs", "text/javascript; charset=utf-8"),
     ("/ui/activity/feed.mjs", "text/javascript; charset=utf-8"),
     ("/ui/activity/rows.mjs", "text/javascript; charset=utf-8"),
+    ("/ui/activity/changes.mjs", "text/javascript; charset=utf-8"),
+    ("/ui/activity/text.mjs", "text/javascript; charset=utf-8"),
     ("/ui/activity/summary.mjs", "text/javascript; charset=utf-8"),
     ("/ui/activity/uplot.js", "text/javascript; charset=utf-8"),
     ("/ui/activity/uplot.css", "text/css; charset=utf-8"),

@@ -53,7 +53,10 @@ impl Plugin {
     pub(crate) fn configure(json: &[u8], root: u32) -> Result<Rc<Self>, DocumentError> {
         let json = core::str::from_utf8(json).map_err(|_| DocumentError::new("", "the policy document is not UTF-8 text"))?;
         let environment = |name: &str| std::env::var(name).ok();
-        let documents = Documents::parse(json, &crate::registry(), &environment)?;
+        let mut documents = Documents::parse(json, &crate::registry(), &environment)?;
+        if let Some(salt) = crate::shared_data::salt() {
+            documents.salt_evidence(&salt);
+        }
         let settings = Settings::parse(&documents.proxy)?;
         let events = documents.events.clone().map(|sink| make_queue(sink, &environment)).transpose()?;
         Ok(Rc::new(Self {

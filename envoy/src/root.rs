@@ -119,9 +119,9 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         host::adopt_log_level();
+        shared_data::prepare();
         match Plugin::configure(&host::configuration(size), self.context_id) {
             Ok(plugin) => {
-                shared_data::prepare();
                 handover::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
                 host::tick_every(tick.map_or(TICK, |interval| interval.min(TICK)));

@@ -41,6 +41,8 @@ const MAX_TOTAL_BYTES: usize = 64 * 1024;
 /// What is of a type that Weir does not know counts as text, but cannot be edited: where a rule finds something in it, it
 /// is dropped.
 ///
+/// Where events show texts (`evidence` of the policy document), the rules are applied to them, whatever their scope.
+///
 /// The texts of requests are transformed where `request` names their scopes; each text is searched on its own.
 ///
 /// Events: `content_transform.request_transformed`; `content_transform.replaced` and `content_transform.case_mapped`, at
@@ -360,6 +362,18 @@ impl Policy<Texts> for ContentTransform {
 
     fn describe(&self) -> Value {
         json!({ "rules": self.rules.rules().len(), "case": self.rules.case(), "scope": self.scope, "request": self.request })
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        let mut output = Output { most_growth: Some(MAX_TOTAL_BYTES), ..Output::default() };
+        let mut replacer = Replacer::default();
+        replacer.feed(&self.rules, text, &mut output);
+        replacer.finish(&self.rules, &mut output);
+        match (output.exceeded, output.applied.is_empty()) {
+            (true, _) => Some(String::new()),
+            (false, true) => None,
+            (false, false) => Some(output.text),
+        }
     }
 
     async fn on_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {

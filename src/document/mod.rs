@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::caller::Identity;
 use crate::chain::Chain;
 use crate::dialect::Dialect;
+use crate::evidence::Evidence;
 use crate::judge::{Credential, Judge};
 use crate::limits::Limits;
 use crate::policy::SharedPolicy;
@@ -143,6 +144,8 @@ struct RawDocument {
     identity: Identity,
     #[serde(default)]
     reason_codes: BTreeMap<String, String>,
+    #[serde(default)]
+    evidence: Evidence,
     envoy: Option<Box<RawValue>>,
 }
 
@@ -239,6 +242,7 @@ impl Document {
                 identity: raw.identity,
                 reason_codes: raw.reason_codes,
                 is_linked: true,
+                evidence: raw.evidence.completed(environment)?,
             },
             events: raw.events,
             proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),
@@ -370,7 +374,8 @@ mod tests {
         let document = read(
             r#"{"policy":{"id":"p","name":"P","revision":7},"targets":["messages"],"chain":[{"use":"plain","with":{"threshold":0.5}}],
                 "judges":{"main":{"cluster":"judge","model":"small","timeout":"200ms","api_key_env":"KEY"}},
-                "events":{"cluster":"collector","interval":"1s"},"limits":{"max_held_bytes":4096},"envoy":{"request_hold":"headers"}}"#,
+                "events":{"cluster":"collector","interval":"1s"},"limits":{"max_held_bytes":4096},
+                "evidence":{"before":true,"salt_env":"KEY"},"envoy":{"request_hold":"headers"}}"#,
         )
         .unwrap();
         assert_eq!(document.chain.revision, 7);
@@ -382,6 +387,9 @@ mod tests {
         assert!(!format!("{judge:?}").contains("secret"));
         assert_eq!(document.events.unwrap().max_batch, 256);
         assert_eq!(document.chain.limits.max_held_bytes, 4096);
+        let evidence = &document.chain.evidence;
+        assert!(evidence.before && !evidence.after);
+        assert_eq!(evidence.salt, b"secret");
         assert_eq!(document.proxy, r#"{"request_hold":"headers"}"#);
     }
 
@@ -426,6 +434,9 @@ mod tests {
             (r#"{"policy":{"id":"p"},"routes":{"stored_input":"govern"}}"#, "routes.stored_input"),
             (r#"{"policy":{"id":"p"},"events":{"cluster":"c","queue":0}}"#, "events.queue"),
             (r#"{"policy":{"id":"p"},"limits":{"max_held_bytes":1}}"#, "limits.max_held_bytes"),
+            (r#"{"policy":{"id":"p"},"evidence":{"max_bytes":4096}}"#, "evidence.max_bytes"),
+            (r#"{"policy":{"id":"p"},"evidence":{"salt_env":"NO"}}"#, "evidence.salt_env"),
+            (r#"{"policy":{"id":"p"},"evidence":{"texts":true}}"#, "evidence.texts"),
             (r#"{"policy":{"id":"p"},"limits":{"on_exceeded":"maybe"}}"#, "limits.on_exceeded"),
         ] {
             let error = read(json).unwrap_err();

@@ -40,6 +40,16 @@ struct RawProjects {
 }
 
 impl Documents {
+    /// Salts the hashes of evidence in documents that name no salt of their own.
+    pub fn salt_evidence(&mut self, salt: &[u8]) {
+        let projects = self.projects.iter_mut().flat_map(HashMap::values_mut);
+        for chain in core::iter::once(&mut self.default).chain(projects) {
+            if let Some(chain) = Arc::get_mut(chain).filter(|chain| chain.evidence.salt.is_empty()) {
+                chain.evidence.salt = salt.to_vec();
+            }
+        }
+    }
+
     /// Reads the configuration of a filter. `environment` looks up the variables that it names.
     ///
     /// # Errors

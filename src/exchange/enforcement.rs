@@ -24,7 +24,7 @@ pub(super) struct Facts {
     pub(super) held: Duration,
 }
 
-pub(super) fn record(shared: &Shared, facts: &Facts) {
+pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
     let request = shared.request();
     let decision = shared.outcome.decision();
     let reason_code = shared.outcome.reason_code();
@@ -64,6 +64,10 @@ pub(super) fn record(shared: &Shared, facts: &Facts) {
         "judge_latency_ms": millis(waited),
     });
     if let Some(metadata) = metadata.as_object_mut() {
+        // What is held when a peer breaks off does not leave either, but that was no policy.
+        if let Some(changes) = changes.filter(|_| decision > Decision::Allow) {
+            metadata.insert("changes".to_owned(), changes);
+        }
         if standing.mode == Mode::Canary {
             metadata.insert("rollout_arm".to_owned(), if standing.is_enforced { "canary" } else { "control" }.into());
             metadata.insert("rollout_key".to_owned(), standing.key.into());

@@ -516,7 +516,7 @@ impl Governing {
         let decision = self.shared.outcome.decision();
         let held = self.held_time();
         let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
-        enforcement::record(&self.shared, &facts);
+        enforcement::record(&self.shared, &facts, self.pipeline.changes());
         self.tally = Some(Tally {
             decision,
             judge_failed: self.shared.waits.with(|waits| waits.failed() > 0),

@@ -14,7 +14,7 @@ use core::task::Poll;
 
 use std::rc::Rc;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use self::canonical::Canonical;
 use self::order::Running;
@@ -26,6 +26,7 @@ use crate::decision::Decision;
 use crate::dialect::{Delta, Dialect, SlotAction};
 use crate::end::End;
 use crate::event::Severity;
+use crate::evidence::Accounts;
 use crate::policy::{
     At, BlockAction, FinishReason, Hook, HookOutput, OfferAction, Outgoing, OutputEnd, Place, Shared, build_refusal_chunk,
 };
@@ -85,6 +86,7 @@ pub(super) struct Pipeline {
     server_calls: ServerCalls,
     canonical: Canonical,
     texts_end: Option<TextsEnd>,
+    accounts: Accounts,
 }
 
 impl Pipeline {
@@ -104,6 +106,7 @@ impl Pipeline {
             server_calls: ServerCalls::default(),
             canonical: Canonical::default(),
             texts_end: None,
+            accounts: Accounts::default(),
         }
     }
 
@@ -146,6 +149,9 @@ impl Pipeline {
         let only_stops = delta.stops && !delta.starts && says_nothing && delta.clarity == Clarity::Plain;
         if !only_stops {
             self.shared.note_came(delta.text.len());
+            if self.stages.iter().any(|stage| stage.wants(delta.kind)) {
+                self.accounts.came(&self.shared.chain.evidence.salt, delta);
+            }
             self.pass(0, StageDelta::of(delta, slot), sink);
         }
         if delta.stops {
@@ -312,8 +318,11 @@ impl Pipeline {
 
     /// A delta passed all stages.
     fn arrive(&mut self, item: StageDelta<'_>, sink: &mut Sink<'_>) {
-        if item.slot.is_some() && !self.shared.output.is_behind_end(item.before) {
-            self.shared.note_left(item.text.len());
+        if !self.shared.output.is_behind_end(item.before) {
+            self.accounts.left(&self.shared.chain.evidence.salt, item.block, &item.name, &item.text, !item.changed);
+            if item.slot.is_some() {
+                self.shared.note_left(item.text.len());
+            }
         }
         self.server_calls.decide(item.block, item.kind, false, sink);
         let wants_calls = |stage: &Stage| stage.wants(BlockKind::ToolCall);
@@ -375,6 +384,7 @@ impl Pipeline {
             let Some(hook) = self.stages.get_mut(index).and_then(|stage| stage.complete(end)) else { continue };
             return self.run(index, Matter::Block(end), hook, sink);
         }
+        self.accounts.ended(end.block);
         if let Some(call) = self.canonical.end(end.block) {
             call.leave(sink);
             if let Some(slot) = end.slot {
@@ -414,10 +424,14 @@ impl Pipeline {
         ends.extend(self.drain_outgoing(before, sink));
         self.remove_all(removed, sink);
         if let Some(chunk) = beside {
+            self.accounts.exchanged(&self.shared.chain.evidence.salt, end.block, &chunk);
             sink.release_queue.insert(before, chunk, String::new(), sink.out);
         }
         if let Some(slot) = end.slot.filter(|_| end_removed) {
             sink.release_queue.decide(slot, SlotAction::Remove);
+        }
+        if end_removed {
+            self.accounts.ended(end.block);
         }
         if ends_text {
             self.end_text(index, lane, TextsEnd { stage: index, limit: Some(end.before), drops: false }, sink);
@@ -510,6 +524,11 @@ impl Pipeline {
             self.shared.enter_hook(Place::START, false);
             stage.instance.on_stream_complete(end);
         }
+    }
+
+    /// Lists the blocks that the chain changed.
+    pub(super) fn changes(&mut self) -> Option<Value> {
+        self.accounts.describe(&self.shared.chain)
     }
 
     /// Reports chunks that came too late to be placed.

@@ -96,6 +96,11 @@ impl SharedPolicy {
         self.policy.greatest_hold()
     }
 
+    /// Takes out of a text for events what the policy keeps from readers.
+    pub(crate) fn redact(&self, text: &str) -> Option<String> {
+        self.policy.redact(text)
+    }
+
     pub(crate) fn start(&self, shared: Rc<Shared>) -> Box<dyn Instance> {
         Arc::clone(&self.policy).start(shared, self.clone())
     }
@@ -105,6 +110,7 @@ trait ErasedPolicy: Debug + Send + Sync {
     fn interests(&self) -> Interests;
     fn describe(&self) -> serde_json::Value;
     fn greatest_hold(&self) -> Hold;
+    fn redact(&self, text: &str) -> Option<String>;
     fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance>;
 }
 
@@ -128,6 +134,10 @@ impl<S: Default + 'static, P: Policy<S>> ErasedPolicy for Typed<P, S> {
 
     fn greatest_hold(&self) -> Hold {
         self.0.greatest_hold()
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.0.redact(text)
     }
 
     fn start(self: Arc<Self>, shared: Rc<Shared>, policy: SharedPolicy) -> Box<dyn Instance> {

@@ -145,6 +145,13 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
         Hold::Unknown
     }
 
+    /// Takes out of a text that events are to show what the policy keeps from readers; `None` where there is nothing. The
+    /// text may be cut off at its end.
+    fn redact(&self, text: &str) -> Option<String> {
+        let _ = text;
+        None
+    }
+
     /// The request is complete and has not left for the provider.
     async fn on_request(&self, request: &Request, cx: &PolicyContext<Scratchpad>) -> RequestAction {
         let _ = (request, cx);

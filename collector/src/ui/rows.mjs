@@ -1,6 +1,8 @@
 // Rows of the activity page. Everything that comes from an event is set as text, never as markup.
 
-import { KINDS, clock, condition, entryOf, headOf, short, visible } from "./feed.mjs";
+import { changesOf } from "./changes.mjs";
+import { KINDS, clock, condition, entryOf, headOf, short } from "./feed.mjs";
+import { element } from "./text.mjs";
 
 /** What can be clicked to filter: name in the query language, and where it lies in an event. */
 const FACTS = [
@@ -15,27 +17,6 @@ const FACTS = [
   ["rule", (event) => event.metadata?.reason_code],
   ["user", (event) => event.metadata?.policy_user],
 ];
-
-export function element(name, className, text) {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  if (text !== undefined) say(node, String(text));
-  return node;
-}
-
-/** Sets text, with what is invisible in it made visible. */
-export function say(node, text) {
-  node.textContent = "";
-  for (const piece of visible(text)) {
-    if (!piece.hidden) node.append(piece.text);
-    else {
-      const mark = document.createElement("span");
-      mark.className = "hidden-character";
-      mark.textContent = piece.text;
-      node.append(mark);
-    }
-  }
-}
 
 /** Makes rows; `page` is told of clicks. */
 export class Rows {
@@ -133,6 +114,8 @@ export class Rows {
       if (details.open && details.childElementCount === 1) details.append(this.#payload(entry));
     });
     step.append(details);
+    const changes = changesOf(event);
+    if (changes) step.append(changes);
     return step;
   }
 
@@ -167,7 +150,9 @@ export class Rows {
         copy.textContent = "The browser does not allow it";
       }
     });
-    payload.append(facts, link, copy);
+    const tools = element("p", "tools");
+    tools.append(link, copy);
+    payload.append(facts, tools);
     // As it was sent, byte for byte.
     const block = element("pre", "", raw);
     block.tabIndex = 0;

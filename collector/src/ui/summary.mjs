@@ -1,7 +1,7 @@
 // Counters and the chart over the range.
 
 import { condition } from "./feed.mjs";
-import { element } from "./rows.mjs";
+import { element } from "./text.mjs";
 
 const COLOURS = { allow: "--response", undecided: "--policy_action", rewrite: "--request", summary: "--request", escalate: "--policy_action", refuse: "--error" };
 
@@ -73,7 +73,7 @@ function drawChart(counts) {
       cursor: { show: false },
       legend: { show: false },
       scales: { y: { range: (_, _low, high) => [0, Math.max(1, high)] } },
-      axes: [axis, { ...axis, size: 40 }],
+      axes: [{ ...axis, values: (_, seconds) => seconds.map(timeLabel) }, { ...axis, size: 40 }],
       series: [{}, ...names.map((name) => ({ label: name, fill: resolved(name), stroke: resolved(name), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 24] }) }))],
     },
     [times, ...stacked],
@@ -81,4 +81,11 @@ function drawChart(counts) {
   );
   place.setAttribute("role", "img");
   place.setAttribute("aria-label", `Decisions over time: ${names.join(", ")}`);
+}
+
+/** The time as the rows say it; the day where another one begins. */
+function timeLabel(second, at, seconds) {
+  const dayOf = (second) => new Date(second * 1000).toLocaleDateString("sv");
+  const time = new Date(second * 1000).toLocaleTimeString("sv").slice(0, 5);
+  return at === 0 || dayOf(second) !== dayOf(seconds[at - 1]) ? `${time}\n${dayOf(second)}` : time;
 }

@@ -50,11 +50,12 @@ function event(fields = {}) {
 
 /** What a filter tells of one call. */
 function call(id, decision = "refuse", more = {}) {
-  const tool = { metadata: { tool: "rm", ...more } };
+  const at = Date.now();
+  const tool = { time_ms: at - 180, metadata: { tool: "rm", ...more } };
   const actions = decision === "allow" ? [] : [event({ call_id: id, ...tool })];
   const metadata = { decision, effective_decision: decision, enforced: true, reason_code: "TOOL_CALL_BLOCKED", model: "gpt-5", policy_user: "ann", judge_questions: 1, judge_latency_ms: 210 };
   return [
-    event({ call_id: id, kind: "request", event_type: "request.received", severity: "info", summary: "a request", policy_class: undefined, policy_target: "chat.completions" }),
+    event({ call_id: id, kind: "request", event_type: "request.received", time_ms: at - 412, severity: "info", summary: "a request", policy_class: undefined, policy_target: "chat.completions" }),
     ...actions,
     event({ call_id: id, kind: "response", event_type: "enforcement", severity: "info", summary: `decided: ${decision}`, policy_class: undefined, policy_target: "chat.completions", metadata }),
   ];
@@ -120,11 +121,35 @@ test("a call is a row with its verdict and opens to its timeline, and events app
   assert.deepEqual(page.errors, []);
 });
 
+test("what policies changed is shown before and after, where the document lets it be shown", async () => {
+  await start();
+  const changes = [
+    { kind: "tool_call", tool: "rm", choice: 0, before: { bytes: 20, hash: "0123", text: '{"path":"[path]/data"}' }, after: null },
+    { kind: "text", choice: 0, before: { bytes: 9, hash: "4567" }, after: { bytes: 6, hash: "89ab", text: "\u202E[city]", cut: true } },
+    { left_out: 3 },
+  ];
+  const events = call("call-1");
+  events.at(-1).metadata.changes = changes;
+  await send(events);
+  const page = await open();
+  await rows(page).first().locator("> details > summary").click();
+  await page.locator(".changes .change").nth(1).waitFor();
+  const shown = await page.locator(".changes").innerText();
+  assert.match(shown, /tool call rm/);
+  assert.match(shown, /before: 20 bytes · hash 0123\s+\{"path":"\[path\]\/data"\}\s+after: nothing left/);
+  assert.match(shown, /after: 6 bytes, of which the beginning is shown · hash 89ab\s+U\+202E\[city\]/);
+  assert.match(shown, /and 3 more/);
+  await picture(page, "activity-evidence");
+  assert.deepEqual(page.errors, []);
+});
+
 test("fault 18: markup in every field stays text, and what is sent is shown as it was sent", async () => {
   await start();
   const fields = Object.fromEntries(["id", "event_type", "summary", "call_id", "policy_target", "policy_class"].map((name) => [name, ATTACK]));
   const names = ["decision", "effective_decision", "reason_code", "model", "policy_user", "tool"];
   const metadata = Object.fromEntries([...names, ATTACK].map((name) => [name, ATTACK]));
+  const side = { bytes: ATTACK, hash: ATTACK, text: ATTACK };
+  metadata.changes = [{ kind: ATTACK, tool: ATTACK, tool_after: ATTACK, before: side, after: side }, { left_out: ATTACK }, null, 7, { before: 3 }];
   await send([event({ ...fields, metadata }), event({ ...fields, kind: "response", event_type: "enforcement", metadata })], ATTACK);
   for (const view of ["calls", "events"]) {
     const page = await open(`/ui/activity/live?view=${view}`);
@@ -215,7 +240,7 @@ test("pages are accessible in light and dark, wide and at 420 pixels", async () 
       assert.deepEqual(await violations(page), [], `${colorScheme} ${width}`);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(wide <= width, `the page is ${wide} wide at ${width}`);
-      await picture(page, `activity-${colorScheme}-${width}`);
+      if (colorScheme === "dark" && width === 420) await picture(page, "activity-dark-420");
     }
   }
 });
