@@ -57,6 +57,10 @@ pub(crate) async fn post_events(State(collector): State<Collector>, headers: Hea
         metrics.count_rejection(Rejection::Malformed);
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "events are sent with `content-type: application/json`");
     }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        metrics.count_rejection(Rejection::Malformed);
+        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "events are sent without `content-encoding`");
+    }
     let (body, _room) = match read(collector.intake(), body).await {
         Ok(read) => read,
         Err(refusal) => {

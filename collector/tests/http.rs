@@ -61,6 +61,13 @@ async fn only_json_is_taken_because_another_sites_page_can_post_anything_else_un
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_compressed_is_refused() {
+    let request = Request::post("/v1/events").header(header::CONTENT_TYPE, "application/json");
+    let request = request.header(header::CONTENT_ENCODING, "gzip").body(Body::from(batch("vm-1", 0, 1).to_string()));
+    assert_eq!(send(&open_app(), request.expect("a request")).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let app = open_app();
     let answer = post_text(&app, " ".repeat(MAX_BODY_BYTES + 1)).await;
@@ -484,6 +491,17 @@ mod access {
         for name in ["example.com", "127.0.0.1.example.com:10004", "localhost.example.com", "collector"] {
             assert_eq!(status(&app, host(name)).await, StatusCode::FORBIDDEN, "{name}");
         }
+        let twice = host("localhost:10004").header(header::HOST, "example.com");
+        assert_eq!(status(&app, twice).await, StatusCode::FORBIDDEN, "two hosts");
+        let absolute = Request::get("http://example.com/v1/events").header(header::HOST, "localhost:10004");
+        assert_eq!(status(&app, absolute).await, StatusCode::FORBIDDEN, "the first line counts");
+        for origin in ["null", "https://evil.example", "http://localhost:8080"] {
+            let request = host("localhost:10004").header(header::ORIGIN, origin);
+            assert_eq!(status(&app, request).await, StatusCode::FORBIDDEN, "a page of {origin} reads");
+        }
+        let fetched = |mode: &str| host("localhost:10004").header("sec-fetch-site", "cross-site").header("sec-fetch-mode", mode);
+        assert_eq!(status(&app, fetched("no-cors")).await, StatusCode::FORBIDDEN, "a picture in a page of another site");
+        assert_eq!(status(&app, fetched("navigate")).await, StatusCode::OK, "a link from elsewhere leads here");
         assert_eq!(post_with(&app, &[("host", "collector")]).await, StatusCode::ACCEPTED, "senders name a cluster");
         assert_eq!(post_with(&app, &[("host", "localhost:10004")]).await, StatusCode::ACCEPTED);
         let page = ("origin", "http://localhost:10004");

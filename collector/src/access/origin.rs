@@ -14,7 +14,9 @@ pub(super) fn objection(access: &Access, writes: bool, request: &Request) -> Opt
     let Some(host) = host(request.uri(), headers) else {
         return matches!(access, Access::Loopback).then_some("the request names no host");
     };
-    if writes && !is_of_same_origin(headers, &host) {
+    // Links lead here from anywhere.
+    let is_link = !writes && headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    if !is_of_same_origin(headers, &host) || (!is_link && is_of_other_site(headers)) {
         return Some("another site's page may not do this");
     }
     if !matches!(access, Access::Loopback) || is_loopback(&host) {
@@ -29,22 +31,27 @@ pub(super) fn objection(access: &Access, writes: bool, request: &Request) -> Opt
     Some("this collector has no token and answers this machine only: ask for it as localhost or 127.0.0.1")
 }
 
-/// Whether a request that changes something comes from a page of this collector, or from no page at all.
+/// Whether a browser says that a page of another site, or of another port, made it send this.
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Whether a request names no origin, or that of this collector.
 fn is_of_same_origin(headers: &HeaderMap, host: &Authority) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site")
-        && site != "same-origin"
-        && site != "none"
-    {
-        return false;
-    }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()))
 }
 
+/// What the request asks; an address in its first line counts more than the header (RFC 9112, 3.2.2), and two headers name none.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse().ok());
-    host.or_else(|| uri.authority().cloned())
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (uri.authority(), hosts.next(), hosts.next()) {
+        (Some(authority), ..) => return Some(authority.clone()),
+        (None, Some(host), None) => host,
+        _ => return None,
+    };
+    host.to_str().ok()?.parse().ok()
 }
 
 fn is_loopback(host: &Authority) -> bool {

@@ -165,7 +165,8 @@ fn test(name: &str, value: &str) -> Result<Test, InvalidQuery> {
         [(">=", Comparison::AtLeast), ("<=", Comparison::AtMost), (">", Comparison::Above), ("<", Comparison::Below)];
     for (sign, comparison) in comparisons {
         if let Some(number) = value.strip_prefix(sign) {
-            let number = number.parse().map_err(|_| InvalidQuery(format!("{name}: `{number}` is not a number")))?;
+            let read = number.parse().ok().filter(|number: &f64| number.is_finite());
+            let number = read.ok_or_else(|| InvalidQuery(format!("{name}: `{number}` is not a number")))?;
             return Ok(Test::Number(comparison, number));
         }
     }

@@ -76,6 +76,7 @@ fn what_is_no_query_says_why() {
         ("()", "parentheses hold nothing"),
         ("-", "a condition is missing"),
         ("judge_ms:>fast", "`fast` is not a number"),
+        ("judge_ms:>NaN", "`NaN` is not a number"),
         ("tool:", "a value is missing"),
     ] {
         let error = query.parse::<Query>().expect_err(query).to_string();
