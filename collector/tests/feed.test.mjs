@@ -44,6 +44,17 @@ test("fault 6: the list grows with the pages of the history", () => {
   assert.deepEqual(numbers(feed.rows).flat(), [5, 4, 3, 2]);
 });
 
+test("a call with any number of events stays small: its first and its newest are held", () => {
+  const feed = new Feed(10, true);
+  for (let round = 0; round < 100; round += 1) {
+    feed.arrive(Array.from({ length: 1000 }, (_, at) => entry(round * 1000 + at, { call_id: "c" })));
+  }
+  const [held] = numbers(feed.rows);
+  assert.equal(held.length, 500);
+  assert.deepEqual([held[0], held[99], held[100], held.at(-1)], [0, 99, 99_600, 99_999]);
+  assert.equal(headOf(feed.rows[0]).severity, "info");
+});
+
 test("a pause keeps what arrives", () => {
   const feed = new Feed(3, false);
   feed.pause();

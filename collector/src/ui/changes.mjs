@@ -2,6 +2,9 @@
 
 import { element, say } from "./text.mjs";
 
+/** Filters tell fewer; whoever sends events could make any number of them. */
+const MOST = 64;
+
 const KINDS = { tool_call: "tool call", server_tool_call: "call of the provider" };
 
 /** Makes a list of the changes that an event tells; undefined where it tells none. */
@@ -9,11 +12,12 @@ export function changesOf(event) {
   const changes = event.metadata?.changes;
   if (!Array.isArray(changes) || changes.length === 0) return undefined;
   const list = element("div", "changes");
-  for (const change of changes) {
+  for (const change of changes.slice(0, MOST)) {
     if (change === null || typeof change !== "object") continue;
     if (change.left_out !== undefined) list.append(element("p", "", `and ${change.left_out} more`));
     else list.append(changeOf(change));
   }
+  if (changes.length > MOST) list.append(element("p", "", `and ${changes.length - MOST} more, which only the payload shows`));
   return list;
 }
 

@@ -9,6 +9,10 @@ export const KINDS = {
   error: "error",
 };
 
+/** How many events of a call are held at most, and how many of them are its first: what lies between them is in the history. */
+const MOST_OF_CALL = 500;
+const FIRST_OF_CALL = 100;
+
 /** Holds the newest rows, and keeps apart the events that arrive during a pause. */
 export class Feed {
   #limit;
@@ -80,18 +84,26 @@ export class Feed {
   #take(entries) {
     const added = new Set();
     const changed = new Set();
+    const touched = new Set();
     for (const entry of entries) {
       const call = this.byCall ? entry.event.call_id : undefined;
       const key = call === undefined ? entry.position : `call ${call}`;
       let row = this.#rows.get(key);
       if (row === undefined) {
-        row = { key, call, entries: [] };
+        row = { key, call, entries: [], positions: new Set() };
         this.#rows.set(key, row);
         added.add(row);
       } else if (!added.has(row)) changed.add(row);
-      if (row.entries.some((known) => known.position === entry.position)) continue;
+      if (row.positions.has(entry.position)) continue;
+      row.positions.add(entry.position);
       row.entries.push(entry);
+      touched.add(row);
+    }
+    // Once for all that came: a call may have many events.
+    for (const row of touched) {
       row.entries.sort(byPosition);
+      const beyond = row.entries.splice(FIRST_OF_CALL, Math.max(0, row.entries.length - MOST_OF_CALL));
+      for (const entry of beyond) row.positions.delete(entry.position);
     }
     return { added: [...added], changed: [...changed] };
   }
