@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page compose-up compose-down deployment readers release licences check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page pictures compose-up compose-down deployment readers release licences check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -41,6 +41,9 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 page: ## Runs the tests of the activity page in a browser (WEIR_TEST_SCREENSHOTS=<folder> keeps pictures)
 	@$(HARNESS) page $(ARGS)
 
+pictures: ## Takes the pictures of collector/README.md anew: the tests of the activity page leave them
+	WEIR_TEST_SCREENSHOTS=$(CURDIR)/collector/pictures $(HARNESS) page
+
 e2e: ## Runs the end-to-end tests (ARGS="-k judge -x" goes to pytest)
 	@$(HARNESS) e2e $(ARGS)
 
@@ -72,11 +75,13 @@ check: rust ## Formatting, lints and documentation, all warnings denied
 fresh-machine: ## Runs `make check test` in a fresh clone, with nothing of Rust but rustup (ARGS="make fuzz" runs that instead)
 	tests/fresh-machine --clone $(if $(ARGS),$(ARGS),make check test)
 
-bench: rust bench-v8 ## Measures Weir beside a reading filter in V8 and in Envoy, then the engine alone (ARGS="--repeats 1")
+bench: rust bench-v8 ## Measures Weir beside a reading filter in V8 and in Envoy, then the engine alone and the collector (ARGS="--repeats 1")
 	@$(HARNESS) envoy
 	cargo build --release --package weir-bench-load
 	python3 benches/run.py $(ARGS)
 	cargo run --profile wasm --package weir-bench-engine
+	@$(HARNESS) collector
+	cargo run --release --package weir-bench-collector
 
 bench-v8: rust wasm ## The part of `make bench` that a busy machine does not disturb: the module in Node, without Envoy
 	@$(HARNESS) wasm weir-bench-reader
