@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(unreachable_pub, reason = "shared between test files")]
 
+pub mod cluster;
+
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -201,6 +203,8 @@ impl Redis {
     fn launch(port: u16, folder: &TempDir) -> Child {
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""])
+            // With `everysec` Redis answers before it has written while a slow disk syncs: collector/README.md.
+            .args(["--appendfsync", "always"])
             .arg("--dir")
             .arg(folder.path())
             .stdout(Stdio::null())
