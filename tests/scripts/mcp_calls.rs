@@ -109,6 +109,80 @@ fn a_result_names_its_type_where_the_protocol_knows_it() {
     assert_eq!(answer(&play(&script))["result"]["resultType"], "complete");
 }
 
+fn tool_use(id: &str, name: &str) -> Value {
+    json!({"type": "tool_use", "id": id, "name": name, "input": {"path": "/"}})
+}
+
+fn sampled(content: Value, reason: &str) -> Value {
+    json!({"role": "assistant", "model": "m", "content": content, "stopReason": reason})
+}
+
+/// The answer of a client's model, in each of the places where servers get it.
+fn said_to_servers(sampled: &Value) -> [Value; 2] {
+    let asked_again = json!({"name": "read_file", "arguments": {}, "inputResponses": {"a": sampled, "b": {"action": "accept"}}, "requestState": "s"});
+    [
+        json!({"jsonrpc": "2.0", "id": "s-1", "result": sampled}),
+        json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": asked_again}),
+    ]
+}
+
+#[test]
+fn calls_that_a_clients_model_makes_for_a_server_are_judged() {
+    let text = json!({"type": "text", "text": "I look."});
+    let both = json!([text, tool_use("t1", "delete_files"), tool_use("t2", "read_file")]);
+    for body in said_to_servers(&sampled(both, "toolUse")) {
+        let outcome = play(&judged(&body));
+        assert!(outcome.callouts.len() >= 2, "{body}");
+        let said = sent(&outcome);
+        let answer = if body["result"].is_null() { &said["params"]["inputResponses"]["a"] } else { &said["result"] };
+        let refused = json!({"type": "text", "text": "Not this one."});
+        assert_eq!(*answer, sampled(json!([text, refused, tool_use("t2", "read_file")]), "toolUse"), "{said}");
+        assert_eq!(outcome.decision, Decision::Refuse);
+    }
+}
+
+#[test]
+fn an_answer_of_which_every_call_is_refused_ends_the_models_turn() {
+    for body in said_to_servers(&sampled(tool_use("t1", "delete_files"), "toolUse")) {
+        let said = sent(&play(&judged(&body)));
+        let answer = if body["result"].is_null() { &said["params"]["inputResponses"]["a"] } else { &said["result"] };
+        assert_eq!(*answer, sampled(json!({"type": "text", "text": "Not this one."}), "endTurn"));
+    }
+}
+
+#[test]
+fn an_answer_of_a_clients_model_that_passes_leaves_as_it_came() {
+    let nested = json!({"type": "tool_use", "id": "t", "name": "read_file", "input": {"type": "tool_use", "name": "read_file"}});
+    for content in [tool_use("t1", "read_file"), nested, json!([{"type": "text", "text": "delete_files"}])] {
+        for body in said_to_servers(&sampled(content, "toolUse")) {
+            let outcome = play(&judged(&body));
+            assert_eq!((&outcome.request, outcome.decision), (&RequestOutcome::Sent, Decision::Allow), "{body}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_a_clients_model_that_can_be_read_in_two_ways_is_refused() {
+    for item in [
+        r#"{"type":"tool_use","name":"read_file","Name":"delete_files","input":{}}"#,
+        r#"{"type":"tool_use","name":"read_file","name":"delete_files","input":{}}"#,
+        r#"{"type":"text","type":"tool_use","name":"delete_files","input":{}}"#,
+        r#"{"type":"tool_use","name":"read_file","input":{},"input":{"path":"/"}}"#,
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":"s","result":{{"content":[{item}]}}}}"#);
+        let outcome = play(&post(body.as_bytes(), document(json!([{"use": "ask_judge"}]))));
+        assert_eq!(outcome.request, RequestOutcome::Answered, "{item}");
+    }
+}
+
+#[test]
+fn a_refused_call_that_was_to_become_a_task_is_answered_with_an_error() {
+    let mut body = call(1, "delete_files");
+    body["params"]["task"] = json!({"ttl": 60_000});
+    let said = answer(&play(&judged(&body)));
+    assert_eq!(said, json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "Not this one."}}));
+}
+
 #[test]
 fn a_call_waits_for_the_judge_and_a_judge_that_fails_blocks() {
     for reply in [JudgeReply::Broken, JudgeReply::NotSent, JudgeReply::Silence, JudgeReply::Verdict(0.9)] {

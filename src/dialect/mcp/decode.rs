@@ -60,7 +60,8 @@ impl Decoder {
             let choice = u32::try_from(call.position).unwrap_or(u32::MAX);
             let slot = Slot { block: call.block, choice, kind: BlockKind::ToolCall, starts: true, stops: true };
             frame.slots.push(slot);
-            let call_id = self.asked.requests.get(call.position).map(|asked| asked.id.shown()).unwrap_or_default();
+            let asked = self.asked.requests.get(call.position).map(|asked| asked.id.shown());
+            let call_id = asked.unwrap_or_else(|| self.strings.get(source, call.id));
             let (name, text) = (self.strings.get(source, call.name), self.strings.get(source, call.arguments));
             each(DecodedEvent::Delta(delta(slot, call_id, name, text)));
         }

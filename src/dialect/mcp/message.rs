@@ -18,6 +18,7 @@ pub(super) struct Message {
     pub(super) id: Option<Value>,
     pub(super) method: Option<Value>,
     pub(super) params: Option<Value>,
+    pub(super) result: Option<Value>,
     pub(super) error: Option<Value>,
 }
 
@@ -118,8 +119,8 @@ fn read_message<'a>(source: &'a str, reader: &mut Reader<'a>, visitor: &mut dyn 
     {
         visitor.payload(&mut Reader::at(source, params), Payload::Params)?;
     }
-    let (id, method, params, error) = (id.get(), method.get(), params.get(), error.get());
-    visitor.message(Message { span, kind, id, method, params, error });
+    let (id, method, params, result, error) = (id.get(), method.get(), params.get(), result.get(), error.get());
+    visitor.message(Message { span, kind, id, method, params, result, error });
     Ok(())
 }
 

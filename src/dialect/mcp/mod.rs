@@ -12,6 +12,7 @@ mod headers;
 mod message;
 pub(super) mod output;
 mod request;
+mod sampled;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -53,17 +54,27 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct AskedRequest {
     id: Id,
-    is_call: bool,
+    kind: Awaited,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// The result of a tool.
+    CallResult,
+    /// A task that has the result one day.
+    Task,
+    Other,
 }
 
 impl Asked {
     /// Adds a request; whether its id is a new one.
-    fn add(&mut self, id: Id, is_call: bool) -> bool {
+    fn add(&mut self, id: Id, kind: Awaited) -> bool {
         let position = self.requests.len();
         if let Some(number) = id.number() {
             self.numbers.entry(number.to_owned()).and_modify(|known| *known = None).or_insert(Some(position));
         }
-        self.requests.push(AskedRequest { id: id.clone(), is_call });
+        self.requests.push(AskedRequest { id: id.clone(), kind });
         self.positions.insert(id, position).is_none()
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::message::Id;
-use super::{Asked, AskedRequest};
+use super::{Asked, AskedRequest, Awaited};
 use crate::dialect::framing::WITHHELD;
 use crate::wire::json;
 
@@ -73,14 +73,15 @@ struct LogParams<'a> {
     data: &'a str,
 }
 
-/// What is said to a request in place of the server's answer: to a call, a result that says so; to others an error.
+/// What is said to a request in place of the server's answer: to a call, a result that says so; to others, also to a
+/// call that is to become a task, an error.
 pub(super) fn refusal(asked: &Asked, request: &AskedRequest, text: &str) -> String {
     answer_to(asked, request, text, true)
 }
 
 fn answer_to(asked: &Asked, request: &AskedRequest, text: &str, is_error: bool) -> String {
     let text = if text.is_empty() { WITHHELD } else { text };
-    if !request.is_call {
+    if request.kind != Awaited::CallResult {
         return failure(Some(&request.id), Code::InvalidRequest, text);
     }
     let result =

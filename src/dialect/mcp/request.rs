@@ -2,7 +2,8 @@
 
 use super::headers::{Headers, Said};
 use super::message::{Id, Kind, Message, Messages};
-use super::{Asked, CALL};
+use super::sampled::{Sampled, Sampling};
+use super::{Asked, Awaited, CALL};
 use crate::block::{BlockId, Chunk};
 use crate::dialect::decoding::{self, NameBytes, Strings, Text, is_variant};
 use crate::dialect::framing::WITHHELD;
@@ -68,11 +69,15 @@ fn read_request(
     let id = Id::read(source, id, names)?;
     let mut strings = Strings::default();
     let method = strings.read(source, message.method)?;
-    let is_call = strings.get(source, method) == CALL;
-    if !asked.add(id, is_call) {
+    let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;
+    let kind = match strings.get(source, method) == CALL {
+        true if params.task.get().is_some() => Awaited::Task,
+        true => Awaited::CallResult,
+        false => Awaited::Other,
+    };
+    if !asked.add(id, kind) {
         return Err(DecodeError::OutOfOrder { what: "two requests with the same id" }.into());
     }
-    let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;
     let key = strings.read(source, params.key.get())?;
     let version = strings.read(source, params.protocol_version.get())?;
     let said = Said {
@@ -90,6 +95,8 @@ struct Params {
     /// The name or URI of what is asked for, where the method has one.
     key: Field<Value>,
     arguments: Field<Value>,
+    /// The call is to become a task (2025-11-25).
+    task: Field<Value>,
     protocol_version: Field<Value>,
 }
 
@@ -110,6 +117,7 @@ impl Params {
             "_meta" => read.read_meta(reader),
             key if key == key_name => read.key.fill(reader, Reader::optional_string),
             "arguments" if method == CALL => read.arguments.fill(reader, Reader::optional_value),
+            "task" if method == CALL => read.task.fill(reader, Reader::optional_value),
             key if method == CALL && is_variant(key, &["name", "arguments"]) => Err(reader.malformed()),
             _ => reader.skip(),
         })?;
@@ -127,11 +135,13 @@ impl Params {
     }
 }
 
-/// A call of a request.
+/// A call of a request, or of an answer that a client's model gave.
 pub(super) struct Call {
     pub(super) block: BlockId,
-    /// Which of the requests it is.
+    /// Which of the requests it is; of a model's call, a number that no request has.
     pub(super) position: usize,
+    /// The id that a model gave it.
+    pub(super) id: Text,
     pub(super) name: Text,
     pub(super) arguments: Text,
 }
@@ -139,16 +149,23 @@ pub(super) struct Call {
 /// Finds the calls of a body; `block` is the number of the first.
 pub(super) fn calls(source: &str, strings: &mut Strings, mut block: u32) -> Result<Vec<Call>, DecodeError> {
     let mut calls = Vec::new();
-    let requests = Messages::read(source)?.all.into_iter().filter(|message| message.kind == Kind::Request);
-    for (position, message) in requests.enumerate() {
-        if !is_call(source, &message)? {
-            continue;
+    let messages = Messages::read(source)?;
+    let requests = messages.all.iter().filter(|message| message.kind == Kind::Request).count();
+    let (mut position, mut sampled) = (0_usize, requests);
+    for message in &messages.all {
+        if is_call(source, message)? {
+            let params = Params::read(source, message, CALL)?;
+            let name = strings.read(source, params.key.get())?;
+            let arguments = params.arguments.get().map_or(Text::EMPTY, Text::verbatim);
+            calls.push(Call { block: BlockId(block), position, id: Text::EMPTY, name, arguments });
+            block = block.saturating_add(1);
         }
-        let params = Params::read(source, &message, CALL)?;
-        let name = strings.read(source, params.key.get())?;
-        let arguments = params.arguments.get().map_or(Text::EMPTY, Text::verbatim);
-        calls.push(Call { block: BlockId(block), position, name, arguments });
-        block = block.saturating_add(1);
+        for call in Sampling::of(source, message)?.calls {
+            let (id, name) = (strings.read(source, call.id)?, strings.read(source, call.name)?);
+            calls.push(Call { block: BlockId(block), position: sampled, id, name, arguments: call.arguments() });
+            (block, sampled) = (block.saturating_add(1), sampled.saturating_add(1));
+        }
+        position = position.saturating_add(usize::from(message.kind == Kind::Request));
     }
     Ok(calls)
 }
@@ -186,6 +203,12 @@ pub(super) fn write(source: &str, actions: &[SlotAction], insertions: &[Insertio
                 !decide(source, message, action, here.map(|insertion| &insertion.chunk), position, &mut edits, &mut decided);
             slot = slot.saturating_add(1);
         }
+        if let Ok(sampling) = Sampling::of(source, message) {
+            // Of a message that does not leave nothing is edited.
+            let mut gone = Edits::default();
+            let edits = if refused { &mut gone } else { &mut edits };
+            slot = write_sampled(source, &sampling, slot, actions, insertions, edits);
+        }
         is_refused.push(refused);
         position = position.saturating_add(usize::from(message.kind == Kind::Request));
     }
@@ -198,6 +221,86 @@ pub(super) fn write(source: &str, actions: &[SlotAction], insertions: &[Insertio
     decided
 }
 
+/// Carries out what was decided about the calls of a client's model; the slot behind them.
+fn write_sampled(
+    source: &str,
+    sampling: &Sampling,
+    first: usize,
+    actions: &[SlotAction],
+    insertions: &[Insertion],
+    edits: &mut Edits,
+) -> usize {
+    let mut is_removed = Vec::with_capacity(sampling.calls.len());
+    let mut slot = first;
+    for call in &sampling.calls {
+        let is_last = slot.saturating_add(1) == actions.len();
+        let here = insertions.iter().filter(|insertion| insertion.before == slot || (is_last && insertion.before > slot));
+        let action = actions.get(slot).unwrap_or(&SlotAction::Remove);
+        is_removed.push(decide_sampled(source, call, action, here.map(|insertion| &insertion.chunk), edits));
+        slot = slot.saturating_add(1);
+    }
+    for (reason, of) in &sampling.stop_reasons {
+        let removed = is_removed.get(of.clone()).unwrap_or_default();
+        if !removed.is_empty() && removed.iter().all(|removed| *removed) {
+            edits.replace(reason.start..reason.end, "\"endTurn\"");
+        }
+    }
+    slot
+}
+
+/// Carries out what was decided about a call of a client's model; whether it is gone.
+fn decide_sampled<'c>(
+    source: &str,
+    call: &Sampled,
+    action: &SlotAction,
+    chunks: impl Iterator<Item = &'c Chunk>,
+    edits: &mut Edits,
+) -> bool {
+    let said = said(chunks);
+    let (name, arguments) = match (action, said.other) {
+        (SlotAction::Keep, _) => return false,
+        (SlotAction::Replace(arguments), _) => (None, arguments.as_str()),
+        (SlotAction::Remove, Some((name, arguments))) => (Some(name), arguments),
+        (SlotAction::Remove, None) => {
+            let text = if said.text.is_empty() { WITHHELD } else { &said.text };
+            let item = format!("{{\"type\":\"text\",\"text\":{}}}", json::to_text(text));
+            edits.replace(call.item.start..call.item.end, item);
+            return true;
+        }
+    };
+    let mut set = vec![("input", object_of(arguments))];
+    set.extend(name.map(|name| ("name", json::to_text(name))));
+    let object = source.get(call.item.start..call.item.end).unwrap_or_default();
+    edits.edit_object(source, object, &json::members(object), &[], &set);
+    false
+}
+
+/// What policies put in place of a call.
+#[derive(Default)]
+struct SaidInPlace<'c> {
+    text: String,
+    texts: u32,
+    /// Another call: its name and arguments.
+    other: Option<(&'c str, &'c str)>,
+}
+
+fn said<'c>(chunks: impl Iterator<Item = &'c Chunk>) -> SaidInPlace<'c> {
+    let mut said = SaidInPlace::default();
+    for chunk in chunks {
+        match chunk {
+            Chunk::Text { text, .. } => {
+                if !said.text.is_empty() {
+                    said.text.push('\n');
+                }
+                said.text.push_str(text);
+                said.texts = said.texts.saturating_add(1);
+            }
+            Chunk::ToolCall { name, arguments, .. } => said.other = Some((name.as_str(), arguments.as_str())),
+        }
+    }
+    said
+}
+
 /// Carries out what was decided about one call; whether it leaves.
 fn decide<'c>(
     source: &str,
@@ -208,40 +311,30 @@ fn decide<'c>(
     edits: &mut Edits,
     decided: &mut Decided,
 ) -> bool {
-    let mut said = String::new();
-    let mut texts: u32 = 0;
-    let mut other = None;
-    for chunk in chunks {
-        match chunk {
-            Chunk::Text { text, .. } => {
-                if !said.is_empty() {
-                    said.push('\n');
-                }
-                said.push_str(text);
-                texts = texts.saturating_add(1);
-            }
-            Chunk::ToolCall { name, arguments, .. } => other = Some((Some(name.as_str()), arguments.as_str())),
-        }
-    }
-    let changed = match action {
-        SlotAction::Keep => None,
-        SlotAction::Replace(arguments) => Some((None, arguments.as_str())),
-        SlotAction::Remove if other.is_some() => other,
-        SlotAction::Remove => {
-            decided.refused.push((position, if said.is_empty() { WITHHELD.to_owned() } else { said }));
+    let said = said(chunks);
+    let changed = match (action, said.other) {
+        (SlotAction::Keep, _) => None,
+        (SlotAction::Replace(arguments), _) => Some((None, arguments.as_str())),
+        (SlotAction::Remove, Some((name, arguments))) => Some((Some(name), arguments)),
+        (SlotAction::Remove, None) => {
+            decided.refused.push((position, if said.text.is_empty() { WITHHELD.to_owned() } else { said.text }));
             return false;
         }
     };
-    decided.late = decided.late.saturating_add(texts);
+    decided.late = decided.late.saturating_add(said.texts);
     if let Some((name, arguments)) = changed {
         edit_params(source, message, name, arguments, edits);
     }
     true
 }
 
+/// The arguments as JSON.
+fn object_of(arguments: &str) -> String {
+    if json::is_unambiguous_object(arguments) { arguments.to_owned() } else { "{}".to_owned() }
+}
+
 fn edit_params(source: &str, message: &Message, name: Option<&str>, arguments: &str, edits: &mut Edits) {
-    let arguments = if json::is_unambiguous_object(arguments) { arguments.to_owned() } else { "{}".to_owned() };
-    let mut set = vec![("arguments", arguments)];
+    let mut set = vec![("arguments", object_of(arguments))];
     set.extend(name.map(|name| ("name", json::to_text(name))));
     let (object, set) = match message.params {
         Some(params) => (params, set),
