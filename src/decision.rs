@@ -9,7 +9,8 @@ pub enum Decision {
     /// Everything passed as it came.
     #[default]
     Allow,
-    /// The exchange ended before everything was decided: something was held, and did not leave.
+    /// The exchange ended before everything was decided, or before what was let go could be sent: something was held, and did not
+    /// leave.
     Undecided,
     /// Something was changed.
     Rewrite,

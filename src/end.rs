@@ -16,6 +16,8 @@ pub enum EndReason {
     UpstreamBroke,
     /// The proxy's buffer was too small for what was held.
     ProxyBufferExceeded,
+    /// It was broken off here: what was left of it could not be sent.
+    BrokenOff,
 }
 
 impl EndReason {
@@ -26,6 +28,7 @@ impl EndReason {
             Self::ClientGone => "client_gone",
             Self::UpstreamBroke => "upstream_broke",
             Self::ProxyBufferExceeded => "proxy_buffer_exceeded",
+            Self::BrokenOff => "broken_off",
         }
     }
 }

@@ -101,6 +101,11 @@ impl Learned {
         lasting(self.known(place)?.refused, now)
     }
 
+    /// The most bytes that the proxy was seen to buffer where this stream runs.
+    pub(crate) fn buffered_bytes(&self, place: &impl Fn() -> Place, now: Timestamp) -> Option<usize> {
+        lasting(self.known(place)?.buffered, now)
+    }
+
     /// The proxy buffered this many bytes of a paused response. Tells apart, later, what it refused: not that many.
     pub(crate) fn see_buffered(&self, place: &impl Fn() -> Place, bytes: usize, now: Timestamp) {
         if bytes >= LEAST_BUFFER && self.known(place).is_none_or(|known| lasting(known.buffered, now) < Some(bytes)) {

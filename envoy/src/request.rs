@@ -14,7 +14,6 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
-use weir::dialect::reply;
 use weir::exchange::{Exchange, RequestHead, RequestProgress, Resumed};
 use weir::time::Timestamp;
 
@@ -134,7 +133,7 @@ impl Stream {
                 Some(name) => {
                     let message = format!("The header {name} comes more than once: readers differ in which they take.");
                     self.plugin.metrics.count("errors", "header_repeated", 1);
-                    self.answer(&reply::error(None, 400, "header_repeated", &message))
+                    self.refuse(400, "header_repeated", &message)
                 }
                 None => self.hold_request(end, head.content_length),
             },
@@ -245,7 +244,7 @@ impl Stream {
         }
         self.plugin.metrics.count("errors", "request_hold_unsupported", 1);
         let message = "The proxy is set to hold the heads of requests and shows no bodies of held heads.";
-        self.answer(&reply::error(None, 500, "request_hold_unsupported", message));
+        self.refuse(500, "request_hold_unsupported", message);
     }
 
     fn hold_request(&mut self, end: bool, announced: Option<u64>) -> Action {

@@ -15,7 +15,6 @@
 use core::time::Duration;
 
 use proxy_wasm::types::{Action, BufferType, MapType};
-use weir::dialect::reply;
 use weir::dialect::reply::Reply;
 use weir::exchange::{Exchange, ResponseHead, ResponseMode, ResponseProgress, Resumed};
 use weir::time::{Now, Timestamp};
@@ -32,6 +31,12 @@ const HEAD_HOLD_MAX: usize = 512 * 1024;
 
 /// Longest whole body that is paused even where no trailers were seen yet: short enough for every sensible buffer.
 const WHOLE_PAUSE_MAX: usize = 16 * 1024;
+
+/// As [`WHOLE_PAUSE_MAX`], with the room for replacements of what is not read yet.
+const UNREAD_PAUSE_MAX: usize = 24 * 1024;
+
+/// Headers by which it is decided how a response is read.
+const DECIDING_HEADERS: &[&str] = &["content-type", "content-encoding"];
 
 /// The proxy gives up this soon after a pause if it is for the ballast; later, it is for what came on top of it.
 const BALLAST_CHECKED_WITHIN: Duration = Duration::from_millis(2);
@@ -90,9 +95,9 @@ impl ResponseState {
         matches!(self, Self::Passing)
     }
 
-    /// Whether the upstream's end came.
-    pub(crate) const fn has_ended(&self) -> bool {
-        matches!(self, Self::Open(Open { ended: true, .. }))
+    /// Whether the upstream's end came, and left.
+    pub(crate) const fn has_left(&self) -> bool {
+        matches!(self, Self::Open(Open { ended: true, flow: Flow::Flowing, .. }))
     }
 }
 
@@ -113,9 +118,16 @@ impl Stream {
         if self.request.is_held() && !(400..600).contains(&head.status) {
             // It cannot be an answer to a request that has not left, and no policy would see it.
             self.fail("early_response", "a provider answered a request of which it had the head alone");
-            return self.answer(&reply::error(None, 502, "early_response", "The provider answered before it had the request."));
+            return self.refuse(502, "early_response", "The provider answered before it had the request.");
         }
         let mode = self.exchange.handle_response_head(&head, end, host::now());
+        if matches!(mode, ResponseMode::Stream | ResponseMode::Whole)
+            && let Some(name) = host::repeated_header(MapType::HttpResponseHeaders, DECIDING_HEADERS)
+        {
+            let message =
+                format!("The provider's response has the header {name} more than once: readers differ in which they take.");
+            return self.answer_failure(502, "header_repeated", &message);
+        }
         let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
         match mode {
             ResponseMode::Pass => {}
@@ -276,9 +288,13 @@ impl Stream {
                 .break_off("trailers", "a response ended with trailers while a judge was asked: nothing can be sent any more");
         }
         match open.flow {
-            Flow::Paused { ballast, .. } if out.len() <= ballast => {
-                host::replace_body(BufferType::HttpResponseBody, ballast, &out);
+            Flow::Paused { ballast, .. } => {
                 open.flow = Flow::Flowing;
+                if out.len() > ballast {
+                    self.exchange.shorten_end(&mut out, ballast);
+                    let _ = self.carry_out_effects(&mut Vec::new());
+                }
+                host::replace_body(BufferType::HttpResponseBody, ballast, &out);
                 Action::Continue
             }
             Flow::Flowing if out.is_empty() => Action::Continue,
@@ -313,13 +329,14 @@ impl Stream {
         if !is_decided || (open.whole && !open.ended) {
             return;
         }
-        let rest = open.unsent.split_off(open.unsent.len().min(ballast));
-        if open.ended && !rest.is_empty() {
-            self.break_off("ballast", "more is to be sent at a response's end than was made room for");
-            return;
+        let mut out = core::mem::take(&mut open.unsent);
+        if open.ended && out.len() > ballast {
+            self.exchange.shorten_end(&mut out, ballast);
+            let _ = self.carry_out_effects(&mut Vec::new());
         }
-        host::replace_body(BufferType::HttpResponseBody, ballast, &open.unsent);
-        open.unsent = rest;
+        let ResponseState::Open(open) = &mut self.response else { return };
+        open.unsent = out.split_off(out.len().min(ballast));
+        host::replace_body(BufferType::HttpResponseBody, ballast, &out);
         open.flow = Flow::Flowing;
         host::resume_response();
     }
@@ -349,6 +366,11 @@ impl Stream {
         }
     }
 
+    /// Whether something that may leave was not sent.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        matches!(&self.response, ResponseState::Open(Open { unsent, .. }) if !unsent.is_empty())
+    }
+
     /// Whether something would be lost if the response ended with trailers next.
     fn trailers_can_hurt(&self) -> bool {
         self.exchange.is_holding_response()
@@ -360,11 +382,14 @@ impl Stream {
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if let Flow::Paused { .. } = open.flow {
             // A paused body must not grow beyond what the proxy was seen to buffer.
-            open.unsent = out.split_off(out.len().min(size));
-            if end && !open.unsent.is_empty() {
-                return self.break_off("ballast", "more is to be sent at a response's end than was made room for");
+            if end && out.len() > size {
+                self.exchange.shorten_end(&mut out, size);
+                let _ = self.carry_out_effects(&mut Vec::new());
             }
+            let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
+            open.unsent = out.split_off(out.len().min(size));
         }
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.flow = Flow::Flowing;
         open.head_held = false;
         host::replace_body(BufferType::HttpResponseBody, size, &out);
@@ -374,12 +399,19 @@ impl Stream {
 
     fn pause_in_callback(&mut self, size: usize, unsent: Vec<u8>) -> Action {
         let needed = self.exchange.max_release_bytes().saturating_add(unsent.len()).saturating_add(SPARE_BALLAST);
+        let unread = self.exchange.max_unread_replacements();
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.unsent = unsent;
+        let learned = &self.plugin.learned;
+        let seen = || learned.buffered_bytes(&Place::ask, host::now()).unwrap_or_default();
         let (ballast, since) = match open.flow {
             // Not the callback's time: to work on a long block takes a while.
-            Flow::Flowing => (needed, host::now()),
-            Flow::Paused { since, .. } => (needed.min(size), since),
+            Flow::Flowing if unread == 0 => (needed, host::now()),
+            // For what is not certain there is room where the buffer is large enough.
+            Flow::Flowing => (needed.saturating_add(unread).min(needed.max(UNREAD_PAUSE_MAX).max(seen())), host::now()),
+            // In a pause the proxy checks nothing: it gets no more than it was seen to buffer.
+            Flow::Paused { since, .. } if needed > size => (needed.min(size.max(seen())), since),
+            Flow::Paused { since, .. } => (needed.saturating_add(unread).min(size), since),
         };
         if size != ballast || open.flow == Flow::Flowing {
             host::replace_body(BufferType::HttpResponseBody, size, &vec![b'\n'; ballast]);
@@ -392,6 +424,7 @@ impl Stream {
     fn break_off(&mut self, word: &'static str, message: &str) -> Action {
         self.fail(word, message);
         self.over = true;
+        self.broken_off = true;
         host::reset_stream();
         Action::Pause
     }

@@ -8,6 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 use weir::callout::MAX_REPLY_BYTES;
 use weir::chain::Chain;
+use weir::decision::Decision;
 use weir::dialect::reply::{self, Reply};
 use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
@@ -35,6 +36,8 @@ pub(crate) struct Stream {
     pub(crate) response: ResponseState,
     /// Weir answered it or broke it off: nothing of it may be touched any more.
     pub(crate) over: bool,
+    /// Weir broke it off.
+    pub(crate) broken_off: bool,
     /// The root's tick looks after it.
     is_looked_after: bool,
     pub(crate) kept: Kept,
@@ -63,6 +66,7 @@ impl Stream {
             response: ResponseState::default(),
             kept: Kept::default(),
             over: false,
+            broken_off: false,
             is_looked_after: false,
         }
     }
@@ -74,10 +78,16 @@ impl Stream {
         Action::Pause
     }
 
+    /// Answers with an error that the engine knows nothing of. The stream is over then.
+    pub(crate) fn refuse(&mut self, status: u16, word: &'static str, message: &str) -> Action {
+        let reply = self.exchange.refuse(status, word, message);
+        self.answer(&reply)
+    }
+
     /// Answers that Weir cannot do what it should. The stream is over then.
     pub(crate) fn answer_failure(&mut self, status: u16, word: &'static str, message: &str) -> Action {
         self.fail(word, message);
-        self.answer(&reply::error(None, status, word, message))
+        self.refuse(status, word, message)
     }
 
     /// Counts and logs something that could not be done.
@@ -188,9 +198,17 @@ impl Stream {
 
     fn handle_log(&mut self) {
         let details = host::property(&["response", "code_details"]).unwrap_or_default();
+        if details == INTERNAL_REDIRECT && self.exchange.decision() == Decision::Allow {
+            // The request goes on as another stream, whose event tells how it ended.
+            self.over = true;
+            return;
+        }
         let reason = self.end_reason(&details);
         if reason == EndReason::ProxyBufferExceeded {
             self.learn_buffer_size();
+        }
+        if self.broken_off || self.has_unsent() {
+            self.exchange.note_unsent();
         }
         self.exchange.handle_end(reason, host::now());
         // The stream is gone: whatever this sets going, nothing of it can be sent.
@@ -203,7 +221,9 @@ impl Stream {
     /// Why the stream ended, by Envoy's words for it (`%RESPONSE_CODE_DETAILS%`).
     fn end_reason(&self, details: &[u8]) -> EndReason {
         let says = |word: &[u8]| details.windows(word.len()).any(|part| part == word);
-        if self.over || self.response.has_ended() {
+        if self.broken_off {
+            EndReason::BrokenOff
+        } else if self.over || self.response.has_left() {
             EndReason::Completed
         } else if says(b"payload_too_large") {
             EndReason::ProxyBufferExceeded
@@ -219,6 +239,9 @@ impl Stream {
         }
     }
 }
+
+/// Envoy's word for a stream that goes on as another, because a route says that it follows redirects itself.
+const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
 
 /// The stream as the SDK sees it. The exchange begins with the request's head: a context can come to its end without
 /// ever having seen one.

@@ -627,6 +627,17 @@ impl Encoder {
         }
     }
 
+    /// What was written as the stream's end does not leave.
+    pub const fn reopen(&mut self) {
+        match self {
+            Self::Chat(encoder) => encoder.reopen(),
+            Self::Messages(encoder) => encoder.reopen(),
+            Self::Responses(encoder) => encoder.reopen(),
+            // Nothing ends there but the single message.
+            Self::Mcp(_) => {}
+        }
+    }
+
     /// Ends the stream here with the dialect's error event.
     pub fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
         match self {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::chain::Chain;
 use crate::decision::Decision;
+use crate::dialect::reply::Reply;
 use crate::id::CallId;
 use crate::rollout::{Key, Standing, Tally, tally};
 use crate::route::Endpoint;
@@ -142,6 +143,24 @@ impl Exchange {
         self.governing.answer_after_head()
     }
 
+    /// Shortens `out`, with which the response ends, to the `room` bytes that can still be sent: what leaves can be read to its
+    /// end, and says that something is missing.
+    pub fn shorten_end(&mut self, out: &mut Vec<u8>, room: usize) {
+        if !self.is_observed() {
+            self.governing.shorten_end(out, room);
+        }
+    }
+
+    /// What was let go last did not reach the client: it is not recorded as delivered.
+    pub fn note_unsent(&self) {
+        self.governing.note_unsent();
+    }
+
+    /// Refuses the exchange for a reason of the host's: the answer, in the words of the dialect.
+    pub fn refuse(&mut self, status: u16, word: &str, message: &str) -> Reply {
+        self.governing.refuse(status, word, message)
+    }
+
     /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.wake(now, out, |governing, out| governing.handle_callout_reply(id, reply, now, out))
@@ -239,6 +258,12 @@ impl Exchange {
     /// them. A proxy that pauses must have room for it.
     pub fn max_release_bytes(&self) -> usize {
         if self.is_observed() { 0 } else { self.governing.max_release_bytes() }
+    }
+
+    /// Bytes that replacements may take beyond [`Self::max_release_bytes`] once a whole body that has begun is read: as many as a
+    /// proxy that pauses before its end should have room for, where it can.
+    pub fn max_unread_replacements(&self) -> usize {
+        if self.is_observed() { 0 } else { self.governing.max_unread_replacements() }
     }
 
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.

@@ -425,6 +425,17 @@ impl Governing {
         request::local_answer(&self.shared, dialect, &answer, false).map_or_else(|_| Vec::new(), |reply| reply.body)
     }
 
+    /// Shortens `out`, with which the response ends, to the `room` bytes that can still be sent: what leaves can be read to its
+    /// end, and says that something is missing.
+    fn shorten_end(&mut self, out: &mut Vec<u8>, room: usize) {
+        let withheld = self.answer_after_head();
+        if let Phase::Governed(governed) = &mut self.phase {
+            governed.shorten(&self.shared, withheld, room, out);
+        }
+        // What is left is either short or not ours.
+        out.truncate(room);
+    }
+
     /// A callout was answered. What that sets going in the response is appended to `out`.
     fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
         self.shared.set_now(now);
@@ -491,6 +502,18 @@ impl Governing {
         }
     }
 
+    /// What was let go last did not reach the client: it is not recorded as delivered.
+    fn note_unsent(&self) {
+        self.shared.outcome.conclude(Decision::Undecided, None);
+    }
+
+    /// Refuses the exchange for a reason of the host's: the answer, in the words of the dialect.
+    fn refuse(&mut self, status: u16, word: &str, message: &str) -> Reply {
+        self.status = status;
+        self.shared.outcome.conclude(Decision::Refuse, Some(&word.to_ascii_uppercase()));
+        request::error(&self.shared, self.shared.request().dialect, status, word, message)
+    }
+
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
     fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
         self.shared.set_now(now);
@@ -548,6 +571,15 @@ impl Governing {
     fn max_release_bytes(&self) -> usize {
         match &self.phase {
             Phase::Governed(governed) => governed.max_release_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that replacements may take beyond [`Self::max_release_bytes`] once a whole body that has begun is read: as many as a
+    /// proxy that pauses before its end should have room for, where it can.
+    fn max_unread_replacements(&self) -> usize {
+        match &self.phase {
+            Phase::Governed(governed) => governed.max_unread_replacements(),
             _ => 0,
         }
     }

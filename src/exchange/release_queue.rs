@@ -243,7 +243,7 @@ impl ReleaseQueue {
     }
 
     /// Gives what a replacement may take: a stream of `responses` says a text up to five times.
-    const fn replacement_bytes(&self) -> usize {
+    pub(super) const fn replacement_bytes(&self) -> usize {
         match (self.dialect, self.shape) {
             (Dialect::Responses, Shape::Stream) => REPLACEMENT_BYTES.saturating_mul(4),
             _ => REPLACEMENT_BYTES,

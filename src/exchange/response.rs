@@ -4,6 +4,7 @@ mod failure;
 mod frames;
 mod opening;
 mod shape;
+mod shorten;
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -26,6 +27,9 @@ use crate::policy::{Hook, Shared};
 use crate::time::Timestamp;
 use crate::wire::encoding::{self, Encoding};
 use crate::wire::sse;
+
+/// For that many blocks of a whole body that is not read yet room is asked for at most.
+const MAX_UNREAD_REPLACEMENTS: usize = 32;
 
 /// What the head says about a response.
 pub(super) enum Opening {
@@ -183,6 +187,15 @@ impl Governed {
         // The beginning of an event is on its way to being held: what completes it brings only the rest of it.
         let begun = self.parser.pending().saturating_add(self.backlog.len());
         self.release_queue.max_release_bytes().saturating_add(begun)
+    }
+
+    /// What replacements may take of blocks in a whole body that is not read yet: each block is an object of it.
+    pub(super) fn max_unread_replacements(&self) -> usize {
+        if self.is_streamed() {
+            return 0;
+        }
+        let objects = memchr::memchr_iter(b'{', &self.backlog).take(MAX_UNREAD_REPLACEMENTS).count();
+        objects.saturating_mul(self.release_queue.replacement_bytes())
     }
 
     pub(super) fn kept_bytes(&self) -> usize {

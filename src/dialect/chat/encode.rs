@@ -453,6 +453,11 @@ impl Encoder {
         self.write(index, &Delta::default(), Some(reason), out);
     }
 
+    pub(crate) const fn reopen(&mut self) {
+        self.terminated = false;
+        self.ended = false;
+    }
+
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
         if self.terminated {
             return;

@@ -153,6 +153,13 @@ impl ReleaseQueue {
         }
     }
 
+    /// As [`Self::fail`], in place of an end that was written and cannot be sent.
+    pub(in crate::exchange) fn fail_late(&mut self, message: &str, out: &mut Vec<u8>) {
+        self.encoder.reopen();
+        self.encoder.failure(message, out);
+        self.finish();
+    }
+
     /// What ends the stream does not leave: the end is written after this.
     fn write_decided(&mut self, out: &mut Vec<u8>) {
         for entry in mem::take(&mut self.queue) {

@@ -319,6 +319,12 @@ impl Host {
         self.end_by_provider(id, "remote_reset");
     }
 
+    /// The proxy follows a redirect of the provider's itself: the request goes on as another stream.
+    pub fn redirects_internally(&mut self, id: u32) {
+        "internal_redirect".clone_into(&mut self.stream_mut(id).details);
+        self.complete(id);
+    }
+
     fn end_by_provider(&mut self, id: u32, how: &str) {
         let stream = self.stream_mut(id);
         stream.details = format!("upstream_reset_after_response_started{{{how}}}");

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use serde_json::Value;
+use weir::decision::Decision;
 use weir::document::Registry;
 use weir::event::Event;
 use weir::id::CallId;
@@ -212,14 +213,21 @@ impl Hosted {
             RequestOutcome::Held => assert!(!upstream.ended && !client.ended, "{upstream:?} {client:?}"),
         }
 
+        // What a verdict let out and a cut kept back is not recorded as delivered.
+        let fell_short = is_cut && client.body.len() < alone.client.len();
+        let expected = if fell_short { alone.decision.max(Decision::Undecided) } else { alone.decision };
         let decision = self.host.filter_state(self.stream, "weir.decision");
-        assert_eq!(decision, Some(alone.decision.name()), "the decision is the same");
+        assert_eq!(decision, Some(expected.name()), "the decision is the same");
 
         let asked = self.questions.iter().map(Question::hosted).collect::<Vec<_>>();
         assert_eq!(asked, alone.callouts.iter().map(Question::alone).collect::<Vec<_>>(), "the judge is asked the same");
 
         let events = alone.events.iter().map(|event| comparable(&written(event)));
         for (hosted, alone) in self.events.iter().map(comparable).zip(events) {
+            if fell_short && alone["event_type"] == "enforcement" {
+                assert_eq!(hosted["metadata"]["decision"], expected.name());
+                continue;
+            }
             assert_eq!(hosted, alone, "the events are the same");
         }
         assert_eq!(self.events.len(), alone.events.len(), "{:#?}", self.events);

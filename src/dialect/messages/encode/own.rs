@@ -70,6 +70,11 @@ impl Encoder {
         self.write(&Event::MessageStop, out);
     }
 
+    pub(crate) const fn reopen(&mut self) {
+        self.terminated = false;
+        self.ended = false;
+    }
+
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
         if !self.terminated {
             self.give_up_unopened(out);

@@ -161,6 +161,11 @@ impl Encoder {
         self.write_item("response.output_item.done", index, &json, out);
     }
 
+    pub(crate) const fn reopen(&mut self) {
+        self.terminated = false;
+        self.ended = false;
+    }
+
     pub(crate) fn failure(&mut self, message: &str, out: &mut Vec<u8>) {
         if self.terminated {
             return;
