@@ -32,9 +32,6 @@ const HEAD_HOLD_MAX: usize = 512 * 1024;
 /// Longest whole body that is paused even where no trailers were seen yet: short enough for every sensible buffer.
 const WHOLE_PAUSE_MAX: usize = 16 * 1024;
 
-/// As [`WHOLE_PAUSE_MAX`], with the room for replacements of what is not read yet.
-const UNREAD_PAUSE_MAX: usize = 24 * 1024;
-
 /// Headers by which it is decided how a response is read.
 const DECIDING_HEADERS: &[&str] = &["content-type", "content-encoding"];
 
@@ -408,7 +405,7 @@ impl Stream {
             // Not the callback's time: to work on a long block takes a while.
             Flow::Flowing if unread == 0 => (needed, host::now()),
             // For what is not certain there is room where the buffer is large enough.
-            Flow::Flowing => (needed.saturating_add(unread).min(needed.max(UNREAD_PAUSE_MAX).max(seen())), host::now()),
+            Flow::Flowing => (needed.saturating_add(unread).min(needed.max(WHOLE_PAUSE_MAX).max(seen())), host::now()),
             // In a pause the proxy checks nothing: it gets no more than it was seen to buffer.
             Flow::Paused { since, .. } if needed > size => (needed.min(size.max(seen())), since),
             Flow::Paused { since, .. } => (needed.saturating_add(unread).min(size), since),

@@ -226,7 +226,7 @@ fn recorded(host: &mut Host) -> (String, String) {
 
 #[test]
 fn refusals_of_a_whole_answer_whose_end_comes_alone_leave_whole_or_are_one_short_refusal() {
-    for (calls, is_short) in [(4, false), (200, true)] {
+    for (calls, is_short) in [(3, false), (200, true)] {
         let (document, answer) = long_refusals();
         let listed: Vec<_> = (0..calls)
             .map(
