@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page pictures compose-up compose-down deployment readers release licences check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page pictures compose-up compose-down deployment readers soak release licences check fresh-machine bench bench-v8 fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -35,6 +35,7 @@ test: rust wasm ## Runs every test: Rust, the module in an emulated host, the en
 	cd envoy/examples/custom-policy && cargo test --target-dir $(CURDIR)/target
 	@$(MAKE) --no-print-directory deployment
 	@$(MAKE) --no-print-directory e2e
+	@$(HARNESS) soak --seconds 40
 	@$(HARNESS) page
 	@$(HARNESS) readers --strict
 
@@ -64,6 +65,9 @@ deployment: ## Checks what deploys Weir: manifests, chart, configurations, rules
 
 readers: ## Feeds real client libraries with what Weir lets through (ARGS="--mutations 20000 --seed 7" searches longer)
 	@$(HARNESS) readers $(ARGS)
+
+soak: ## Plays a mixed load with faults at random for ten minutes (ARGS="--seconds 60 --seed 7")
+	@$(HARNESS) soak $(ARGS)
 
 check: rust ## Formatting, lints and documentation, all warnings denied
 	cargo fmt --all --check

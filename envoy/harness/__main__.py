@@ -139,6 +139,17 @@ def e2e() -> int:
     os.execve(command[0], [*command, str(tools.ROOT / "tests/e2e")], environment)
 
 
+def soak() -> int:
+    """Plays a mixed load with faults; arguments go to tests/soak."""
+    tools.ensure_venv(tools.HARNESS_REQUIREMENTS, tools.E2E_REQUIREMENTS)
+    environment = {**os.environ, "WEIR_TEST_ENVOY": str(tools.ensure_envoy())}
+    tools.build_filter()
+    paths = ("envoy", "tests", "tests/e2e")
+    environment["PYTHONPATH"] = os.pathsep.join(str(tools.ROOT / path) for path in paths)
+    command = [str(tools.VENV_PYTHON), "-m", "soak", *sys.argv[2:]]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
 def readers() -> int:
     """Feeds client libraries with what Weir lets through; arguments go to tests/readers."""
     if not tools.ensure_readers():
@@ -175,6 +186,7 @@ COMMANDS = {
     "run": run,
     "rust": rust,
     "setup-check": setup_check,
+    "soak": soak,
     "wasm": wasm,
 }
 

@@ -201,6 +201,7 @@ class Gateway:
         *,
         concurrency: int = 1,
         environment: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         """Starts Envoy with these settings, or with a whole configuration."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -221,6 +222,7 @@ class Gateway:
                 *("--file-flush-interval-msec", "50"),
                 # Without hot restart several Envoys can run beside each other.
                 "--disable-hot-restart",
+                *arguments,
             ],
             folder / "envoy.log",
             output=self.access_log,
