@@ -341,6 +341,9 @@ fn what_can_be_read_in_two_ways_is_refused_as_json_rpc_says() {
         let outcome = play(&post(body, document(json!([{"use": "watch"}]))));
         assert_eq!((&outcome.request, outcome.status), (&RequestOutcome::Answered, 400), "{shown}");
         assert!(answer(&outcome)["error"]["code"].is_i64(), "{shown}");
+        if shown.contains("\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"a\",") {
+            assert_eq!(answer(&outcome)["id"], 1, "what was understood before the fault addresses the error");
+        }
         assert!(outcome.events_of("watch.request").is_empty(), "{shown}: no policy sees what cannot be read");
     }
 }

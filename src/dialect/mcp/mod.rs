@@ -78,6 +78,13 @@ impl Asked {
         self.positions.insert(id, position).is_none()
     }
 
+    /// What was added last is to become a task.
+    fn expect_task(&mut self) {
+        if let Some(last) = self.requests.last_mut() {
+            last.kind = Awaited::Task;
+        }
+    }
+
     /// The request that an answer with this id is for. Official clients take `"1"` for the number 1: an id that no
     /// request has is that of the only one that it is the same to them.
     fn find(&self, id: &Id) -> Option<usize> {

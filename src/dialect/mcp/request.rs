@@ -69,14 +69,13 @@ fn read_request(
     let id = Id::read(source, id, names)?;
     let mut strings = Strings::default();
     let method = strings.read(source, message.method)?;
-    let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;
-    let kind = match strings.get(source, method) == CALL {
-        true if params.task.get().is_some() => Awaited::Task,
-        true => Awaited::CallResult,
-        false => Awaited::Other,
-    };
+    let kind = if strings.get(source, method) == CALL { Awaited::CallResult } else { Awaited::Other };
     if !asked.add(id, kind) {
         return Err(DecodeError::OutOfOrder { what: "two requests with the same id" }.into());
+    }
+    let params = Params::read(source, message, strings.get(source, method)).map_err(DecodeError::from)?;
+    if params.task.get().is_some() {
+        asked.expect_task();
     }
     let key = strings.read(source, params.key.get())?;
     let version = strings.read(source, params.protocol_version.get())?;
