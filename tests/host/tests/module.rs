@@ -37,7 +37,7 @@ fn it_has_at_most_two_mebibytes() {
 /// The same sources become the same module wherever they are built: `make wasm` sees to it.
 #[test]
 fn it_names_no_place_of_the_machine_that_built_it() {
-    let bytes = Plugin::Weir.module().bytes;
+    let bytes = &Plugin::Weir.module().bytes;
     let has = |place: &str| bytes.windows(place.len()).any(|window| window == place.as_bytes());
     assert!(has("/cargo/registry"), "places of crates are named in another way: the module was built without `make wasm`");
     let places = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| std::env::var(name).unwrap_or_default());
