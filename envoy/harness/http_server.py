@@ -60,6 +60,8 @@ class Reply:
         self.keep_alive = True
         # Envoy does not pipeline, so a read that returns means that the peer has gone.
         self._peer_left = asyncio.ensure_future(reader.read(1))
+        # Nobody may ask any more how a peer left that reset the connection; unasked, asyncio prints it.
+        self._peer_left.add_done_callback(lambda left: left.cancelled() or left.exception())
 
     async def start(self, status: int = 200, headers: Headers = (), *, framing: str = "chunked") -> None:
         """Sends the head. `framing` is "chunked", "close" (the end of the connection ends the body) or "none"
