@@ -1,9 +1,13 @@
 //! The command line: one file a command.
 
+mod check;
 mod client;
 mod collect;
+mod desk;
 mod export;
+mod simulate;
 mod tail;
+mod test;
 mod token;
 
 use std::process::ExitCode;
@@ -28,6 +32,12 @@ enum Command {
     Export(export::Export),
     /// Make a token for people or programs
     Token(token::Token),
+    /// Read policy documents as the filter does, and say what their authors may not have meant
+    Check(check::Check),
+    /// Play cases against a policy document, and compare what came of them with what was expected
+    Test(test::Test),
+    /// Play one request, and its answer, against a policy document
+    Simulate(simulate::Simulate),
 }
 
 impl Cli {
@@ -37,6 +47,9 @@ impl Cli {
             Command::Tail(command) => ("tail", command.run()),
             Command::Export(command) => ("export", command.run()),
             Command::Token(command) => ("token", command.run()),
+            Command::Check(command) => return command.run(),
+            Command::Test(command) => return command.run(),
+            Command::Simulate(command) => return command.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

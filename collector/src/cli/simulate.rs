@@ -1,0 +1,82 @@
+//! `weir simulate`: one request, and its answer, against a policy document.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use weir_driver::{Recording, ServiceReply, Split};
+
+use super::desk::{self, Unreadable};
+
+/// The arguments of `weir simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// The policy document, in YAML or JSON
+    #[arg(long)]
+    document: PathBuf,
+    /// The request's body, in YAML or JSON
+    #[arg(long)]
+    request: PathBuf,
+    /// Where it goes; told by the body where it is not given
+    #[arg(long)]
+    path: Option<String>,
+    /// A header of the request, as `name: value`
+    #[arg(long = "header")]
+    headers: Vec<String>,
+    /// The project, where the document has several
+    #[arg(long, default_value = "")]
+    project: String,
+    /// What the provider answers: a body in JSON, or a recorded event stream (any other file)
+    #[arg(long)]
+    response: Option<PathBuf>,
+    /// The probability of harm that judges find
+    #[arg(long)]
+    judge: Option<f64>,
+}
+
+impl Simulate {
+    /// Gives 2 where a file cannot be read, or the document is wrong.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.play() {
+            Ok(outcome) => {
+                println!("{outcome:#}");
+                ExitCode::SUCCESS
+            }
+            Err(Unreadable(message)) => {
+                eprintln!("weir simulate: {message}");
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    fn play(&self) -> Result<Value, Unreadable> {
+        let document = desk::read(&self.document)?;
+        let documents = desk::parse(&document).map_err(|error| Unreadable(format!("{}: {error}", self.document.display())))?;
+        let body = desk::read(&self.request)?;
+        let path = self.path.clone().unwrap_or_else(|| desk::path_of(&body).to_owned());
+        let mut recording = Recording::post(&path, body.to_string());
+        for header in &self.headers {
+            let (name, value) = header.split_once(':').ok_or_else(|| Unreadable(format!("{header:?} is no `name: value`")))?;
+            recording = recording.header(&name.trim().to_ascii_lowercase(), value.trim());
+        }
+        if let Some(response) = &self.response {
+            let is_body = response.extension().is_some_and(|extension| extension == "json");
+            let answer = if is_body {
+                desk::read(response)?
+            } else {
+                let read = std::fs::read_to_string(response);
+                Value::String(read.map_err(|error| Unreadable(format!("{}: {error}", response.display())))?)
+            };
+            recording = desk::answered(recording, 200, &answer);
+        }
+        let rules = self.judge.map(|probability| (String::new(), ServiceReply::verdict(probability)));
+        let player = desk::judged(desk::player(&documents, &self.project), rules.into_iter().collect());
+        let outcome = player.play(&recording.steps(&Split::Events));
+        let mut told = desk::describe(&outcome);
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("path".to_owned(), json!(path));
+        }
+        Ok(told)
+    }
+}
