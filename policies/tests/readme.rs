@@ -43,3 +43,11 @@ fn the_error_in_the_readme_is_the_one_that_is_given() {
     let error = Document::parse(document, &weir_policies::registry(), &|_| None).unwrap_err().to_string();
     assert!(README.contains(&format!("```text\n{error}\n```")), "{error}");
 }
+
+#[test]
+fn the_presets_are_read() {
+    for preset in [include_str!("../presets/chat.json"), include_str!("../presets/coding-agent.json")] {
+        let read = Document::parse(preset, &weir_policies::registry(), &|_| None);
+        assert!(read.is_ok(), "{preset}: {}", read.unwrap_err());
+    }
+}

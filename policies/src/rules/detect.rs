@@ -1,6 +1,8 @@
 //! Detectors: patterns for what has a form of its own, with checks of what the form cannot say.
 
 mod checks;
+mod national;
+mod output;
 mod personal;
 mod secrets;
 #[cfg(test)]
@@ -42,13 +44,15 @@ pub(super) fn find(name: &str) -> Vec<&'static Detector> {
     match name {
         "personal" => personal::DETECTORS.iter().collect(),
         "secrets" => secrets::DETECTORS.iter().collect(),
+        "national" => national::DETECTORS.iter().collect(),
+        "exfiltration" => output::DETECTORS.iter().filter(|detector| detector.name != output::CALL).collect(),
         name => all().filter(|detector| detector.name == name).collect(),
     }
 }
 
 /// All names that documents can use.
 pub(super) fn names() -> Vec<&'static str> {
-    let mut names = vec!["personal", "secrets", HIDDEN_TEXT];
+    let mut names = vec!["personal", "secrets", "national", "exfiltration", HIDDEN_TEXT];
     for detector in all() {
         if !names.contains(&detector.name) {
             names.push(detector.name);
@@ -58,5 +62,5 @@ pub(super) fn names() -> Vec<&'static str> {
 }
 
 fn all() -> impl Iterator<Item = &'static Detector> {
-    personal::DETECTORS.iter().chain(secrets::DETECTORS)
+    personal::DETECTORS.iter().chain(secrets::DETECTORS).chain(national::DETECTORS).chain(output::DETECTORS)
 }

@@ -80,3 +80,34 @@ fn every_detector_waits_for_a_bounded_text() {
         assert!(hold.characters <= 600, "{hold:?}");
     }
 }
+
+/// Measures by hand: `cargo test -p weir-policies --release --lib loading_takes -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes time to be measured"]
+#[allow(clippy::print_stdout, reason = "the table is what it is for")]
+fn loading_takes() {
+    for terms in [0, 10, 1_000, 10_000] {
+        let with = many_terms(terms);
+        let begun = std::time::Instant::now();
+        let rules = Rules::new(&with).unwrap();
+        let loaded = begun.elapsed();
+        println!(
+            "{terms} terms and all detectors: {loaded:?}, greatest hold {:?}",
+            rules.holds().iter().map(|hold| hold.characters).max()
+        );
+    }
+}
+
+fn many_terms(count: usize) -> String {
+    let mut number = 1_u64;
+    let mut word = || {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:x} {:x}", number >> 44, number >> 20 & 0xfffff)
+    };
+    let terms: Vec<String> = (0..count).map(|_| word()).collect();
+    let mut rules = vec![json!({"id": "detect", "match": {"detect": ["personal", "secrets", "hidden_text"]}})];
+    if !terms.is_empty() {
+        rules.push(json!({"id": "terms", "match": {"terms": terms}}));
+    }
+    json!({ "rules": rules }).to_string()
+}

