@@ -92,7 +92,7 @@ pub use tool_call_judge::ToolCallJudge;
 pub use tool_rules::ToolRules;
 use weir::document::Registry;
 
-/// The policies that the built module has, under the names that documents use. Add policies of your own with [`Registry::with`].
+/// All built-in policies, under the names that documents use. Add policies of your own with [`Registry::with`].
 pub fn registry() -> Registry {
     Registry::default()
         .with("no_op", no_op::make)
@@ -100,12 +100,6 @@ pub fn registry() -> Registry {
         .with("content_transform", content_transform::make)
         .with("rules", rules::make)
         .with("tool_call_judge", tool_call_judge::make)
-}
-
-/// All built-in policies: those of [`registry`], and those for which the built module has no room. A module of your own may have
-/// them.
-pub fn full_registry() -> Registry {
-    registry()
         .with("block_requests", block_requests::make)
         .with("stop_after_tools", stop_after_tools::make)
         .with("rate_limit", rate_limit::make)

@@ -31,7 +31,7 @@ const TEXT: Said<'static> = Said::Text(&["I will ", "do it."]);
 fn player(chain: &Value) -> Player {
     let document = json!({"policy": {"id": "table"}, "chain": chain, "identity": {"trust_user_header": true},
         "judges": {"one": {"cluster": "judge", "model": "m"}, "two": {"cluster": "judge", "model": "n"}}});
-    let document = Document::parse(&document.to_string(), &weir_policies::full_registry(), &|_| None)
+    let document = Document::parse(&document.to_string(), &weir_policies::registry(), &|_| None)
         .unwrap_or_else(|error| panic!("{error}: {document}"));
     let caller = Caller { credential: Some(CredentialHash::new(b"salt", b"key")), ..Caller::default() };
     Player::new(Arc::new(document.chain)).caller(caller)

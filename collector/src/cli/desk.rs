@@ -26,7 +26,7 @@ pub(crate) fn read(path: &Path) -> Result<Value, Unreadable> {
 
 /// Reads a policy document as the filter does; secrets that it takes from the environment are made up.
 pub(crate) fn parse(document: &Value) -> Result<Documents, DocumentError> {
-    Documents::parse(&document.to_string(), &weir_policies::full_registry(), &|_| Some("secret".to_owned()))
+    Documents::parse(&document.to_string(), &weir_policies::registry(), &|_| Some("secret".to_owned()))
 }
 
 /// Makes a player for the chain of a project.
