@@ -180,7 +180,7 @@ fn the_event_names_rules_counts_and_the_greatest_hold_but_no_text() {
     assert_eq!(&Value::Object(matched(&outcome).clone()), &expected);
     let enforcement = outcome.enforcement();
     assert_eq!(enforcement["denylist_hits"], json!(["project", "keys"]), "{enforcement}");
-    assert_eq!(enforcement["categories"], json!(["secrets"]), "{enforcement}");
+    assert_eq!(enforcement["triggered_categories"], json!(["secrets"]), "{enforcement}");
     let told = format!("{:?}", outcome.events).to_lowercase();
     assert!(!told.contains("nightingale") && !told.contains("sk-abc"));
 }

@@ -13,7 +13,7 @@ from support.scripts import EVENT_STREAM
 
 from soak.plan import Exchange
 
-JUDGE_TIMEOUT = 1.0
+JUDGE_TIMEOUT = 5.0
 
 
 class Plans:
