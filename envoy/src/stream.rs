@@ -96,16 +96,22 @@ impl Stream {
         self.plugin.log_at_intervals(word, message);
     }
 
-    /// Carries out what the exchange asks for; what that set going is returned.
+    /// Carries out what the exchange asks for; what that set going is returned. Of an observed exchange it is the root that does
+    /// so, with its next tick: an answer to what was asked in a callback of the stream's own is not heard once the stream is
+    /// gone, and nothing waits for it.
     pub(crate) fn carry_out_effects(&mut self, out: &mut Vec<u8>) -> Resumed {
-        if !self.exchange.is_observed() || self.over {
-            return self.callouts.carry_out(&mut self.exchange, &self.plugin, out);
+        if self.exchange.is_observed() && !self.over {
+            return Resumed::Nothing;
         }
-        // What the root asks is answered even when the stream is gone.
+        self.callouts.carry_out(&mut self.exchange, &self.plugin, out)
+    }
+
+    /// Carries out what an observed exchange asks for. In the root's tick.
+    fn carry_out_observed(&mut self) {
+        // The proxy forgets what was asked for a stream when that is gone.
         host::act_for(self.plugin.root);
-        let resumed = self.callouts.carry_out(&mut self.exchange, &self.plugin, out);
+        let _nothing_to_resume = self.callouts.carry_out(&mut self.exchange, &self.plugin, &mut Vec::new());
         host::act_for(self.context_id);
-        resumed
     }
 
     /// Whether that callout is this stream's.
@@ -142,6 +148,9 @@ impl Stream {
             self.resume(resumed, out);
             self.note_kept();
         }
+        if self.exchange.is_observed() {
+            self.carry_out_observed();
+        }
         self.is_looked_after = self.is_waiting();
         self.is_looked_after
     }
@@ -150,8 +159,8 @@ impl Stream {
     pub(crate) fn handle_tick_beyond_end(&mut self, now: Timestamp) -> bool {
         if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
             let _nothing_to_resume = self.exchange.handle_tick(now, &mut Vec::new());
-            let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
         }
+        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
         self.exchange.is_finishing()
     }
 
@@ -164,9 +173,9 @@ impl Stream {
         let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
     }
 
-    /// Whether verdicts are awaited though the stream is gone.
+    /// Whether something is left to be done though the stream is gone.
     fn is_finishing(&self) -> bool {
-        self.exchange.is_finishing()
+        self.exchange.is_observed()
     }
 
     /// Nobody can wait for its verdicts.
@@ -180,7 +189,8 @@ impl Stream {
     }
 
     fn is_waiting(&self) -> bool {
-        !self.over && (self.exchange.next_deadline().is_some() || self.request.is_head_held_on_trial())
+        !self.over
+            && (self.exchange.is_observed() || self.exchange.next_deadline().is_some() || self.request.is_head_held_on_trial())
     }
 
     /// Goes on outside a callback of the stream's own.
