@@ -62,6 +62,10 @@ pub(crate) struct Open {
     flow: Flow,
     /// The upstream's end came.
     ended: bool,
+    /// No body came since a pause ended outside a callback.
+    was_resumed: bool,
+    /// All of it is in the proxy's buffer, and leaves with the next tick.
+    leaves_with_tick: bool,
 }
 
 /// Whether the proxy forwards the body.
@@ -90,6 +94,11 @@ impl ResponseState {
     /// Whether what comes passes unread.
     pub(crate) const fn passes(&self) -> bool {
         matches!(self, Self::Passing)
+    }
+
+    /// Whether all that is left of it leaves with the next tick.
+    pub(crate) const fn leaves_with_tick(&self) -> bool {
+        matches!(self, Self::Open(Open { leaves_with_tick: true, .. }))
     }
 
     /// Whether the upstream's end came, and left.
@@ -125,7 +134,15 @@ impl Stream {
                 format!("The provider's response has the header {name} more than once: readers differ in which they take.");
             return self.answer_failure(502, "header_repeated", &message);
         }
-        let mut open = Open { whole: false, head_held: false, unsent: Vec::new(), flow: Flow::Flowing, ended: end };
+        let mut open = Open {
+            whole: false,
+            head_held: false,
+            unsent: Vec::new(),
+            flow: Flow::Flowing,
+            ended: end,
+            was_resumed: false,
+            leaves_with_tick: false,
+        };
         match mode {
             ResponseMode::Pass => {}
             ResponseMode::Observe => self.response = ResponseState::Observed,
@@ -247,6 +264,7 @@ impl Stream {
             return self.pause_in_callback(size, out);
         }
         if open.flow == Flow::Flowing && !open.head_held && is_same(&out, &new) {
+            open.was_resumed = false;
             // What leaves is what came: the proxy has it already.
             self.plugin.give_buffer_back(out);
             return Action::Continue;
@@ -335,7 +353,17 @@ impl Stream {
         open.unsent = out.split_off(out.len().min(ballast));
         host::replace_body(BufferType::HttpResponseBody, ballast, &out);
         open.flow = Flow::Flowing;
+        open.was_resumed = true;
         host::resume_response();
+    }
+
+    /// Lets go of what waits for the tick.
+    pub(crate) fn resume_with_tick(&mut self) {
+        let ResponseState::Open(open) = &mut self.response else { return };
+        if core::mem::take(&mut open.leaves_with_tick) {
+            open.flow = Flow::Flowing;
+            host::resume_response();
+        }
     }
 
     /// Keeps what may leave for the next occasion.
@@ -365,7 +393,7 @@ impl Stream {
 
     /// Whether something that may leave was not sent.
     pub(crate) const fn has_unsent(&self) -> bool {
-        matches!(&self.response, ResponseState::Open(Open { unsent, .. }) if !unsent.is_empty())
+        matches!(&self.response, ResponseState::Open(open) if !open.unsent.is_empty() || open.leaves_with_tick)
     }
 
     /// Whether something would be lost if the response ended with trailers next.
@@ -387,9 +415,18 @@ impl Stream {
             open.unsent = out.split_off(out.len().min(size));
         }
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
-        open.flow = Flow::Flowing;
         open.head_held = false;
         host::replace_body(BufferType::HttpResponseBody, size, &out);
+        // Where an end without bytes is the first that comes behind a resume, Envoy shows the buffer of the pause: what is put
+        // into it leaves with another resume, and with nothing else.
+        if end && size == 0 && open.was_resumed && !out.is_empty() {
+            open.flow = Flow::Paused { ballast: out.len(), since: host::now() };
+            open.leaves_with_tick = true;
+            self.plugin.give_buffer_back(out);
+            return Action::Pause;
+        }
+        open.was_resumed = false;
+        open.flow = Flow::Flowing;
         self.plugin.give_buffer_back(out);
         Action::Continue
     }
@@ -413,6 +450,7 @@ impl Stream {
         if size != ballast || open.flow == Flow::Flowing {
             host::replace_body(BufferType::HttpResponseBody, size, &vec![b'\n'; ballast]);
         }
+        open.was_resumed = false;
         open.flow = Flow::Paused { ballast, since };
         Action::Pause
     }

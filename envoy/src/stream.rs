@@ -151,6 +151,7 @@ impl Stream {
         if self.exchange.is_observed() {
             self.carry_out_observed();
         }
+        self.resume_with_tick();
         self.is_looked_after = self.is_waiting();
         self.is_looked_after
     }
@@ -190,7 +191,10 @@ impl Stream {
 
     fn is_waiting(&self) -> bool {
         !self.over
-            && (self.exchange.is_observed() || self.exchange.next_deadline().is_some() || self.request.is_head_held_on_trial())
+            && (self.exchange.is_observed()
+                || self.response.leaves_with_tick()
+                || self.exchange.next_deadline().is_some()
+                || self.request.is_head_held_on_trial())
     }
 
     /// Goes on outside a callback of the stream's own.

@@ -127,6 +127,15 @@ def test_stream_whose_last_event_has_no_blank_line(judged: Gateway, script: scri
 
 
 @each_path
+def test_stream_that_ends_behind_the_verdicts(judged: Gateway, script: scripts.Register, path: str) -> None:
+    """All has come, both verdicts too, and only then the end, without a byte: what the second let go leaves with it."""
+    body = b"".join(scripts.recorded(path, "Do both."))
+    for pause in (0.01, 0.05, 0.3):
+        answer = ask(judged.url, path, script=script(scripts.streams([body], pause)))
+        assert read_legal(path, answer.body).names == ["get_weather"]
+
+
+@each_path
 def test_stream_that_ends_with_its_connection(judged: Gateway, script: scripts.Register, path: str) -> None:
     pieces = scripts.recorded(path, "Do both.")
     answer = ask(judged.url, path, script=script(scripts.ends_without_length(pieces)))

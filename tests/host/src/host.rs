@@ -522,6 +522,7 @@ impl Host {
             half.buffer = chunk.to_vec();
         }
         let half = self.half(id, way);
+        let is_lost = std::mem::take(&mut half.was_resumed) && chunk.is_empty() && end;
         half.in_body_callback = true;
         let size = half.buffer.len() as u32;
         let hook = if way == Way::Request { "proxy_on_request_body" } else { "proxy_on_response_body" };
@@ -532,6 +533,10 @@ impl Host {
             return;
         }
         if !pauses {
+            if is_lost {
+                // What was put into it leaves with another resume alone.
+                self.half(id, way).buffer.clear();
+            }
             self.release(id, way);
             return;
         }
@@ -565,6 +570,7 @@ impl Host {
         let half = self.half(id, way);
         if !half.stop_all {
             if half.paused || half.head_open || half.trailers_held {
+                half.was_resumed = half.paused;
                 self.release(id, way);
             }
             return;

@@ -113,6 +113,8 @@ pub(crate) struct Half {
     pub(crate) paused: bool,
     /// A body callback runs.
     pub(crate) in_body_callback: bool,
+    /// No body came since a pause was ended: an end without bytes that comes now shows the buffer of the pause.
+    pub(crate) was_resumed: bool,
     /// The end came: the next release ends the direction.
     pub(crate) ended: bool,
     /// Trailers came and are held or have gone on.

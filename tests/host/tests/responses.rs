@@ -86,6 +86,21 @@ fn a_tool_call_waits_for_the_judge_and_leaves_as_soon_as_it_has_spoken() {
 }
 
 #[test]
+fn verdicts_that_come_before_the_providers_end_leave_behind_it() {
+    let (mut host, exchange) = streaming(&judged().to_string());
+    let calls = [tool_call(0, "ls", r#"{"path":"/"}"#), tool_call(1, "ls", r#"{"path":"/a"}"#)];
+    host.provider_sends(exchange, [calls.concat(), finish("tool_calls"), DONE.to_owned()].concat());
+    let questions = [host.callout("judge").unwrap(), host.callout("judge").unwrap()];
+    questions.iter().for_each(|question| host.answer(question, 200, verdict(0.1)));
+    // The provider was silent between the verdicts: what the second one let go waits for its end.
+    host.provider_ends(exchange);
+    host.pass(200);
+    assert_eq!(host.client(exchange).text(), [calls.concat(), finish("tool_calls"), DONE.to_owned()].concat());
+    assert!(host.client(exchange).ended);
+    assert_eq!(host.filter_state(exchange, "weir.decision"), Some("allow"));
+}
+
+#[test]
 fn a_blocked_tool_call_never_reaches_the_client() {
     let (mut host, exchange) = streaming(&judged().to_string());
     host.provider_sends(exchange, tool_call(0, "rm", r#"{"path":"/secret"}"#));
