@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use weir::chain::Chain;
-use weir::dialect::{DecodedEvent, Decoder, Dialect, Encoder, Ending, Frame, SlotAction};
+use weir::dialect::{Arranged, DecodedEvent, Decoder, Dialect, Encoder, Ending, Frame, SlotAction};
 use weir::wire::sse::{Event, Parser};
 
 use crate::native::RequestOutcome;
@@ -88,38 +88,87 @@ pub fn sse(data: &[u8]) {
 
 /// A decoder reports what its frame says, and the encoder writes an untouched document verbatim.
 fn decode(dialect: Dialect, data: &[u8]) {
-    let mut decoder = Decoder::new(dialect);
-    let mut encoder = Encoder::new(dialect);
+    let mut stream = Stream::new(dialect);
     let mut parser = Parser::new(1 << 20);
-    let mut frame = Frame::default();
-    let mut out = Vec::new();
-    let mut came = VecDeque::new();
     let mut input = data;
-    while let Ok(Some(event)) = parser.next(&mut input) {
+    let mut is_read = true;
+    while is_read && let Ok(Some(event)) = parser.next(&mut input) {
+        let mut arranged = Vec::new();
+        is_read = match stream.decoder.arrange(&event, &mut arranged) {
+            Ok(Arranged::AsItCame) => stream.read(&event),
+            Ok(Arranged::Anew) => stream.read_all(&arranged),
+            Err(_) => false,
+        };
+    }
+    let mut arranged = Vec::new();
+    if is_read && stream.decoder.arrange_end(&mut arranged).is_ok() {
+        stream.read_all(&arranged);
+    }
+    stream.decoder.finish(&mut |_| {});
+    stream.encoder.end(Ending::Stop, &mut stream.out);
+    check_body(dialect, data);
+}
+
+/// A stream of which nothing is changed.
+struct Stream {
+    decoder: Decoder,
+    encoder: Encoder,
+    frame: Frame,
+    out: Vec<u8>,
+    /// What came, and has not left.
+    came: VecDeque<Vec<u8>>,
+}
+
+impl Stream {
+    fn new(dialect: Dialect) -> Self {
+        let (decoder, encoder) = (Decoder::new(dialect), Encoder::new(dialect));
+        Self { decoder, encoder, frame: Frame::default(), out: Vec::new(), came: VecDeque::new() }
+    }
+
+    fn read_all(&mut self, mut events: &[u8]) -> bool {
+        let mut parser = Parser::new(1 << 20);
+        while let Ok(Some(event)) = parser.next(&mut events) {
+            if !self.read(&event) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads an event that was arranged; false if it cannot be read.
+    fn read(&mut self, event: &Event<'_>) -> bool {
         let mut deltas = 0;
-        let read = decoder.event(&event, &mut frame, &mut |part| {
+        let read = self.decoder.event(event, &mut self.frame, &mut |part| {
             deltas += usize::from(matches!(part, DecodedEvent::Delta(_) | DecodedEvent::Tool { .. }))
         });
         if read.is_err() {
             assert_eq!(deltas, 0, "nothing is reported on an error");
-            break;
+            return false;
         }
-        assert_eq!(deltas, frame.slots.len(), "the n-th delta is the n-th slot");
-        let actions = vec![SlotAction::Keep; frame.slots.len()];
-        let before = out.len();
-        encoder.event(event.raw, &frame, &actions, &mut out);
+        assert_eq!(deltas, self.frame.slots.len(), "the n-th delta is the n-th slot");
+        let actions = vec![SlotAction::Keep; self.frame.slots.len()];
+        let before = self.out.len();
+        self.encoder.event(event.raw, &self.frame, &actions, &mut self.out);
         // What has no place in the stream, such as the end of a block that never began, does not leave; the beginning of
         // a text block leaves with what comes next.
-        came.push_back(event.raw.to_vec());
-        let mut left = &out[before..];
+        self.came.push_back(event.raw.to_vec());
+        let mut left = &self.out[before..];
         while !left.is_empty() {
-            let document = came.pop_front().expect("an untouched document leaves verbatim, once and in its place, or not at all");
+            // A block of `messages` that nobody has ended is ended before what may not stand in it.
+            if left.starts_with(b"event: content_block_stop\n") && !self.came.iter().any(|came| left.starts_with(came)) {
+                let end = left.windows(2).position(|pair| pair == b"\n\n").expect("an event ends") + 2;
+                left = &left[end..];
+                continue;
+            }
+            let document = self.came.pop_front();
+            let document = document.unwrap_or_else(|| {
+                let left = String::from_utf8_lossy(left);
+                panic!("an untouched document leaves verbatim, once and in its place, or not at all: {left}")
+            });
             left = left.strip_prefix(document.as_slice()).unwrap_or(left);
         }
+        true
     }
-    decoder.finish(&mut |_| {});
-    encoder.end(Ending::Stop, &mut out);
-    check_body(dialect, data);
 }
 
 /// The same of a whole body.
