@@ -11,8 +11,9 @@ use weir::exchange::Request;
 use weir::policy::{Hold, Interests, Policy, PolicyContext, Refusal, RequestAction, SharedPolicy};
 
 use crate::condition::{Condition, Tested, test_all};
+use crate::in_request::InRequest;
 use crate::text::one_line;
-use crate::tool_call_judge::tool_list::ToolList;
+use crate::tool_list::ToolList;
 
 /// Most rules.
 const MAX_RULES: usize = 100;
@@ -49,7 +50,7 @@ struct Rule {
     #[serde(default)]
     terms: Vec<String>,
     #[serde(default = "Rule::default_scopes")]
-    scopes: Vec<Scope>,
+    scopes: Vec<InRequest>,
     #[serde(default = "Rule::default_status")]
     status: u16,
     #[serde(default = "Rule::default_message")]
@@ -62,8 +63,8 @@ struct Rule {
 }
 
 impl Rule {
-    fn default_scopes() -> Vec<Scope> {
-        vec![Scope::System, Scope::User, Scope::ToolResult]
+    fn default_scopes() -> Vec<InRequest> {
+        vec![InRequest::System, InRequest::User, InRequest::ToolResult]
     }
 
     const fn default_status() -> u16 {
@@ -76,32 +77,6 @@ impl Rule {
 
     fn default_reason_code() -> String {
         "REQUEST_BLOCKED".to_owned()
-    }
-}
-
-/// Texts of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Scope {
-    System,
-    User,
-    Assistant,
-    ToolDescription,
-    ToolArgument,
-    ToolResult,
-}
-
-impl Scope {
-    const fn has(self, scope: RequestScope) -> bool {
-        matches!(
-            (self, scope),
-            (Self::System, RequestScope::System)
-                | (Self::User, RequestScope::User)
-                | (Self::Assistant, RequestScope::Assistant)
-                | (Self::ToolDescription, RequestScope::ToolDescription)
-                | (Self::ToolArgument, RequestScope::ToolArgument)
-                | (Self::ToolResult, RequestScope::ToolResult)
-        )
     }
 }
 
@@ -163,7 +138,7 @@ impl Rule {
         let Ok(parts) = request.parts() else { return true };
         let offers =
             |tools: &ToolList| parts.iter().any(|part| part.scope == RequestScope::ToolName && tools.find(&part.text).is_some());
-        let is_in_scope = |scope| self.scopes.iter().any(|own| own.has(scope));
+        let is_in_scope = |scope| InRequest::has(&self.scopes, scope);
         let says = |text: &str| {
             let text = text.to_lowercase();
             self.terms.iter().any(|term| text.contains(&term.to_lowercase()))

@@ -21,7 +21,7 @@ use weir::wait::Waiting;
 
 use crate::calendar::Span;
 use crate::meter;
-use crate::rate_limit::{Per, default_scope};
+use crate::quota::{Per, default_scope};
 
 /// Tokens that are reserved at a time, at the least; an eighth of what was used where that is more. A policy may ask the store so
 /// often only.

@@ -2,16 +2,14 @@
 
 mod replacer;
 
-use std::borrow::Cow;
 use std::mem;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
-use weir::block::{BlockId, BlockKind, ContentBlock};
+use weir::block::{BlockKind, ContentBlock};
 use weir::decision::Decision;
 use weir::dialect::DecodeError;
-use weir::dialect::request::RequestScope;
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::{End, Request};
@@ -20,6 +18,9 @@ use weir::policy::{
 };
 
 use replacer::{Case, Output, Replacer, Rule, Rules};
+
+use crate::in_request::InRequest;
+use crate::joined::{Edited, TextKey, watched_action};
 
 /// Most rules that a configuration may have.
 const MAX_RULES: usize = 1000;
@@ -72,32 +73,6 @@ impl Scope {
             (Self::Text, BlockKind::Text | BlockKind::Unknown)
                 | (Self::Refusal, BlockKind::Refusal)
                 | (Self::Reasoning, BlockKind::Reasoning)
-        )
-    }
-}
-
-/// What texts of requests are transformed. Names of tools are not: the client would not know the tool that is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum InRequest {
-    System,
-    User,
-    Assistant,
-    ToolDescription,
-    ToolArgument,
-    ToolResult,
-}
-
-impl InRequest {
-    const fn covers(self, scope: RequestScope) -> bool {
-        matches!(
-            (self, scope),
-            (Self::System, RequestScope::System)
-                | (Self::User, RequestScope::User)
-                | (Self::Assistant, RequestScope::Assistant)
-                | (Self::ToolDescription, RequestScope::ToolDescription)
-                | (Self::ToolArgument, RequestScope::ToolArgument)
-                | (Self::ToolResult, RequestScope::ToolResult)
         )
     }
 }
@@ -165,22 +140,6 @@ pub(crate) struct Texts {
     said_exceeded: bool,
 }
 
-/// What a client joins to one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TextKey {
-    Joined { choice: u32, kind: BlockKind },
-    Unknown(BlockId),
-}
-
-impl TextKey {
-    const fn of(block: &ContentBlock) -> Self {
-        match block.kind() {
-            BlockKind::Unknown => Self::Unknown(block.id()),
-            kind => Self::Joined { choice: block.choice(), kind },
-        }
-    }
-}
-
 #[derive(Debug)]
 struct OpenText {
     key: TextKey,
@@ -201,20 +160,13 @@ impl Texts {
         output.clear();
         let Some(replacer) = self.at(key) else { return DeltaAction::Drop };
         replacer.feed(rules, delta, &mut output);
-        if output.exceeded {
+        if output.edited.exceeded {
             *replacer = Replacer::default();
             self.output = output;
             return DeltaAction::Drop;
         }
         let undecided = replacer.undecided();
-        let action = match (output.changed, undecided) {
-            (false, 0) => DeltaAction::Forward,
-            (false, _) if !output.decided => DeltaAction::Hold,
-            (false, hold) => DeltaAction::HoldEnd(hold),
-            (true, 0) if output.text.is_empty() => DeltaAction::Drop,
-            (true, 0) => DeltaAction::Replace(Cow::Owned(mem::take(&mut output.text))),
-            (true, hold) => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(mem::take(&mut output.text)), hold },
-        };
+        let action = output.edited.delta_action(undecided);
         self.output = output;
         action
     }
@@ -223,11 +175,7 @@ impl Texts {
     fn watch_delta<'d>(&mut self, rules: &Rules, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
         self.take_delta(rules, key, delta);
         let undecided = self.at(key).map_or(0, |replacer| replacer.undecided());
-        match (self.only_found(), undecided) {
-            (true, _) => DeltaAction::Drop,
-            (false, 0) => DeltaAction::Forward,
-            (false, _) => DeltaAction::Hold,
-        }
+        watched_action(self.only_found(), undecided)
     }
 
     /// What is undecided of a text whose block ends waits for the next one.
@@ -245,15 +193,7 @@ impl Texts {
         let Some(position) = self.open.iter().position(|text| text.key == key) else { return DeltaAction::Forward };
         let mut text = self.open.swap_remove(position);
         text.replacer.finish(rules, &mut self.output);
-        if self.output.exceeded {
-            DeltaAction::Drop
-        } else if !self.output.changed {
-            DeltaAction::Forward
-        } else if self.output.text.is_empty() {
-            DeltaAction::Drop
-        } else {
-            DeltaAction::Replace(Cow::Owned(mem::take(&mut self.output.text)))
-        }
+        self.output.edited.end_action()
     }
 
     /// As [`Self::end`], for what cannot be edited.
@@ -265,8 +205,8 @@ impl Texts {
     /// Makes of what was transformed what was found; whether anything was.
     fn only_found(&mut self) -> bool {
         self.output.case_mapped = false;
-        self.output.changed = !self.output.applied.is_empty();
-        self.output.changed
+        self.output.edited.changed = !self.output.applied.is_empty();
+        self.output.edited.changed
     }
 
     /// Adds up what the last step did; whether it changed anything.
@@ -278,7 +218,7 @@ impl Texts {
                 None => self.replaced.push((*applied, 1)),
             }
         }
-        self.output.changed
+        self.output.edited.changed
     }
 }
 
@@ -288,7 +228,7 @@ const TOO_LONG: &str = "rewritten_too_large";
 impl ContentTransform {
     /// Says what a step did.
     fn say(&self, changed: bool, cx: &PolicyContext<Texts>) {
-        let is_exceeded = cx.scratchpad(|texts| texts.output.exceeded && !mem::replace(&mut texts.said_exceeded, true));
+        let is_exceeded = cx.scratchpad(|texts| texts.output.edited.exceeded && !mem::replace(&mut texts.said_exceeded, true));
         if is_exceeded {
             cx.count_failure(TOO_LONG);
             cx.conclude(Decision::Refuse, "REWRITTEN_TOO_LARGE");
@@ -306,20 +246,20 @@ impl ContentTransform {
     /// The request with its texts transformed, and what was done to them; `None` if that changes nothing.
     fn transform(&self, request: &Request, most_growth: usize) -> Result<Option<(Vec<u8>, Transformed)>, Untransformed> {
         let (mut rewrite, mut done) = (request.rewrite(), Transformed::default());
-        let mut output = Output { most_growth: Some(most_growth), ..Output::default() };
+        let mut output = Output { edited: Edited::within(most_growth), ..Output::default() };
         for part in request.parts().map_err(Untransformed::Unreadable)? {
-            if !self.request.iter().any(|scope| scope.covers(part.scope)) {
+            if !InRequest::has(&self.request, part.scope) {
                 continue;
             }
             output.clear();
             let mut replacer = Replacer::default();
             replacer.feed(&self.rules, &part.text, &mut output);
             replacer.finish(&self.rules, &mut output);
-            if output.exceeded {
+            if output.edited.exceeded {
                 return Err(Untransformed::TooLong);
             }
-            if output.changed {
-                rewrite.replace(&part, if output.text.is_empty() { NOTHING_LEFT } else { &output.text });
+            if output.edited.changed {
+                rewrite.replace(&part, if output.edited.text.is_empty() { NOTHING_LEFT } else { &output.edited.text });
                 done.texts = done.texts.saturating_add(1);
                 done.replaced = done.replaced.saturating_add(output.applied.len());
             }
@@ -365,14 +305,14 @@ impl Policy<Texts> for ContentTransform {
     }
 
     fn redact(&self, text: &str) -> Option<String> {
-        let mut output = Output { most_growth: Some(MAX_TOTAL_BYTES), ..Output::default() };
+        let mut output = Output { edited: Edited::within(MAX_TOTAL_BYTES), ..Output::default() };
         let mut replacer = Replacer::default();
         replacer.feed(&self.rules, text, &mut output);
         replacer.finish(&self.rules, &mut output);
-        match (output.exceeded, output.applied.is_empty()) {
+        match (output.edited.exceeded, output.applied.is_empty()) {
             (true, _) => Some(String::new()),
             (false, true) => None,
-            (false, false) => Some(output.text),
+            (false, false) => Some(output.edited.text),
         }
     }
 
@@ -409,7 +349,7 @@ impl Policy<Texts> for ContentTransform {
         let key = TextKey::of(block);
         let most_growth = cx.limits().max_rewritten_bytes;
         let (action, changed) = cx.scratchpad(|texts| {
-            texts.output.most_growth = Some(most_growth);
+            texts.output.edited.most_growth = Some(most_growth);
             let action = match key {
                 TextKey::Unknown(_) => texts.watch_delta(&self.rules, key, delta),
                 TextKey::Joined { .. } => texts.take_delta(&self.rules, key, delta),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use weir::block::{ContentBlock, ToolCallBlock};
 use weir::decision::Decision;
@@ -14,6 +14,7 @@ use weir::policy::{DeltaAction, Hold, Interests, Policy, PolicyContext, Refusal,
 use weir::state::{Counter, Scope, StateError};
 
 use crate::meter;
+use crate::quota::{Per, default_scope};
 
 /// Lets so many requests, and requests for so many tokens, of each subject pass in a window; others get 429 with `retry-after`.
 ///
@@ -23,35 +24,6 @@ use crate::meter;
 /// Events: `rate_limited`, `rate_check_passed`, `rate_limit.failed`. Reason codes: `RATE_LIMITED`, `RATE_UNCHECKED`.
 #[derive(Debug)]
 pub struct RateLimit(Config);
-
-/// Whose requests are counted together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Per {
-    /// Each subject's (`quota_subject` of events).
-    #[default]
-    Subject,
-    /// Each model's.
-    Model,
-    /// Everybody's.
-    All,
-}
-
-impl Per {
-    /// Gives the key of a request, within the bound of the store.
-    pub(crate) fn key(self, request: &Request, subject: &str) -> String {
-        let (kind, name) = match self {
-            Self::Subject => ("subject", subject),
-            Self::Model => ("model", request.model.as_str()),
-            Self::All => ("all", ""),
-        };
-        let key = format!("{kind}:{name}");
-        if key.len() <= MAX_PLAIN_KEY_BYTES { key } else { format!("{kind}#{}", weir::fingerprint::digest(&[name.as_bytes()])) }
-    }
-}
-
-/// Longer keys stand in the store as a hash.
-const MAX_PLAIN_KEY_BYTES: usize = 160;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,10 +46,6 @@ struct Config {
 struct Quota {
     limit: u64,
     window: DocumentDuration,
-}
-
-pub(crate) const fn default_scope() -> Scope {
-    Scope::Proxy
 }
 
 impl Config {

@@ -26,7 +26,9 @@ use weir::policy::{
 pub use config::RuleHold;
 use config::{Action, InAnswer, Rule};
 use groups::{Group, Groups};
-use texts::{Done, Side, TextKey, Texts};
+use texts::{Done, Side, Texts};
+
+use crate::joined::TextKey;
 
 /// The word by which it is counted that replacements would make a text too long.
 const TOO_LONG: &str = "rewritten_too_large";
@@ -146,7 +148,7 @@ impl Policy<Texts> for Rules {
         let Some(group) = self.group_of(block, cx) else { return DeltaAction::Forward };
         let (key, most_growth) = (TextKey::of(block), cx.limits().max_rewritten_bytes);
         let (action, done) = cx.scratchpad(|texts| {
-            texts.output.most_growth = Some(most_growth);
+            texts.output.edited.most_growth = Some(most_growth);
             let action = match key {
                 TextKey::Unknown(_) => texts.watch_delta(group, key, delta),
                 TextKey::Joined { .. } => texts.take_delta(group, key, delta),

@@ -15,7 +15,7 @@ use weir::policy::{
 
 use crate::history;
 use crate::text::one_line;
-use crate::tool_call_judge::tool_list::ToolList;
+use crate::tool_list::ToolList;
 
 /// Lets so many tool calls of an answer pass, and so many that say the same in a row; the next is replaced by a message, behind which
 /// the answer ends.

@@ -2,7 +2,6 @@
 
 pub(crate) mod question;
 mod template;
-pub(crate) mod tool_list;
 mod unfolding;
 
 use serde::{Deserialize, Serialize};
@@ -20,9 +19,9 @@ use weir::policy::{
 };
 
 use crate::text::one_line;
+use crate::tool_list::ToolList;
 use question::Call;
 use template::{Template, Values};
-use tool_list::ToolList;
 use unfolding::{Unfolded, unfold};
 
 /// Most characters of a tool's name, or of a call's id, that events and messages show.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::automaton::{Automaton, Builder, Ending, State};
+use crate::joined::Edited;
 use crate::normal::fold;
 
 /// What is done to the letters that no pattern matches.
@@ -140,30 +141,19 @@ struct Candidate {
 /// What became of the text that was fed.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// The decided text, transformed.
-    pub(super) text: String,
-    /// Whether it differs from what it was made of.
-    pub(super) changed: bool,
-    /// Whether anything was decided, though it may have come to nothing.
-    pub(super) decided: bool,
+    pub(super) edited: Edited,
     /// Whether the case of a letter was changed.
     pub(super) case_mapped: bool,
     /// The rules that were applied, each time.
     pub(super) applied: Vec<usize>,
-    /// Most bytes that replacements may add to all that is fed; where there is none they may add any number.
-    pub(super) most_growth: Option<usize>,
-    /// What replacements have added.
-    pub(super) growth: usize,
-    /// Replacements would have added more: the text lacks them, and must not be used.
-    pub(super) exceeded: bool,
 }
 
 impl Output {
     /// Makes ready for the next piece; what was allocated stays.
     pub(super) fn clear(&mut self) {
-        self.text.clear();
+        self.edited.clear();
         self.applied.clear();
-        (self.changed, self.decided, self.case_mapped) = (false, false, false);
+        self.case_mapped = false;
     }
 }
 
@@ -210,8 +200,8 @@ impl Replacer {
     fn skip<'t>(&mut self, rules: &Rules, text: &'t str, out: &mut Output) -> &'t str {
         let (passes, rest) = rules.firsts.split(text);
         if !passes.is_empty() {
-            out.decided = true;
-            out.text.push_str(passes);
+            out.edited.decided = true;
+            out.edited.text.push_str(passes);
             // From the end of a match that cannot grow the same goes on as from nothing.
             (self.exact, self.folded) = Default::default();
         }
@@ -274,10 +264,10 @@ impl Replacer {
     fn pass(&mut self, count: usize, case: Case, out: &mut Output) {
         for character in self.pending.drain(..count.min(self.pending.len())) {
             self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
-            out.decided = true;
-            out.case_mapped |= case.push(character, &mut out.text);
+            out.edited.decided = true;
+            out.case_mapped |= case.push(character, &mut out.edited.text);
         }
-        out.changed |= out.case_mapped;
+        out.edited.changed |= out.case_mapped;
     }
 
     fn replace(&mut self, count: usize, rule: usize, rules: &Rules, out: &mut Output) {
@@ -290,16 +280,12 @@ impl Replacer {
             self.pending_bytes = self.pending_bytes.saturating_sub(character.len_utf8());
             is_same &= left.next() == Some(character);
         }
-        out.changed |= !is_same || left.next().is_some();
-        out.decided = true;
-        // Counted before it is built: a short rule can make a long text many times as long.
-        out.growth = out.growth.saturating_add(with.len().saturating_sub(found_bytes));
-        out.exceeded |= out.most_growth.is_some_and(|most| out.growth > most);
-        if out.exceeded {
-            return;
+        out.edited.changed |= !is_same || left.next().is_some();
+        out.edited.decided = true;
+        out.edited.replace(found_bytes, with);
+        if !out.edited.exceeded {
+            out.applied.push(rule);
         }
-        out.text.push_str(with);
-        out.applied.push(rule);
     }
 }
 
@@ -359,7 +345,7 @@ mod tests {
             replacer.feed(rules, piece, &mut out);
         }
         replacer.finish(rules, &mut out);
-        out.text
+        out.edited.text
     }
 
     #[test]
@@ -386,10 +372,10 @@ mod tests {
         for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
             let (mut replacer, mut out) = (Replacer::default(), Output::default());
             replacer.feed(&rules, &text[..cut], &mut out);
-            assert!(!out.text.contains('N'), "{:?} left after {:?}", out.text, &text[..cut]);
+            assert!(!out.edited.text.contains('N'), "{:?} left after {:?}", out.edited.text, &text[..cut]);
             replacer.feed(&rules, &text[cut..], &mut out);
             replacer.finish(&rules, &mut out);
-            assert_eq!(out.text, "über Project *: go");
+            assert_eq!(out.edited.text, "über Project *: go");
         }
     }
 
@@ -413,13 +399,13 @@ mod tests {
         let rules = Rules::new(vec![rule("a", "a", false), rule("b", "", false)], Case::None).unwrap();
         let (mut replacer, mut out) = (Replacer::default(), Output::default());
         replacer.feed(&rules, "xa", &mut out);
-        assert!(out.decided && !out.changed && out.applied == [0]);
+        assert!(out.edited.decided && !out.edited.changed && out.applied == [0]);
         out.clear();
         replacer.feed(&rules, "b", &mut out);
-        assert!(out.decided && out.changed && out.text.is_empty() && out.applied == [1]);
+        assert!(out.edited.decided && out.edited.changed && out.edited.text.is_empty() && out.applied == [1]);
         out.clear();
         replacer.feed(&rules, "", &mut out);
-        assert!(!out.decided && !out.changed);
+        assert!(!out.edited.decided && !out.edited.changed);
     }
 
     #[test]
@@ -466,7 +452,7 @@ mod tests {
                 fed.push_str(piece);
                 let brute_force = BruteForce { rules: rules.rules(), text: fed.chars().collect() };
                 let (decided, undecided_from) = brute_force.transform(false);
-                prop_assert_eq!(&out.text, &decided);
+                prop_assert_eq!(&out.edited.text, &decided);
                 prop_assert_eq!(replacer.pending.len(), brute_force.text.len() - undecided_from);
             }
         }

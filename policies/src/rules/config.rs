@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir::block::BlockKind;
-use weir::dialect::request::RequestScope;
 use weir::document::DocumentError;
 
 use super::detect::{self, HIDDEN_TEXT};
 use super::groups::Groups;
 use super::search::{Effect, Sought, Term};
+use crate::in_request::InRequest;
 use crate::normal::{fold, normalised};
 use crate::pattern::Pattern;
 
@@ -84,35 +84,6 @@ pub(super) enum Action {
     Observe,
     /// A request without any match of such a rule does not leave.
     Allow,
-}
-
-/// What texts of requests a rule is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum InRequest {
-    System,
-    User,
-    Assistant,
-    ToolDescription,
-    ToolArgument,
-    ToolResult,
-}
-
-impl InRequest {
-    pub(super) const ALL: [Self; 6] =
-        [Self::System, Self::User, Self::Assistant, Self::ToolDescription, Self::ToolArgument, Self::ToolResult];
-
-    pub(super) const fn of(scope: RequestScope) -> Option<Self> {
-        match scope {
-            RequestScope::System => Some(Self::System),
-            RequestScope::User => Some(Self::User),
-            RequestScope::Assistant => Some(Self::Assistant),
-            RequestScope::ToolDescription => Some(Self::ToolDescription),
-            RequestScope::ToolArgument => Some(Self::ToolArgument),
-            RequestScope::ToolResult => Some(Self::ToolResult),
-            _ => None,
-        }
-    }
 }
 
 /// What texts of answers a rule is for.

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::search::{Effect, Search};
 use crate::automaton::State;
+use crate::joined::Edited;
 use crate::normal::{self, fold, is_left_out, is_tag};
 use attempts::Attempts;
 
@@ -47,29 +48,18 @@ pub(super) struct Match {
 /// What became of the text that was fed.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// The decided text, with replacements.
-    pub(super) text: String,
-    /// Whether it differs from what it was made of.
-    pub(super) changed: bool,
-    /// Whether anything was decided, though it may have come to nothing.
-    pub(super) decided: bool,
+    pub(super) edited: Edited,
     /// The rules that were carried out, each time.
     pub(super) hits: Vec<usize>,
     /// The rule by which the rest of the text is refused.
     pub(super) refused: Option<usize>,
-    /// Most bytes that replacements may add to all that is fed; where there is none they may add any number.
-    pub(super) most_growth: Option<usize>,
-    growth: usize,
-    /// Replacements would have added more: the text lacks them, and must not be used.
-    pub(super) exceeded: bool,
 }
 
 impl Output {
     /// Makes ready for the next piece; what was allocated stays.
     pub(super) fn clear(&mut self) {
-        self.text.clear();
+        self.edited.clear();
         self.hits.clear();
-        (self.changed, self.decided) = (false, false);
     }
 }
 
@@ -161,8 +151,8 @@ impl Finder {
     fn skip<'t>(&mut self, search: &Search, text: &'t str, out: &mut Output) -> &'t str {
         let (passes, rest) = text.split_at_checked(search.passing(text)).unwrap_or(("", text));
         if let Some(last) = passes.chars().next_back() {
-            out.decided = true;
-            out.text.push_str(passes);
+            out.edited.decided = true;
+            out.edited.text.push_str(passes);
             self.previous = Some(last);
             self.states.fill(State::default());
         }
@@ -214,10 +204,10 @@ impl Finder {
                 }
             }
             None => {
-                out.decided = true;
-                out.changed |= kept == 0;
+                out.edited.decided = true;
+                out.edited.changed |= kept == 0;
                 if kept > 0 {
-                    out.text.push(character);
+                    out.edited.text.push(character);
                 }
             }
         }
@@ -314,12 +304,7 @@ impl Finder {
                 if goes_on {
                     return;
                 }
-                // Counted before it is built: a short rule can make a long text many times as long.
-                out.growth = out.growth.saturating_add(with.len().saturating_sub(removed));
-                out.exceeded |= out.most_growth.is_some_and(|most| out.growth > most);
-                if !out.exceeded {
-                    out.text.push_str(with);
-                }
+                out.edited.replace(removed, with);
             }
         }
     }
@@ -337,9 +322,9 @@ impl Finder {
         if end <= self.base {
             return;
         }
-        out.decided = true;
-        out.changed |= bytes != came;
-        out.text.push_str(self.raw.get(..bytes).unwrap_or_default());
+        out.edited.decided = true;
+        out.edited.changed |= bytes != came;
+        out.edited.text.push_str(self.raw.get(..bytes).unwrap_or_default());
         self.let_go(end, bytes, came);
     }
 
@@ -349,7 +334,7 @@ impl Finder {
             end = end.saturating_add(1);
         }
         let (bytes, came) = self.measure(end);
-        (out.decided, out.changed) = (true, true);
+        (out.edited.decided, out.edited.changed) = (true, true);
         self.let_go(end, bytes, came);
         came
     }
@@ -374,7 +359,7 @@ impl Finder {
     }
 
     fn drop_all(&mut self, out: &mut Output) {
-        (out.decided, out.changed) = (true, true);
+        (out.edited.decided, out.edited.changed) = (true, true);
         (self.base, self.read) = (self.end(), self.end());
         self.raw.clear();
         self.undecided = 0;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::config::{Action, InAnswer, InRequest, Rule};
+use super::config::{Action, InAnswer, Rule};
 use super::search::{Effect, SameTerm, Search, Sought, Term};
+use crate::in_request::InRequest;
 
 /// What is looked for in one kind of text.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use weir::dialect::Dialect;
 use weir::exchange::Request;
 use weir::policy::{PolicyContext, Refusal, RequestAction};
 
-use super::config::{Action, InRequest};
+use super::config::Action;
 use super::texts::{Done, Side, Texts};
 use super::{Rules, TOO_LONG, refusal};
+use crate::in_request::InRequest;
 
 /// What takes the place of a text of a request of which nothing is left: providers refuse empty texts.
 const NOTHING_LEFT: &str = "[removed]";
@@ -27,7 +28,7 @@ impl Rules {
         let (mut message, mut is_allowed) = (String::new(), false);
         let done: Done = cx.scratchpad(|texts| {
             texts.begin();
-            texts.output.most_growth = Some(most_growth);
+            texts.output.edited.most_growth = Some(most_growth);
             for part in &parts {
                 let Some((scope, group)) =
                     InRequest::of(part.scope).and_then(|scope| Some((scope, self.groups.of_request(scope)?)))
@@ -47,13 +48,13 @@ impl Rules {
                 if self.requires(scope) {
                     is_allowed |= texts.has_watched(before, |rule| self.is_allow(rule));
                 }
-                if texts.output.refused.is_some() || texts.output.exceeded {
+                if texts.output.refused.is_some() || texts.output.edited.exceeded {
                     break;
                 }
             }
             texts.count(Side::Request)
         });
-        let is_exceeded = cx.scratchpad(|texts| texts.output.exceeded);
+        let is_exceeded = cx.scratchpad(|texts| texts.output.edited.exceeded);
         if let Some(rule) = self.say(&done, cx) {
             return RequestAction::Refuse(refusal(rule));
         }

@@ -1,30 +1,13 @@
 //! The texts of an exchange on their way through the rules, and what was done to them.
 
-use std::borrow::Cow;
 use std::mem;
 
 use smallvec::SmallVec;
-use weir::block::{BlockId, BlockKind, ContentBlock};
 use weir::policy::{BlockAction, DeltaAction};
 
 use super::finder::{Finder, Output};
 use super::groups::Group;
-
-/// What a client joins to one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TextKey {
-    Joined { choice: u32, kind: BlockKind },
-    Unknown(BlockId),
-}
-
-impl TextKey {
-    pub(super) const fn of(block: &ContentBlock) -> Self {
-        match block.kind() {
-            BlockKind::Unknown => Self::Unknown(block.id()),
-            kind => Self::Joined { choice: block.choice(), kind },
-        }
-    }
-}
+use crate::joined::{TextKey, watched_action};
 
 /// Where a rule matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,31 +68,20 @@ impl Texts {
         if !group.watching.is_empty() {
             text.watching.feed(&group.watching, delta, watched);
         }
-        if output.exceeded {
+        if output.edited.exceeded {
             text.acting = Finder::default();
             return DeltaAction::Drop;
         }
         let undecided = text.acting.undecided();
         self.most_held = self.most_held.max(undecided);
-        match (output.changed, undecided) {
-            (false, 0) => DeltaAction::Forward,
-            (false, _) if !output.decided => DeltaAction::Hold,
-            (false, hold) => DeltaAction::HoldEnd(hold),
-            (true, 0) if output.text.is_empty() => DeltaAction::Drop,
-            (true, 0) => DeltaAction::Replace(Cow::Owned(mem::take(&mut output.text))),
-            (true, hold) => DeltaAction::ReplaceHoldEnd { text: Cow::Owned(mem::take(&mut output.text)), hold },
-        }
+        output.edited.delta_action(undecided)
     }
 
     /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would change something of it.
     pub(super) fn watch_delta<'d>(&mut self, group: &Group, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
         let _edited = self.take_delta(group, key, delta);
         let undecided = self.open.iter().find(|text| text.key == key).map_or(0, |text| text.acting.undecided());
-        match (self.output.changed, undecided) {
-            (true, _) => DeltaAction::Drop,
-            (false, 0) => DeltaAction::Forward,
-            (false, _) => DeltaAction::Hold,
-        }
+        watched_action(self.output.edited.changed, undecided)
     }
 
     /// What is undecided of a text whose block ends waits for the next one.
@@ -128,37 +100,28 @@ impl Texts {
         let mut text = self.open.swap_remove(position);
         text.acting.finish(&group.acting, &mut self.output);
         text.watching.finish(&group.watching, &mut self.watched);
-        if self.output.exceeded {
-            DeltaAction::Drop
-        } else if !self.output.changed {
-            DeltaAction::Forward
-        } else if self.output.text.is_empty() {
-            DeltaAction::Drop
-        } else {
-            DeltaAction::Replace(Cow::Owned(mem::take(&mut self.output.text)))
-        }
+        self.output.edited.end_action()
     }
 
     /// As [`Self::end`], for what cannot be edited.
     pub(super) fn end_watch(&mut self, group: &Group, key: TextKey) -> BlockAction {
         let _edited = self.end(group, key);
-        if self.output.changed { BlockAction::Drop } else { BlockAction::Forward }
+        if self.output.edited.changed { BlockAction::Drop } else { BlockAction::Forward }
     }
 
     /// Searches a text that stands for itself; another in its place, where that changes it. After [`Self::begin`], and until
     /// [`Self::count`], of any number of texts.
     pub(super) fn edit(&mut self, group: &Group, text: &str) -> Option<String> {
         let (mut acting, mut watching) = (Finder::default(), Finder::default());
-        (self.output.changed, self.output.decided) = (false, false);
-        self.output.text.clear();
-        self.watched.text.clear();
+        self.output.edited.clear();
+        self.watched.edited.clear();
         acting.feed(&group.acting, text, &mut self.output);
         acting.finish(&group.acting, &mut self.output);
         if !group.watching.is_empty() {
             watching.feed(&group.watching, text, &mut self.watched);
             watching.finish(&group.watching, &mut self.watched);
         }
-        self.output.changed.then(|| mem::take(&mut self.output.text))
+        self.output.edited.changed.then(|| mem::take(&mut self.output.edited.text))
     }
 
     /// Makes ready for a step.
@@ -171,7 +134,7 @@ impl Texts {
     /// Adds up what the last step did.
     pub(super) fn count(&mut self, side: Side) -> Done {
         let mut done = Done { refused: self.output.refused, ..Done::default() };
-        done.exceeded = self.output.exceeded && !mem::replace(&mut self.said_exceeded, true);
+        done.exceeded = self.output.edited.exceeded && !mem::replace(&mut self.said_exceeded, true);
         for rule in self.output.hits.drain(..).chain(self.watched.hits.drain(..)) {
             let position = self.counts.iter().position(|count| count.rule == rule).unwrap_or_else(|| {
                 self.counts.push(Count { rule, request: 0, answer: 0 });

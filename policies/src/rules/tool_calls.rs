@@ -26,9 +26,9 @@ impl Rules {
         let most_growth = cx.limits().max_rewritten_bytes;
         let (searched, done, is_exceeded) = cx.scratchpad(|texts| {
             texts.begin();
-            texts.output.most_growth = Some(most_growth);
+            texts.output.edited.most_growth = Some(most_growth);
             let searched = search(texts, group, block);
-            (searched, texts.count(Side::Answer), texts.output.exceeded)
+            (searched, texts.count(Side::Answer), texts.output.edited.exceeded)
         });
         if let Some(rule) = self.say(&done, cx) {
             return BlockAction::Replace(build_text_chunk(block.choice(), rule.message.as_str()));

@@ -23,7 +23,7 @@ use crate::history::{self, PastCall};
 use crate::panel::{Opinion, Panel};
 use crate::text::one_line;
 use crate::tool_call_judge::question::{self, Call};
-use crate::tool_call_judge::tool_list::ToolList;
+use crate::tool_list::ToolList;
 
 const MAX_RULES: usize = 200;
 

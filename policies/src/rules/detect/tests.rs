@@ -25,7 +25,7 @@ fn redacted(search: &Search, text: &str, cut: usize) -> String {
     finder.feed(search, &text[..cut], &mut out);
     finder.feed(search, &text[cut..], &mut out);
     finder.finish(search, &mut out);
-    out.text
+    out.edited.text
 }
 
 /// A value joined from parts, so that nobody who searches for keys takes the tests for a leak.

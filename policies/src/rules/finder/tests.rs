@@ -45,11 +45,11 @@ fn run(search: &Search, pieces: &[&str]) -> (String, Output) {
         finder.feed(search, piece, &mut out);
         came += piece.len();
         assert!(finder.undecided() <= came);
-        text += &std::mem::take(&mut out.text);
+        text += &std::mem::take(&mut out.edited.text);
     }
     finder.finish(search, &mut out);
     assert_eq!((finder.undecided(), finder.raw.as_str()), (0, ""));
-    text += &out.text;
+    text += &out.edited.text;
     (text, out)
 }
 
@@ -90,7 +90,7 @@ fn a_pattern_without_end_is_replaced_at_its_shortest_and_swallows_the_rest() {
     {
         out.clear();
         finder.feed(&search, piece, &mut out);
-        assert_eq!((out.text.as_str(), finder.undecided()), (text, undecided), "{piece}");
+        assert_eq!((out.edited.text.as_str(), finder.undecided()), (text, undecided), "{piece}");
     }
     assert_eq!(once(&search, "sk-abc sk-abcdefg"), "sk-abc *");
 }
@@ -100,12 +100,12 @@ fn what_follows_a_match_waits_only_while_it_could_belong_to_it() {
     let search = search(&[(Looks::Pattern(r"a@[a-z]{1,9}(?:\.[a-z]{2,9})+"), "*")]);
     let (mut finder, mut out) = (Finder::default(), Output::default());
     finder.feed(&search, "a@b.co.", &mut out);
-    assert_eq!((out.text.as_str(), finder.undecided()), ("*", 1));
+    assert_eq!((out.edited.text.as_str(), finder.undecided()), ("*", 1));
     out.clear();
     finder.feed(&search, "u", &mut out);
-    assert_eq!((out.text.as_str(), finder.undecided()), ("", 2));
+    assert_eq!((out.edited.text.as_str(), finder.undecided()), ("", 2));
     finder.feed(&search, " ", &mut out);
-    assert_eq!((out.text.as_str(), finder.undecided()), (".u ", 0));
+    assert_eq!((out.edited.text.as_str(), finder.undecided()), (".u ", 0));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_key_stays_where_its_value_goes() {
     for (piece, text) in [("my password: ", "my "), ("hu", ""), ("n", "password: *"), ("ter", ""), (" ok", " ok")] {
         out.clear();
         finder.feed(&search, piece, &mut out);
-        assert_eq!(out.text, text, "{piece}");
+        assert_eq!(out.edited.text, text, "{piece}");
     }
 }
 
@@ -253,7 +253,7 @@ proptest! {
     fn no_more_and_no_less_waits_than_could_still_go(rules in some_rules(), text in "[abcx]{0,12}") {
         let (search, mut finder, mut out) = (search(&rules), Finder::default(), Output::default());
         finder.feed(&search, &text, &mut out);
-        let sure = out.text.clone();
+        let sure = out.edited.text.clone();
         let (waiting, mut firsts) = (finder.undecided(), Vec::new());
         let continuations = ["", "a", "b", "c", "x", "aa", "ab", "ba", "bc", "cb", "ca", "cc", "bb", "bca", "abc", "bcc", "abb", "aaa", "bab"];
         for next in continuations {
