@@ -44,8 +44,9 @@ impl Documents {
     pub fn salt_evidence(&mut self, salt: &[u8]) {
         let projects = self.projects.iter_mut().flat_map(HashMap::values_mut);
         for chain in core::iter::once(&mut self.default).chain(projects) {
-            if let Some(chain) = Arc::get_mut(chain).filter(|chain| chain.evidence.salt.is_empty()) {
-                chain.evidence.salt = salt.to_vec();
+            if chain.evidence.salt.is_empty() {
+                // The default is the document of one of the projects: each of the two gets a copy of its own.
+                Arc::make_mut(chain).evidence.salt = salt.to_vec();
             }
         }
     }
@@ -146,6 +147,16 @@ mod tests {
             assert!(!documents.choose(unknown).is_linked);
         }
         assert!(!read(r#"{"projects":{"a":{"policy":{"id":"of-a"}}}}"#).unwrap().choose(b"").is_linked);
+    }
+
+    #[test]
+    fn every_document_gets_the_salt_and_one_of_its_own_stays() {
+        let json =
+            r#"{"projects":{"a":{"policy":{"id":"p"}},"b":{"policy":{"id":"q"},"evidence":{"salt_env":"SALT"}}},"default":"a"}"#;
+        let mut documents = Documents::parse(json, &Registry::default(), &|_| Some("own".to_owned())).unwrap();
+        documents.salt_evidence(b"salt");
+        let salt = |project: &[u8]| documents.choose(project).evidence.salt.clone();
+        assert_eq!((salt(b""), salt(b"a"), salt(b"b")), (b"salt".to_vec(), b"salt".to_vec(), b"own".to_vec()));
     }
 
     #[test]
