@@ -71,6 +71,22 @@ fn too_many_refusals_roll_back_and_the_cool_down_ends_it() {
 }
 
 #[test]
+fn what_anybody_can_bring_about_does_not_roll_back() {
+    let player = player(&json!({"mode": "enforced", "rollback": {"min_exchanges": 4}}));
+    for number in 0..40_u32 {
+        let path = if number % 2 == 0 { "/no/such/endpoint" } else { "/v1/messages" };
+        let mut id = [3; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let at = Timestamp::from_unix(BEGIN);
+        let outcome =
+            player.clone().call_id(CallId::from_bytes(id)).at(at).play(&Recording::post(path, "no JSON").steps(&Split::Whole));
+        assert_eq!(outcome.enforcement()["decision"], "refuse", "{path}");
+        assert!(outcome.events_of("rollout.rolled_back").is_empty(), "{number}");
+    }
+    assert!(is_enforced(&play(&player, 99, 1, "rm")));
+}
+
+#[test]
 fn what_stays_below_the_share_goes_on() {
     let player = player(&json!({"mode": "enforced", "rollback": {}}));
     for number in 0..100 {

@@ -541,7 +541,8 @@ impl Governing {
         let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
         enforcement::record(&self.shared, &facts, self.pipeline.changes());
         self.tally = Some(Tally {
-            decision,
+            // What the engine refuses by itself, anybody can bring about.
+            is_refused: decision >= Decision::Escalate && self.shared.outcome.decided_by().is_some(),
             judge_failed: self.shared.waits.with(|waits| waits.failed() > 0),
             client_gone: reason == EndReason::ClientGone,
             went_wrong: reason != EndReason::Completed || self.status >= 500,

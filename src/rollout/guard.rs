@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::sequential::{Arms, Comparison};
 use super::{MAX_WINDOW, Mode};
-use crate::decision::Decision;
 use crate::document::{DocumentDuration, DocumentError};
 use crate::event::{EventKind, Severity};
 use crate::policy::Shared;
@@ -96,7 +95,7 @@ impl Guard {
     /// What is counted of an enforced exchange, and the share of each that is too high.
     fn watched(&self, facts: &Tally) -> [Option<(&'static str, f64, bool)>; 4] {
         [
-            Some(("refused", self.share, facts.decision >= Decision::Escalate)),
+            Some(("refused", self.share, facts.is_refused)),
             self.judge_failures.map(|share| ("judge_failures", share, facts.judge_failed)),
             self.client_gone.map(|share| ("client_gone", share, facts.client_gone)),
             self.held_p95.map(|most| ("held_p95", BEYOND_P95, facts.held > most.0)),
@@ -123,7 +122,8 @@ impl GuardState {
 /// What an exchange came to, as far as rolling back goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tally {
-    pub(crate) decision: Decision,
+    /// A policy has refused it, or asks a person.
+    pub(crate) is_refused: bool,
     pub(crate) judge_failed: bool,
     pub(crate) client_gone: bool,
     /// It ended otherwise than it should, or with an error of the proxy's or the provider's.
