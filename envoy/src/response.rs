@@ -322,6 +322,10 @@ impl Stream {
         let trailers_can_hurt = self.trailers_can_hurt();
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent.extend_from_slice(&out);
+        if open.leaves_with_tick {
+            // What the proxy's buffer has is no ballast.
+            return;
+        }
         let Flow::Paused { ballast, .. } = open.flow else {
             // It leaves with the next bytes, or at the end.
             if let ResponseProgress::Answer(reply) = progress {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::Host;
+
 /// The path of the governed endpoint.
 pub const CHAT: &str = "/v1/chat/completions";
 
@@ -74,4 +76,28 @@ pub fn whole_tool_call(name: &str, arguments: &str) -> String {
 pub fn verdict(probability: f64) -> String {
     let content = json!({"probability": probability, "explanation": "because"}).to_string();
     json!({"choices": [{"message": {"role": "assistant", "content": content}}]}).to_string()
+}
+
+/// A host and an exchange whose stream has begun.
+pub fn streaming(document: &str) -> (Host, u32) {
+    streaming_in(Host::new(document).start())
+}
+
+/// An exchange in this host whose stream has begun.
+pub fn streaming_in(mut host: Host) -> (Host, u32) {
+    let exchange = host.request(CHAT, ASK_FOR_STREAM);
+    host.provider_answers(exchange, 200, "text/event-stream");
+    (host, exchange)
+}
+
+/// An exchange in this host whose whole answer has begun, of the length of `body`.
+pub fn ask_for_whole(host: &mut Host, body: &str) -> u32 {
+    let exchange = host.request(CHAT, ASK_FOR_WHOLE);
+    let length = body.len().to_string();
+    host.provider_head(
+        exchange,
+        &[(":status", b"200"), ("content-type", b"application/json"), ("content-length", length.as_bytes())],
+        false,
+    );
+    exchange
 }
