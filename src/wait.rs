@@ -222,6 +222,13 @@ impl Waits {
         self.open.len() != before
     }
 
+    /// A callout that had been put off is sent now: its time begins.
+    pub(crate) fn note_sent(&mut self, id: CalloutId, now: Timestamp) {
+        if let Some(wait) = self.open.iter_mut().find(|wait| wait.number == id.0) {
+            (wait.began, wait.deadline) = (now, now.after(wait.timeout));
+        }
+    }
+
     /// Lets each wait take its timeout anew, within the hard maximum.
     pub(crate) fn renew(&mut self, now: Timestamp) {
         for wait in &mut self.open {

@@ -12,6 +12,8 @@ use crate::telemetry;
 pub(crate) struct Callouts {
     /// The proxy's token of each.
     open: Vec<(u32, CalloutId)>,
+    /// Those of an observed exchange that the root is to send; as many as the engine lets an exchange ask.
+    put_off: Vec<Callout>,
     /// The caller's `traceparent`, sent along so that the judge's work shows in the caller's trace.
     traceparent: Option<String>,
 }
@@ -21,7 +23,7 @@ impl Callouts {
     pub(crate) fn new(traceparent: &[u8]) -> Self {
         let is_one = weir::id::TraceContext::parse(traceparent).is_some();
         let traceparent = core::str::from_utf8(traceparent).ok().filter(|_| is_one).map(str::to_owned);
-        Self { open: Vec::new(), traceparent }
+        Self { open: Vec::new(), put_off: Vec::new(), traceparent }
     }
 
     /// Whether that token is one of these callouts.
@@ -41,7 +43,7 @@ impl Callouts {
     }
 
     /// Carries out what the exchange asks for. What could not be sent, and what the store is asked, is answered at once;
-    /// what the answers set going is returned.
+    /// what the answers set going is returned. Callouts of an observed exchange are put off ([`Self::send_put_off`]).
     pub(crate) fn carry_out(&mut self, exchange: &mut Exchange, plugin: &Plugin, out: &mut Vec<u8>) -> Resumed {
         let mut resumed = Resumed::Nothing;
         while let Some(effect) = exchange.poll_effect() {
@@ -59,6 +61,7 @@ impl Callouts {
                         progress => resumed = progress,
                     }
                 }
+                Effect::Callout(callout) if exchange.is_observed() => self.put_off.push(callout),
                 Effect::Callout(callout) => {
                     if self.send(&callout) {
                         continue;
@@ -71,6 +74,27 @@ impl Callouts {
             }
         }
         resumed
+    }
+
+    /// Sends what was put off. In the root's own callbacks: the SDK brings an answer to the context in whose callback it was
+    /// asked for, and to nobody once that is gone.
+    pub(crate) fn send_put_off(&mut self, exchange: &mut Exchange, plugin: &Plugin) {
+        while !self.put_off.is_empty() {
+            for callout in core::mem::take(&mut self.put_off) {
+                exchange.note_sent(callout.id, host::now());
+                if !self.send(&callout) {
+                    let unused = &mut Vec::new();
+                    let _nothing_to_resume =
+                        exchange.handle_callout_reply(callout.id, CalloutReply::NotSent, host::now(), unused);
+                }
+            }
+            let _nothing_to_resume = self.carry_out(exchange, plugin, &mut Vec::new());
+        }
+    }
+
+    /// Whether anything is put off.
+    pub(crate) fn has_put_off(&self) -> bool {
+        !self.put_off.is_empty()
     }
 
     fn send(&mut self, callout: &Callout) -> bool {

@@ -84,6 +84,11 @@ impl Plugin {
         })
     }
 
+    /// Takes all of them.
+    pub(crate) fn take_finishing(&self) -> Vec<Rc<RefCell<Stream>>> {
+        self.finishing.try_borrow_mut().map_or_else(|_| Vec::new(), |mut finishing| core::mem::take(&mut *finishing))
+    }
+
     /// Whether heads of requests are to be held.
     pub(crate) fn holds_heads(&self) -> bool {
         self.settings.request_hold == RequestHold::Headers

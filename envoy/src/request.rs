@@ -190,6 +190,8 @@ impl Stream {
         if !self.kept.may_grow(size) {
             self.fail("worker_memory", "the worker's memory is used up: what is observed only is not looked at");
             self.request = RequestState::Passing;
+            self.exchange.handle_request_shortage();
+            let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
             return Action::Continue;
         }
         let body = host::body(BufferType::HttpRequestBody, 0, size);

@@ -51,14 +51,12 @@ impl Root {
 
 /// Lets observed exchanges whose streams are gone go on, and lets go of those that await nothing more.
 fn look_after_finishing(plugin: &Plugin) {
-    let finishing =
-        plugin.finishing.try_borrow_mut().map_or_else(|_| Vec::new(), |mut finishing| core::mem::take(&mut *finishing));
+    let finishing = plugin.take_finishing();
     if finishing.is_empty() {
         return;
     }
     let now = host::now();
-    let goes_on =
-        |stream: &Rc<RefCell<Stream>>| stream.try_borrow_mut().is_ok_and(|mut stream| stream.handle_tick_beyond_end(now));
+    let goes_on = |stream: &Rc<RefCell<Stream>>| stream.try_borrow_mut().is_ok_and(|mut stream| stream.finish_observing(now));
     let mut still: Vec<_> = finishing.into_iter().filter(goes_on).collect();
     if let Ok(mut finishing) = plugin.finishing.try_borrow_mut() {
         finishing.append(&mut still);
@@ -83,12 +81,17 @@ impl Context for Root {
             }
             return;
         }
-        let finishing = plugin.finishing.try_borrow().map_or_else(|_| Vec::new(), |finishing| finishing.clone());
-        if let Some(stream) = finishing.iter().find(|stream| stream.try_borrow().is_ok_and(|stream| stream.asked(token))) {
-            if let Ok(mut stream) = stream.try_borrow_mut() {
-                stream.handle_callout_reply_beyond_end(token, reply);
+        let asked = |stream: &&Rc<RefCell<Stream>>| stream.try_borrow().is_ok_and(|stream| stream.asked(token));
+        let finishing = plugin.finishing.try_borrow().ok().and_then(|finishing| finishing.iter().find(asked).cloned());
+        if let Some(stream) = finishing {
+            let awaits_more = stream.try_borrow_mut().is_ok_and(|mut stream| {
+                stream.handle_callout_reply(token, reply);
+                stream.finish_observing(host::now())
+            });
+            if !awaits_more && let Ok(mut finishing) = plugin.finishing.try_borrow_mut() {
+                finishing.retain(|other| !Rc::ptr_eq(other, &stream));
             }
-            return look_after_finishing(plugin);
+            return;
         }
         // The callouts that a stream makes in the root's tick are answered to the root.
         let asker = plugin.waiting.try_borrow().ok().and_then(|waiting| {
@@ -107,6 +110,12 @@ impl Context for Root {
 
     fn on_done(&mut self) -> bool {
         let Some(plugin) = &self.plugin else { return true };
+        // Whoever takes over knows nothing of them: their events leave with the others.
+        for stream in plugin.take_finishing() {
+            if let Ok(mut stream) = stream.try_borrow_mut() {
+                stream.abandon();
+            }
+        }
         let awaits_reply =
             plugin.events.try_borrow_mut().is_ok_and(|mut events| events.as_mut().is_some_and(|queue| queue.flush(host::now())));
         if !awaits_reply {

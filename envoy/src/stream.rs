@@ -96,22 +96,9 @@ impl Stream {
         self.plugin.log_at_intervals(word, message);
     }
 
-    /// Carries out what the exchange asks for; what that set going is returned. Of an observed exchange it is the root that does
-    /// so, with its next tick: an answer to what was asked in a callback of the stream's own is not heard once the stream is
-    /// gone, and nothing waits for it.
+    /// Carries out what the exchange asks for; what that set going is returned.
     pub(crate) fn carry_out_effects(&mut self, out: &mut Vec<u8>) -> Resumed {
-        if self.exchange.is_observed() && !self.over {
-            return Resumed::Nothing;
-        }
         self.callouts.carry_out(&mut self.exchange, &self.plugin, out)
-    }
-
-    /// Carries out what an observed exchange asks for. In the root's tick.
-    fn carry_out_observed(&mut self) {
-        // The proxy forgets what was asked for a stream when that is gone.
-        host::act_for(self.plugin.root);
-        let _nothing_to_resume = self.callouts.carry_out(&mut self.exchange, &self.plugin, &mut Vec::new());
-        host::act_for(self.context_id);
     }
 
     /// Whether that callout is this stream's.
@@ -122,7 +109,7 @@ impl Stream {
     /// A judge answered, or did not.
     pub(crate) fn handle_callout_reply(&mut self, token: u32, reply: Option<(u16, Vec<u8>)>) {
         let Some(id) = self.callouts.take(token) else { return };
-        if self.over {
+        if self.over && !self.exchange.is_observed() {
             return;
         }
         let reply =
@@ -142,57 +129,65 @@ impl Stream {
         if self.over {
             return false;
         }
+        self.send_put_off();
         if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
             let mut out = Vec::new();
             let resumed = self.exchange.handle_tick(now, &mut out);
             self.resume(resumed, out);
             self.note_kept();
         }
-        if self.exchange.is_observed() {
-            self.carry_out_observed();
-        }
         self.resume_with_tick();
         self.is_looked_after = self.is_waiting();
         self.is_looked_after
     }
 
+    /// Sends what an observed exchange asks.
+    fn send_put_off(&mut self) {
+        if !self.callouts.has_put_off() {
+            return;
+        }
+        // The proxy forgets what was asked for a stream when that is gone.
+        host::act_for(self.plugin.root);
+        self.callouts.send_put_off(&mut self.exchange, &self.plugin);
+        host::act_for(self.context_id);
+    }
+
     /// Goes on with an observed exchange whose stream is gone. In a callback of the root. Whether it still awaits anything.
-    pub(crate) fn handle_tick_beyond_end(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn finish_observing(&mut self, now: Timestamp) -> bool {
+        self.callouts.send_put_off(&mut self.exchange, &self.plugin);
         if self.exchange.next_deadline().is_some_and(|deadline| deadline <= now) {
             let _nothing_to_resume = self.exchange.handle_tick(now, &mut Vec::new());
+            let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
         }
-        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+        self.note_kept();
+        self.is_finishing()
+    }
+
+    /// Whether verdicts are awaited though the stream is gone.
+    fn is_finishing(&self) -> bool {
         self.exchange.is_finishing()
     }
 
-    /// A judge answered an observed exchange whose stream is gone. In a callback of the root.
-    pub(crate) fn handle_callout_reply_beyond_end(&mut self, token: u32, reply: Option<(u16, Vec<u8>)>) {
-        let Some(id) = self.callouts.take(token) else { return };
-        let reply =
-            reply.as_ref().map_or(CalloutReply::Broken, |(status, body)| CalloutReply::Response { status: *status, body });
-        let _nothing_to_resume = self.exchange.handle_callout_reply(id, reply, host::now(), &mut Vec::new());
-        let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
-    }
-
-    /// Whether something is left to be done though the stream is gone.
-    fn is_finishing(&self) -> bool {
-        self.exchange.is_observed()
-    }
-
     /// Nobody can wait for its verdicts.
-    fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.exchange.handle_abandon();
         let _nothing_to_resume = self.carry_out_effects(&mut Vec::new());
+        self.note_kept();
     }
 
     fn note_kept(&mut self) {
-        self.kept.set(if self.over { 0 } else { self.exchange.kept_bytes() });
+        let keeps = !self.over || self.is_finishing();
+        self.kept.set(if keeps { self.exchange.kept_bytes() } else { 0 });
+    }
+
+    /// Whether there is memory to wait for what an observed exchange has asked.
+    fn may_finish(&self) -> bool {
+        self.kept.may_grow(0)
     }
 
     fn is_waiting(&self) -> bool {
         !self.over
-            && (self.exchange.is_observed()
-                || self.response.leaves_with_tick()
+            && (self.response.leaves_with_tick()
                 || self.exchange.next_deadline().is_some()
                 || self.request.is_head_held_on_trial())
     }
@@ -344,10 +339,11 @@ impl HttpContext for StreamContext {
     fn on_log(&mut self) {
         self.run((), Stream::handle_log);
         let Some(stream) = &self.stream else { return };
-        if stream.try_borrow().is_ok_and(|stream| stream.is_finishing())
-            && let Some(plugin) = &self.plugin
-            && !plugin.keep_finishing(stream)
-        {
+        let Ok((is_finishing, may_finish)) = stream.try_borrow().map(|stream| (stream.is_finishing(), stream.may_finish()))
+        else {
+            return;
+        };
+        if is_finishing && !(may_finish && self.plugin.as_ref().is_some_and(|plugin| plugin.keep_finishing(stream))) {
             self.run((), Stream::abandon);
         }
     }

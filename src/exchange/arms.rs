@@ -101,6 +101,13 @@ impl Exchange {
         if end { RequestProgress::Send } else { RequestProgress::Observe }
     }
 
+    /// There is no memory to look at the request's body: of an observed exchange it passes, and nothing more is looked at.
+    pub fn handle_request_shortage(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer.give_up_request(&mut self.governing);
+        }
+    }
+
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
         match &mut self.observer {
@@ -159,6 +166,11 @@ impl Exchange {
     /// Refuses the exchange for a reason of the host's: the answer, in the words of the dialect.
     pub fn refuse(&mut self, status: u16, word: &str, message: &str) -> Reply {
         self.governing.refuse(status, word, message)
+    }
+
+    /// A callout of an observed exchange is sent now, which the host had put off: its time begins.
+    pub fn note_sent(&mut self, id: CalloutId, now: Timestamp) {
+        self.governing.shared.waits.with(|waits| waits.note_sent(id, now));
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
@@ -268,7 +280,8 @@ impl Exchange {
 
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
     pub fn kept_bytes(&self) -> usize {
-        self.governing.kept_bytes()
+        let early = self.observer.as_ref().map_or(0, |observer| observer.kept_bytes());
+        self.governing.kept_bytes().saturating_add(early)
     }
 
     /// What the chain concluded so far.
@@ -308,7 +321,7 @@ impl Governing {
         standing
     }
 
-    /// What the exchange came to, for the rollout; once, and only of one that was governed.
+    /// What the exchange came to, for the rollout; once.
     fn take_tally(&mut self) -> Option<Tally> {
         self.tally.take()
     }

@@ -119,7 +119,9 @@ impl Observer {
     pub(super) fn look(&mut self, governing: &mut Governing, chunk: &[u8], end: bool, now: Now) {
         if let Some(early) = &mut self.early {
             if early.body.len().saturating_add(chunk.len()) > governing.max_held_bytes {
+                let passed = early.body.len().saturating_add(chunk.len());
                 self.early = None;
+                governing.count_passed(passed);
                 let summary = "more of the response came than is kept while the request is undecided; it is not looked at";
                 governing.fail_to_observe("unobserved", summary);
                 return;
@@ -140,11 +142,24 @@ impl Observer {
 
     /// There is no memory to look at what came.
     pub(super) fn give_up(&mut self, governing: &mut Governing, chunk: &[u8]) {
-        if core::mem::replace(&mut self.reads_response, false) || self.early.take().is_some() {
+        let early = self.early.take();
+        if core::mem::replace(&mut self.reads_response, false) || early.is_some() {
             governing.stop_looking();
             governing.fail_to_observe("unobserved", "the worker's memory is used up: the rest of the response is not looked at");
         }
-        governing.count_passed(chunk.len());
+        governing.count_passed(chunk.len().saturating_add(early.map_or(0, |early| early.body.len())));
+    }
+
+    /// There is no memory to look at the request: its answer is none that a policy could say anything about.
+    pub(super) fn give_up_request(&mut self, governing: &mut Governing) {
+        self.request = Request::Answered;
+        governing.stop_looking();
+        governing.fail_to_observe("unobserved", "the worker's memory is used up: the exchange is not looked at");
+    }
+
+    /// Bytes of a response that are kept until the request is decided.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.early.as_ref().map_or(0, |early| early.body.len())
     }
 
     /// Something that hooks waited for came.
@@ -168,6 +183,7 @@ impl Observer {
     /// Ends it, if it has ended.
     pub(super) fn finish(&mut self, governing: &mut Governing) {
         let Some((reason, ended)) = self.ended.take() else { return };
+        governing.count_passed(self.early.take().map_or(0, |early| early.body.len()));
         governing.status = self.status;
         governing.handle_end(reason, ended);
     }
