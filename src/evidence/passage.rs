@@ -102,9 +102,9 @@ impl Passage {
         Self { room, before, after: None, left: Mark::default(), waiting: 0 }
     }
 
-    /// How many bytes it keeps of each side.
+    /// How many bytes it keeps, of both sides.
     pub(super) const fn room(&self) -> usize {
-        self.room
+        self.room.saturating_mul(2)
     }
 
     /// What came.
