@@ -63,6 +63,15 @@ impl Config {
     fn default_message() -> String {
         "The token budget is used up.".to_owned()
     }
+
+    /// The counter of `whose`. Budgets of one chain that differ do not share one: a counter of another span begins anew.
+    fn key(&self, whose: &str) -> String {
+        let of = match self.of {
+            Of::Total => "total",
+            Of::Output => "output",
+        };
+        format!("{}/{}/{of}|{whose}", self.tokens, self.every.name())
+    }
 }
 
 /// Which tokens count.
@@ -179,7 +188,7 @@ impl Policy<Spent> for Budget {
     }
 
     async fn on_request(&self, request: &Request, cx: &Cx) -> RequestAction {
-        let key = self.0.per.key(request, &cx.caller().quota_subject());
+        let key = self.0.key(&self.0.per.key(request, &cx.caller().quota_subject()));
         let bytes = meter::Bytes::of_request(request);
         let input = if self.0.of == Of::Total { bytes.input_tokens() } else { 0 };
         // With the request goes the first step of the answer, or what is left where that is less.

@@ -18,6 +18,15 @@ pub(crate) enum Span {
 }
 
 impl Span {
+    /// Gives its word in policy documents.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
     /// Gives a length of windows whose next boundary is the end of the span in which `now` is, and which has no boundary
     /// within the span.
     pub(crate) fn window(self, now: Timestamp) -> Duration {

@@ -48,6 +48,13 @@ struct Quota {
     window: DocumentDuration,
 }
 
+impl Quota {
+    /// The counter of `whose`. Quotas of one chain that differ do not share one: a counter of windows of another length begins anew.
+    fn key(&self, what: &str, whose: &str) -> String {
+        format!("{what}|{}/{}|{whose}", self.limit, self.window.0.as_secs())
+    }
+}
+
 impl Config {
     fn default_message() -> String {
         "Too many requests. Try again later.".to_owned()
@@ -118,7 +125,7 @@ impl Policy<Metered> for RateLimit {
         let state = cx.state(self.0.scope);
         let mut used = None;
         if let Some(quota) = &self.0.tokens {
-            match state.add(&format!("t|{key}"), 0, quota.window.0).await {
+            match state.add(&quota.key("t", &key), 0, quota.window.0).await {
                 Ok(counter) if counter.value >= quota.limit => return self.refuse("tokens", &counter, quota, cx),
                 Ok(_) => {}
                 Err(error) => {
@@ -129,7 +136,7 @@ impl Policy<Metered> for RateLimit {
             }
         }
         if let Some(quota) = &self.0.requests {
-            match state.add_within(&format!("r|{key}"), 1, quota.limit, quota.window.0).await {
+            match state.add_within(&quota.key("r", &key), 1, quota.limit, quota.window.0).await {
                 Ok(counter) if counter.is_added => used = Some(counter.value),
                 Ok(counter) => return self.refuse("requests", &counter, quota, cx),
                 Err(error) => {
@@ -160,7 +167,7 @@ impl Policy<Metered> for RateLimit {
         let tokens = bytes.tokens(end);
         if !key.is_empty() && tokens > 0 {
             let by = i64::try_from(tokens).unwrap_or(i64::MAX);
-            let _carried_out_all_the_same = cx.state(self.0.scope).add(&format!("t|{key}"), by, quota.window.0);
+            let _carried_out_all_the_same = cx.state(self.0.scope).add(&quota.key("t", &key), by, quota.window.0);
         }
     }
 }

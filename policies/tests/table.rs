@@ -317,6 +317,25 @@ fn rate_limit_refuses_what_is_above_it_until_the_window_ends() {
 }
 
 #[test]
+fn quotas_of_one_chain_that_differ_count_each_on_its_own() {
+    let chain = json!([
+        {"use": "rate_limit", "with": {"requests": {"limit": 2, "window": "1m"}}},
+        {"use": "rate_limit", "with": {"requests": {"limit": 3, "window": "1h"}}},
+    ]);
+    let player = player(&chain);
+    let recording = recording(Dialect::Messages, false, unchanged, &[TEXT]);
+    let later = |seconds: u64| player.clone().at(Timestamp::from_unix(Duration::from_secs(1_760_000_000 + seconds)));
+    let statuses = [0, 1, 2, 60, 61].map(|seconds| play(&later(seconds), &recording).status);
+    // The third is above the quota of a minute, the fifth above that of the hour.
+    assert_eq!(statuses, [200, 200, 429, 200, 429]);
+
+    let budget = |tokens: u64, every: &str| json!({"use": "budget", "with": {"tokens": tokens, "every": every, "of": "output"}});
+    let player = self::player(&json!([budget(66, "hour"), budget(1_000, "day")]));
+    let passed = (0..100).take_while(|_| play(&player, &recording).status == 200).count();
+    assert!((1..=66).contains(&passed), "the budget of the hour pays for 66 tokens, not for {passed} answers");
+}
+
+#[test]
 fn rate_limit_counts_tokens_when_they_are_known() {
     each(|dialect, streamed| {
         let chain = json!([{"use": "rate_limit", "with": {"tokens": {"limit": 1, "window": "1m"}}}]);
