@@ -65,6 +65,7 @@ mod content_transform;
 mod history;
 mod in_request;
 mod joined;
+mod json;
 mod meter;
 mod no_op;
 mod normal;

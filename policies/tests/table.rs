@@ -220,6 +220,59 @@ fn tool_rules_see_what_was_called_before_in_the_request_and_in_the_answer() {
     });
 }
 
+/// A call of `shell` with this command.
+fn shell(command: &'static str) -> Said<'static> {
+    let arguments: &'static str = json!({ "command": command }).to_string().leak();
+    Said::Call { id: "call_3", name: "shell", arguments: vec![arguments].leak() }
+}
+
+#[test]
+fn tool_rules_allow_behind_a_call_only_where_that_call_was_made_for_certain() {
+    let allow = |earlier: Value| {
+        json!([{"use": "tool_rules", "with": {"default": "deny", "rules": [
+            {"tools": ["shell"], "when": [{"at": "/command", "equals": "ls"}], "after": [earlier], "verdict": "allow"},
+            {"tools": ["shell"], "when": [{"at": "/command", "prefix": "rm"}], "verdict": "deny"},
+            {"tools": ["shell"], "when": [{"at": "/command", "equals": "echo"}], "verdict": "allow"}]}}])
+    };
+    let after = |test: Value| allow(json!({"tools": ["shell"], "when": [test]}));
+    each(|dialect, streamed| {
+        let calls = |chain: &Value, said: &[Said<'static>]| answer(chain, dialect, streamed, said).1.only().calls.len();
+        let approved = after(json!({"at": "/command", "equals": "echo"}));
+        assert_eq!(calls(&approved, &[shell("echo"), LS]), 2, "{dialect} {streamed}");
+        // A place that is not there may have held anything.
+        let unclear = after(json!({"at": "/missing", "equals": 1}));
+        assert_eq!(calls(&unclear, &[shell("echo"), LS]), 1, "{dialect} {streamed}");
+        // A call that was withheld was not made.
+        let withheld = after(json!({"at": "/command", "prefix": "rm"}));
+        assert_eq!(calls(&withheld, &[RM, LS]), 0, "{dialect} {streamed}");
+    });
+}
+
+#[test]
+fn tool_rules_deny_what_cannot_be_told_with_a_reason_of_its_own() {
+    let rule = |rest: Value| {
+        let mut rule = json!({"tools": ["shell"], "verdict": "deny", "reason_code": "DESTRUCTIVE"});
+        rule.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!([{"use": "tool_rules", "with": {"rules": [rule]}}])
+    };
+    let rm = rule(json!({"command": {"programs": ["rm"]}}));
+    each(|dialect, streamed| {
+        for (chain, command, reason_code, untestable) in [
+            (&rm, ">/dev/null rm x", "DESTRUCTIVE", Value::Null),
+            (&rm, "timeout 5 bash -c -- 'r\\\nm x'", "DESTRUCTIVE", Value::Null),
+            (&rm, "?m x", "TOOL_CALL_UNTESTABLE", json!("glob")),
+            (&rm, "echo rm x | sh", "TOOL_CALL_UNTESTABLE", json!("input")),
+            (&rule(json!({"when": [{"at": "/missing", "equals": 1}]})), "ls", "TOOL_CALL_UNTESTABLE", json!("arguments")),
+        ] {
+            let (outcome, message) = answer(chain, dialect, streamed, &[TEXT, shell(command)]);
+            assert_eq!((message.only().calls.len(), reason(&outcome).as_str()), (0, reason_code), "{dialect} {command}");
+            let told = outcome.events_of("tool_rules.denied")[0].metadata.get("untestable").cloned().unwrap_or_default();
+            assert_eq!(told, untestable, "{dialect} {command}");
+        }
+        assert_eq!(answer(&rm, dialect, streamed, &[TEXT, shell("find . -name rm -exec ls {} +")]).1.only().calls.len(), 1);
+    });
+}
+
 #[test]
 fn tool_rules_rewrite_in_place_and_withhold_what_they_cannot() {
     let set = |at: &str| {

@@ -27,6 +27,9 @@ use crate::tool_list::ToolList;
 
 const MAX_RULES: usize = 200;
 
+/// The reason code of a rule that fits because what it asks about cannot be told.
+const UNTESTABLE: &str = "TOOL_CALL_UNTESTABLE";
+
 /// Most bytes of arguments that are put to a judge.
 const MAX_JUDGED_BYTES: usize = 64 * 1024;
 
@@ -35,10 +38,15 @@ const MAX_JUDGED_BYTES: usize = 64 * 1024;
 ///
 /// What a rule asks about and cannot be told fails closed: a rule that denies, escalates, rewrites or asks a judge fits then, and one
 /// that allows does not. That are arguments that are not JSON or that readers take differently, a path that is not there, a value of
-/// another type, a command whose programs cannot be told, and a history that cannot be read.
+/// another type, a command whose programs cannot be told, a history that cannot be read, and a call of before of which one of these is
+/// asked. Where such a rule denies or escalates, the reason code says so, and the event what could not be told.
 ///
-/// Events: `tool_rules.passed`, `tool_rules.denied`, `tool_rules.escalated`, `tool_rules.rewritten`, `tool_rules.hidden`. Reason codes:
-/// `TOOL_CALL_DENIED`, `TOOL_CALL_ESCALATED`, `TOOL_CALL_REWRITTEN`, `TOOL_CALL_REFUSED`, `TOOL_CALL_UNCHECKED`, or the rule's own.
+/// Of calls of before those count that the request says were made, and those of the answer that this policy let through.
+///
+/// Events: `tool_rules.passed`, `tool_rules.denied`, `tool_rules.escalated`, `tool_rules.rewritten`, `tool_rules.judged`,
+/// `tool_rules.failed`, `tool_rules.hidden`. Reason codes:
+/// `TOOL_CALL_DENIED`, `TOOL_CALL_ESCALATED`, `TOOL_CALL_UNTESTABLE`, `TOOL_CALL_REWRITTEN`, `TOOL_CALL_REFUSED` (a judge found harm),
+/// `TOOL_CALL_UNCHECKED` (judges failed), `TOOL_CALL_TOO_LONG` (for judges), or the rule's own.
 #[derive(Debug)]
 pub struct ToolRules {
     rules: Vec<Rule>,
@@ -94,6 +102,16 @@ struct Earlier {
     when: Vec<Condition>,
 }
 
+impl Earlier {
+    /// Whether a call is such a one.
+    fn test(&self, call: &PastCall) -> Tested {
+        match self.tools.find(&call.name) {
+            Some(_) => test_all(&self.when, call.arguments.as_ref()),
+            None => Tested::HoldsNot,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Set {
@@ -132,7 +150,7 @@ impl DefaultVerdict {
     }
 }
 
-/// The calls of before; `None` where they cannot be told.
+/// The calls that were let through before; `None` where they cannot be told.
 #[derive(Debug)]
 pub(crate) struct History(Option<Vec<PastCall>>);
 
@@ -144,22 +162,40 @@ impl Default for History {
 
 type Context = StreamingContext<History>;
 
+/// How a rule fits a call.
+#[derive(Clone, Copy, Debug)]
+struct Fit<'r> {
+    index: usize,
+    rule: &'r Rule,
+    /// It fits because that could not be tested.
+    untestable: Option<&'static str>,
+}
+
+impl Fit<'_> {
+    fn name(self) -> String {
+        self.rule.name.clone().unwrap_or_else(|| self.index.to_string())
+    }
+}
+
 impl Rule {
-    /// Whether it fits a call of `tool` with these arguments.
-    fn fits(&self, tool: &str, arguments: Option<&Value>, history: &History) -> bool {
-        if self.tools.find(tool).is_none() {
-            return false;
-        }
-        let command = match &self.command {
-            None => Tested::Holds,
-            Some(test) => arguments.map_or(Tested::Untestable, |arguments| test.test(arguments)),
+    /// Whether it fits a call of `tool` with these arguments; if because something cannot be tested, what.
+    fn fits(&self, tool: &str, arguments: Option<&Value>, history: &History) -> Option<Option<&'static str>> {
+        self.tools.find(tool)?;
+        let (command, why) = match &self.command {
+            None => (Tested::Holds, None),
+            Some(test) => arguments.map_or((Tested::Untestable, None), |arguments| test.test(arguments)),
         };
-        let tested = [test_all(&self.when, arguments), command, self.test_history(history)];
-        if tested.contains(&Tested::HoldsNot) {
-            return false;
+        let tests = [
+            (test_all(&self.when, arguments), "arguments"),
+            (command, why.unwrap_or("arguments")),
+            (self.test_history(history), "history"),
+        ];
+        if tests.iter().any(|(tested, _)| *tested == Tested::HoldsNot) {
+            return None;
         }
+        let untestable = tests.iter().find(|(tested, _)| *tested == Tested::Untestable).map(|(_, what)| *what);
         // What cannot be told fails closed.
-        self.verdict != Verdict::Allow || !tested.contains(&Tested::Untestable)
+        (self.verdict != Verdict::Allow || untestable.is_none()).then_some(untestable)
     }
 
     /// Whether the calls of `after` came, in their order.
@@ -168,16 +204,21 @@ impl Rule {
             return Tested::Holds;
         }
         let Some(calls) = &history.0 else { return Tested::Untestable };
-        let mut wanted = self.after.iter().peekable();
-        for call in calls {
-            let is_next = wanted.peek().is_some_and(|earlier| {
-                earlier.tools.find(&call.name).is_some() && test_all(&earlier.when, call.arguments.as_ref()) != Tested::HoldsNot
-            });
-            if is_next {
-                wanted.next();
+        // The first call that can be one of them is the one that leaves the most for the others.
+        let came = |is_enough: &dyn Fn(Tested) -> bool| {
+            let mut wanted = self.after.iter().peekable();
+            for call in calls {
+                wanted.next_if(|earlier| is_enough(earlier.test(call)));
             }
+            wanted.peek().is_none()
+        };
+        if came(&|tested| tested == Tested::Holds) {
+            Tested::Holds
+        } else if came(&|tested| tested != Tested::HoldsNot) {
+            Tested::Untestable
+        } else {
+            Tested::HoldsNot
         }
-        if wanted.peek().is_none() { Tested::Holds } else { Tested::HoldsNot }
     }
 
     fn check(&self) -> Result<(), DocumentError> {
@@ -211,20 +252,15 @@ impl Rule {
 }
 
 impl ToolRules {
-    fn tell(
-        &self,
-        event: &str,
-        severity: Severity,
-        rule: Option<(usize, &Rule)>,
-        reason: &str,
-        block: &ToolCallBlock,
-        cx: &Context,
-    ) {
-        let name = rule.map_or_else(|| "default".to_owned(), |(index, rule)| name_of(index, rule));
+    fn tell(&self, event: &str, severity: Severity, rule: Option<Fit<'_>>, reason: &str, block: &ToolCallBlock, cx: &Context) {
+        let name = rule.map_or_else(|| "default".to_owned(), Fit::name);
         let tool = one_line(block.name(), 128);
-        let details = json!({"tool": tool, "tool_call_id": one_line(block.call_id(), 128), "choice": block.choice(), "rule": name,
+        let mut details = json!({"tool": tool, "tool_call_id": one_line(block.call_id(), 128), "choice": block.choice(), "rule": name,
             "reason_code": reason, "argument_bytes": block.arguments().len(),
             "arguments_fnv1a64": question::arguments_fingerprint(block.arguments())});
+        if let (Some(what), Some(details)) = (rule.and_then(|fit| fit.untestable), details.as_object_mut()) {
+            details.insert("untestable".to_owned(), what.into());
+        }
         let what = event.rsplit('.').next().unwrap_or_default();
         cx.emit(event, format!("{what} {tool} (rule {name})"), severity, details);
     }
@@ -234,38 +270,62 @@ impl ToolRules {
         &self,
         decision: Decision,
         default_reason: &str,
-        rule: Option<(usize, &Rule)>,
+        rule: Option<Fit<'_>>,
         block: &ToolCallBlock,
         cx: &Context,
     ) -> BlockAction {
-        let reason = rule.and_then(|(_, rule)| rule.reason_code.as_deref()).unwrap_or(default_reason);
+        // A rule that fits because nothing can be told does not say what its author meant it to.
+        let own = rule.filter(|_| default_reason != UNTESTABLE).and_then(|fit| fit.rule.reason_code.as_deref());
+        let reason = own.unwrap_or(default_reason);
         cx.conclude(decision, reason);
-        if let Some((index, rule)) = rule {
-            cx.note_denylist_hit(&name_of(index, rule));
+        if let Some(fit) = rule {
+            cx.note_denylist_hit(&fit.name());
         }
         let event = if decision == Decision::Escalate { "tool_rules.escalated" } else { "tool_rules.denied" };
         self.tell(event, Severity::Warning, rule, reason, block, cx);
-        let message = rule.and_then(|(_, rule)| rule.message.as_deref()).unwrap_or(&self.message);
+        let message = rule.and_then(|fit| fit.rule.message.as_deref()).unwrap_or(&self.message);
         let message = message.replace("{tool}", &one_line(block.name(), 128)).replace("{review}", &cx.call_id().to_string());
         BlockAction::Replace(build_text_chunk(block.choice(), message))
     }
 
-    fn rewrite(&self, index: usize, rule: &Rule, block: &ToolCallBlock, cx: &Context) -> BlockAction {
+    fn rewrite(&self, fit: Fit<'_>, block: &ToolCallBlock, cx: &Context) -> BlockAction {
+        let rule = fit.rule;
         let rewritten = Arguments::read(block.arguments()).and_then(|mut arguments| {
             let is_set = rule.set.iter().all(|set| arguments.set(&set.at, &set.to.to_string()));
             if is_set { arguments.into_text() } else { None }
         });
         let Some(rewritten) = rewritten else {
             // What was to be another value is not there: the call does not leave as it is.
-            return self.withhold(Decision::Refuse, "TOOL_CALL_DENIED", Some((index, rule)), block, cx);
+            return self.withhold(Decision::Refuse, "TOOL_CALL_DENIED", Some(fit), block, cx);
         };
         let reason = rule.reason_code.as_deref().unwrap_or("TOOL_CALL_REWRITTEN");
         cx.conclude(Decision::Rewrite, reason);
-        self.tell("tool_rules.rewritten", Severity::Info, Some((index, rule)), reason, block, cx);
+        self.tell("tool_rules.rewritten", Severity::Info, Some(fit), reason, block, cx);
         BlockAction::ReplaceArguments(rewritten)
     }
 
-    async fn judge(&self, rule: Option<(usize, &Rule)>, block: &ToolCallBlock, cx: &Context) -> BlockAction {
+    async fn decide(&self, found: Option<Fit<'_>>, is_plain: bool, block: &ToolCallBlock, cx: &Context) -> BlockAction {
+        let verdict = found.map_or_else(|| self.default.verdict(), |fit| fit.rule.verdict);
+        let is_untestable = found.is_some_and(|fit| fit.untestable.is_some());
+        let reason = |usual| if is_untestable { UNTESTABLE } else { usual };
+        match (verdict, found) {
+            (Verdict::Allow, _) if is_plain => {
+                if let Some(fit) = found {
+                    cx.note_allowlist_hit(&fit.name());
+                    self.tell("tool_rules.passed", Severity::Debug, found, "ALLOW", block, cx);
+                }
+                BlockAction::Forward
+            }
+            // Nobody can tell which call it is.
+            (Verdict::Allow | Verdict::Deny, _) => self.withhold(Decision::Refuse, reason("TOOL_CALL_DENIED"), found, block, cx),
+            (Verdict::Escalate, _) => self.withhold(Decision::Escalate, reason("TOOL_CALL_ESCALATED"), found, block, cx),
+            (Verdict::Judge, _) => self.judge(found, block, cx).await,
+            (Verdict::Rewrite, Some(fit)) => self.rewrite(fit, block, cx),
+            (Verdict::Rewrite, None) => BlockAction::Drop,
+        }
+    }
+
+    async fn judge(&self, rule: Option<Fit<'_>>, block: &ToolCallBlock, cx: &Context) -> BlockAction {
         let Some(panel) = &self.panel else { return self.withhold(Decision::Refuse, "TOOL_CALL_UNCHECKED", rule, block, cx) };
         let arguments = block.canonical_arguments();
         let call = Call { tool: block.name(), arguments: &arguments, server_side: block.is_server_side() };
@@ -300,10 +360,6 @@ impl ToolRules {
     }
 }
 
-fn name_of(index: usize, rule: &Rule) -> String {
-    rule.name.clone().unwrap_or_else(|| index.to_string())
-}
-
 impl Policy<History> for ToolRules {
     fn greatest_hold(&self) -> Hold {
         Hold::Calls
@@ -330,36 +386,33 @@ impl Policy<History> for ToolRules {
     }
 
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &Context) -> BlockAction {
+        if self.has_sequences {
+            // Which of the calls before this one leave must be known.
+            cx.turn().await;
+        }
         if cx.is_output_finished() {
             return BlockAction::Drop;
         }
         let is_plain = block.is_complete() && !block.is_truncated() && block.ambiguity().is_none();
-        let arguments: Option<Value> =
-            if is_plain && block.has_valid_arguments() { serde_json::from_str(block.arguments()).ok() } else { None };
+        let arguments = if is_plain { arguments_of(block) } else { None };
         let found = cx.scratchpad(|history| {
-            let fits = |(_, rule): &(usize, &Rule)| rule.fits(block.name(), arguments.as_ref(), history);
-            let found = self.rules.iter().enumerate().find(fits);
-            if let Some(calls) = &mut history.0 {
-                calls.push(PastCall { name: block.name().to_owned(), arguments: arguments.clone() });
-            }
-            found
+            let fit = |(index, rule): (usize, &'_ Rule)| Some((index, rule.fits(block.name(), arguments.as_ref(), history)?));
+            self.rules.iter().enumerate().find_map(fit)
         });
-        let verdict = found.map_or_else(|| self.default.verdict(), |(_, rule)| rule.verdict);
-        match (verdict, found) {
-            (Verdict::Allow, _) if is_plain => {
-                if let Some((index, rule)) = found {
-                    cx.note_allowlist_hit(&name_of(index, rule));
-                    self.tell("tool_rules.passed", Severity::Debug, found, "ALLOW", block, cx);
-                }
-                BlockAction::Forward
+        let found = found.and_then(|(index, untestable)| Some(Fit { index, rule: self.rules.get(index)?, untestable }));
+        let action = self.decide(found, is_plain, block, cx).await;
+        let past = match &action {
+            BlockAction::Forward => arguments,
+            BlockAction::ReplaceArguments(text) => serde_json::from_str(text).ok(),
+            // What does not leave was not called.
+            _ => return action,
+        };
+        cx.scratchpad(|history| {
+            if let Some(calls) = &mut history.0 {
+                calls.push(PastCall { name: block.name().to_owned(), arguments: past });
             }
-            // Nobody can tell which call it is.
-            (Verdict::Allow | Verdict::Deny, _) => self.withhold(Decision::Refuse, "TOOL_CALL_DENIED", found, block, cx),
-            (Verdict::Escalate, _) => self.withhold(Decision::Escalate, "TOOL_CALL_ESCALATED", found, block, cx),
-            (Verdict::Judge, _) => self.judge(found, block, cx).await,
-            (Verdict::Rewrite, Some((index, rule))) => self.rewrite(index, rule, block, cx),
-            (Verdict::Rewrite, None) => BlockAction::Drop,
-        }
+        });
+        action
     }
 
     /// A tool that a rule denies whatever its arguments need not be known.
@@ -375,6 +428,14 @@ impl Policy<History> for ToolRules {
         cx.emit("tool_rules.hidden", format!("Hid {tool}"), Severity::Info, json!({ "tool": tool }));
         OfferAction::Remove
     }
+}
+
+/// What a client reads: a text where the tool takes free text; `None` where that cannot be told.
+fn arguments_of(block: &ToolCallBlock) -> Option<Value> {
+    if block.is_free_form() {
+        return Some(Value::String(block.arguments().to_owned()));
+    }
+    if block.has_valid_arguments() { serde_json::from_str(&block.canonical_arguments()).ok() } else { None }
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
