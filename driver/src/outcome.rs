@@ -34,6 +34,8 @@ pub struct Outcome {
     pub callouts: Vec<Callout>,
     /// The most that the engine said it could still release.
     pub max_release_bytes: usize,
+    /// The most bytes of the response, as they came, that waited for a decision at the end of a step.
+    pub most_held_bytes: usize,
     /// The time for which a part of the response was held.
     pub held_time: Duration,
     /// Whether something was still undecided when the last step was over and every answer was in.
@@ -92,6 +94,7 @@ impl Outcome {
             decision: Decision::Allow,
             callouts: Vec::new(),
             max_release_bytes: 0,
+            most_held_bytes: 0,
             held_time: Duration::ZERO,
             stuck: false,
             faults: Vec::new(),

@@ -210,6 +210,7 @@ impl<'p> Play<'p> {
             }
         }
         self.outcome.max_release_bytes = self.outcome.max_release_bytes.max(self.exchange.max_release_bytes());
+        self.outcome.most_held_bytes = self.outcome.most_held_bytes.max(self.exchange.held_bytes());
     }
 
     fn resumed(&mut self, cause: Cause, resumed: Resumed, out: Vec<u8>) {

@@ -278,6 +278,11 @@ impl Exchange {
         if self.is_observed() { 0 } else { self.governing.max_unread_replacements() }
     }
 
+    /// Bytes of the response, as they came, that wait for a decision; the beginning of an event is nothing that could leave.
+    pub fn held_bytes(&self) -> usize {
+        if self.is_observed() { 0 } else { self.governing.held_bytes() }
+    }
+
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
     pub fn kept_bytes(&self) -> usize {
         let early = self.observer.as_ref().map_or(0, |observer| observer.kept_bytes());

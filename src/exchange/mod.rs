@@ -585,6 +585,14 @@ impl Governing {
         }
     }
 
+    /// Bytes of the response, as they came, that wait for a decision.
+    fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Governed(governed) => governed.held_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
     fn kept_bytes(&self) -> usize {
         match &self.phase {

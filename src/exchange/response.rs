@@ -183,6 +183,10 @@ impl Governed {
         self.release_queue.is_holding() || !self.backlog.is_empty()
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.release_queue.held_bytes().saturating_add(self.backlog.len())
+    }
+
     pub(super) fn max_release_bytes(&self) -> usize {
         // The beginning of an event is on its way to being held: what completes it brings only the rest of it.
         let begun = self.parser.pending().saturating_add(self.backlog.len());

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use weir_driver::{Recording, ServiceReply, Split};
 
-use super::desk::{self, Unreadable};
+use super::desk::{self, Fault, Source};
 
 /// The arguments of `weir simulate`.
 #[derive(Debug, Args)]
@@ -43,31 +43,25 @@ impl Simulate {
                 println!("{outcome:#}");
                 ExitCode::SUCCESS
             }
-            Err(Unreadable(message)) => {
+            Err(message) => {
                 eprintln!("weir simulate: {message}");
                 ExitCode::from(2)
             }
         }
     }
 
-    fn play(&self) -> Result<Value, Unreadable> {
-        let document = desk::read(&self.document)?;
-        let documents = desk::parse(&document).map_err(|error| Unreadable(format!("{}: {error}", self.document.display())))?;
-        let body = desk::read(&self.request)?;
+    fn play(&self) -> Result<Value, String> {
+        let said = |fault: Fault| fault.to_string();
+        let documents = Source::read(&self.document).and_then(|source| source.documents()).map_err(said)?;
+        let body = Source::read(&self.request).map_err(said)?.value;
         let path = self.path.clone().unwrap_or_else(|| desk::path_of(&body).to_owned());
         let mut recording = Recording::post(&path, body.to_string());
         for header in &self.headers {
-            let (name, value) = header.split_once(':').ok_or_else(|| Unreadable(format!("{header:?} is no `name: value`")))?;
+            let (name, value) = header.split_once(':').ok_or_else(|| format!("{header:?} is no `name: value`"))?;
             recording = recording.header(&name.trim().to_ascii_lowercase(), value.trim());
         }
         if let Some(response) = &self.response {
-            let is_body = response.extension().is_some_and(|extension| extension == "json");
-            let answer = if is_body {
-                desk::read(response)?
-            } else {
-                let read = std::fs::read_to_string(response);
-                Value::String(read.map_err(|error| Unreadable(format!("{}: {error}", response.display())))?)
-            };
+            let answer = desk::read_answer(response).map_err(said)?;
             recording = desk::answered(recording, 200, &answer);
         }
         let rules = self.judge.map(|probability| (String::new(), ServiceReply::verdict(probability)));

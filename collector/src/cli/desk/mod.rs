@@ -1,33 +1,20 @@
 //! What the commands for policy documents share: reading files, and playing exchanges through the engine.
 
+mod fault;
+mod place;
+mod source;
+
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use weir_driver::{Outcome, Player, Recording, ServiceReply};
-use weir_engine::document::{DocumentError, Documents};
+use weir_engine::document::Documents;
 use weir_engine::exchange::Callout;
 
-/// A file that cannot be read, or is neither YAML nor JSON.
-#[derive(Debug)]
-pub(crate) struct Unreadable(pub(crate) String);
-
-/// Reads YAML or JSON: every JSON is YAML.
-pub(crate) fn read(path: &Path) -> Result<Value, Unreadable> {
-    let text = fs::read_to_string(path).map_err(|error| Unreadable(format!("{}: {error}", path.display())))?;
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
-    let read = if is_json {
-        serde_json::from_str(&text).map_err(|error| error.to_string())
-    } else {
-        serde_saphyr::from_str(&text).map_err(|error| error.to_string())
-    };
-    read.map_err(|error| Unreadable(format!("{}: {error}", path.display())))
-}
-
-/// Reads a policy document as the filter does; secrets that it takes from the environment are made up.
-pub(crate) fn parse(document: &Value) -> Result<Documents, DocumentError> {
-    Documents::parse(&document.to_string(), &weir_policies::registry(), &|_| Some("secret".to_owned()))
-}
+pub(crate) use self::fault::Fault;
+pub(crate) use self::place::Place;
+pub(crate) use self::source::{Source, read_documents};
 
 /// Makes a player for the chain of a project.
 pub(crate) fn player(documents: &Documents, project: &str) -> Player {
@@ -46,6 +33,14 @@ pub(crate) fn path_of(body: &Value) -> &'static str {
     } else {
         "/v1/chat/completions"
     }
+}
+
+/// Reads an answer: a body in JSON, or an event stream (any other file).
+pub(crate) fn read_answer(file: &Path) -> Result<Value, Fault> {
+    if file.extension().is_some_and(|extension| extension == "json") {
+        return Ok(Source::read(file)?.value);
+    }
+    fs::read_to_string(file).map(Value::String).map_err(|error| Fault::unreadable(file, &error))
 }
 
 /// Adds an answer: an object is a whole body, a text an event stream.

@@ -1,0 +1,128 @@
+//! Files of cases: a policy document, exchanges, and what is expected of each.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use weir_driver::ServiceReply;
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cases {
+    /// The policy document, or the path of its file, from that of the cases.
+    pub(crate) document: Value,
+    pub(crate) cases: Vec<Case>,
+}
+
+/// One exchange, and what is expected of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// Where the request goes; told by its body where it is not given.
+    pub(crate) path: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: Map<String, Value>,
+    /// The project, where the document has several.
+    #[serde(default)]
+    pub(crate) project: String,
+    /// The request's body.
+    pub(crate) request: Value,
+    /// What the provider answers: a body (an object) or an event stream (a text).
+    #[serde(default)]
+    pub(crate) response: Value,
+    /// The path of a file with it, from that of the cases.
+    pub(crate) response_file: Option<PathBuf>,
+    /// The status of the provider's answer.
+    #[serde(default = "Case::default_status")]
+    pub(crate) status: u16,
+    #[serde(default)]
+    pub(crate) split: CaseSplit,
+    /// How judges answer; the first entry that fits a question counts.
+    #[serde(default)]
+    pub(crate) judge: Vec<Judge>,
+    pub(crate) expect: Expectation,
+}
+
+impl Case {
+    const fn default_status() -> u16 {
+        200
+    }
+
+    pub(super) fn replies(&self) -> Vec<(String, ServiceReply)> {
+        self.judge.iter().map(Judge::reply).collect()
+    }
+}
+
+/// How the answer is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CaseSplit {
+    /// Each event by itself.
+    #[default]
+    Events,
+    /// Not at all.
+    Whole,
+    /// Each byte by itself.
+    Bytes,
+    /// In two at every byte, and in all the other ways.
+    All,
+}
+
+/// How a judge answers questions in which `when` stands. Without probability, content and status it does not answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Judge {
+    #[serde(default)]
+    when: String,
+    /// The probability of harm of its verdict.
+    probability: Option<f64>,
+    /// The judge's own words, in place of a verdict.
+    content: Option<String>,
+    /// The HTTP status of a judge that fails.
+    status: Option<u16>,
+}
+
+impl Judge {
+    fn reply(&self) -> (String, ServiceReply) {
+        let reply = match (self.probability, &self.content, self.status) {
+            (Some(probability), _, _) => ServiceReply::verdict(probability),
+            (None, Some(content), _) => ServiceReply::content(content),
+            (None, None, Some(status)) => ServiceReply::response(status, Vec::new()),
+            (None, None, None) => ServiceReply::silence(),
+        };
+        (self.when.clone(), reply)
+    }
+}
+
+/// What is expected; what is not named is not compared.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expectation {
+    pub(super) decision: Option<String>,
+    pub(super) effective_decision: Option<String>,
+    pub(super) reason_code: Option<String>,
+    /// The class of the policy that decided.
+    pub(super) decided_by: Option<String>,
+    /// The status that the client gets.
+    pub(super) status: Option<u16>,
+    /// The rules that hit, by the names in events' lists of hits.
+    pub(super) hits: Vec<String>,
+    /// The rules that must not.
+    pub(super) no_hits: Vec<String>,
+    /// The events that are there.
+    pub(super) events: Vec<String>,
+    /// The events that must not be.
+    pub(super) no_events: Vec<String>,
+    /// The client's bytes, exactly.
+    pub(super) output: Option<String>,
+    /// What stands in the client's bytes.
+    pub(super) output_contains: Vec<String>,
+    /// What must not.
+    pub(super) output_lacks: Vec<String>,
+    /// Whether the client gets what the provider sent, byte for byte.
+    pub(super) unchanged: Option<bool>,
+    /// The most bytes of the answer, as the provider sent them, that may wait at the same time.
+    pub(super) holds_at_most: Option<usize>,
+}
