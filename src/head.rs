@@ -1,5 +1,7 @@
 //! The heads of requests and responses, and what policies see of them.
 
+use std::rc::Rc;
+
 use crate::caller::Caller;
 use crate::dialect::request::{RequestPart, RequestRewrite, parts};
 use crate::dialect::{DecodeError, Dialect};
@@ -121,6 +123,8 @@ pub struct Request {
     pub endpoint: Option<Endpoint>,
     /// The wire format of request and response; `None` when the response is not governed.
     pub dialect: Option<Dialect>,
+    /// Where it goes: `:path`, with its query.
+    pub path: Rc<str>,
     /// The model that was asked for; empty when the request names none.
     pub model: String,
     /// Whether a streamed answer was asked for.

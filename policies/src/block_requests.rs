@@ -1,10 +1,12 @@
 //! BlockRequests: refuses requests by what they ask for.
 
+use core::cell::OnceCell;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weir::answer::Answer;
 use weir::decision::Decision;
-use weir::dialect::request::RequestScope;
+use weir::dialect::request::{RequestPart, RequestScope};
 use weir::document::{DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::Request;
@@ -12,6 +14,7 @@ use weir::policy::{Hold, Interests, Policy, PolicyContext, Refusal, RequestActio
 
 use crate::condition::{Condition, Tested, test_all};
 use crate::in_request::InRequest;
+use crate::json::read_object;
 use crate::text::one_line;
 use crate::tool_list::ToolList;
 
@@ -80,16 +83,39 @@ impl Rule {
     }
 }
 
-/// What rules look at; each is read once, and only where a rule asks.
+/// What rules look at; each is read once, and only where a rule asks. What cannot be read is `None`.
 struct Facts<'r> {
     request: &'r Request,
-    json: Option<Option<Value>>,
+    json: OnceCell<Option<Value>>,
+    parts: OnceCell<Option<Vec<RequestPart<'r>>>>,
+    /// The texts of the parts in lower case.
+    lower: OnceCell<Vec<String>>,
 }
 
-impl Facts<'_> {
-    fn json(&mut self) -> Option<&Value> {
-        let body = &self.request.body;
-        self.json.get_or_insert_with(|| serde_json::from_slice(body).ok()).as_ref()
+impl<'r> Facts<'r> {
+    fn of(request: &'r Request) -> Self {
+        Self { request, json: OnceCell::new(), parts: OnceCell::new(), lower: OnceCell::new() }
+    }
+
+    fn json(&self) -> Option<&Value> {
+        self.json.get_or_init(|| read_object(&self.request.body)).as_ref()
+    }
+
+    fn parts(&self) -> Option<&[RequestPart<'r>]> {
+        self.parts.get_or_init(|| self.request.parts().ok()).as_deref()
+    }
+
+    /// The texts of these kinds in lower case.
+    fn lower_texts(&self, kinds: &[InRequest]) -> impl Iterator<Item = &str> {
+        let parts = self.parts().unwrap_or_default();
+        let lower = self.lower.get_or_init(|| parts.iter().map(|part| part.text.to_lowercase()).collect());
+        let is_wanted = |(part, _): &(&RequestPart<'_>, &String)| InRequest::has(kinds, part.scope);
+        parts.iter().zip(lower).filter(is_wanted).map(|(_, text)| text.as_str())
+    }
+
+    fn offers(&self, tools: &ToolList) -> bool {
+        let is_one = |part: &RequestPart<'_>| part.scope == RequestScope::ToolName && tools.find(&part.text).is_some();
+        self.parts().unwrap_or_default().iter().any(is_one)
     }
 }
 
@@ -118,7 +144,7 @@ impl Rule {
     }
 
     /// Whether all that the rule names fits. What cannot be looked at fits: it fails closed.
-    fn fits(&self, facts: &mut Facts<'_>) -> bool {
+    fn fits(&self, facts: &Facts<'_>) -> bool {
         let request = facts.request;
         let fits_model = self.models.as_ref().is_none_or(|models| models.find(&request.model).is_some());
         let is_excepted = self.except_models.as_ref().is_some_and(|models| models.find(&request.model).is_some());
@@ -127,24 +153,20 @@ impl Rule {
         }
         if !self.when.is_empty() {
             let Some(json) = facts.json() else { return true };
-            // A parameter that is not there is not asked for.
-            if test_all(&self.when, Some(json)) != Tested::Holds {
+            // A parameter that is not there is not asked for; one that cannot be tested may be what is not to be.
+            if matches!(test_all(&self.when, Some(json)), Tested::HoldsNot | Tested::Missing) {
                 return false;
             }
         }
         if self.tools.is_none() && self.terms.is_empty() {
             return true;
         }
-        let Ok(parts) = request.parts() else { return true };
-        let offers =
-            |tools: &ToolList| parts.iter().any(|part| part.scope == RequestScope::ToolName && tools.find(&part.text).is_some());
-        let is_in_scope = |scope| InRequest::has(&self.scopes, scope);
-        let says = |text: &str| {
-            let text = text.to_lowercase();
-            self.terms.iter().any(|term| text.contains(&term.to_lowercase()))
-        };
-        self.tools.as_ref().is_none_or(offers)
-            && (self.terms.is_empty() || parts.iter().any(|part| is_in_scope(part.scope) && says(&part.text)))
+        if facts.parts().is_none() {
+            return true;
+        }
+        let says = |text: &str| self.terms.iter().any(|term| text.contains(term.as_str()));
+        self.tools.as_ref().is_none_or(|tools| facts.offers(tools))
+            && (self.terms.is_empty() || facts.lower_texts(&self.scopes).any(says))
     }
 }
 
@@ -163,8 +185,8 @@ impl Policy for BlockRequests {
     }
 
     async fn on_request(&self, request: &Request, cx: &PolicyContext) -> RequestAction {
-        let mut facts = Facts { request, json: None };
-        let Some((index, rule)) = self.rules.iter().enumerate().find(|(_, rule)| rule.fits(&mut facts)) else {
+        let facts = Facts::of(request);
+        let Some((index, rule)) = self.rules.iter().enumerate().find(|(_, rule)| rule.fits(&facts)) else {
             return RequestAction::SendRequest;
         };
         let name = rule.name.clone().unwrap_or_else(|| index.to_string());
@@ -185,12 +207,13 @@ pub(crate) fn join(parent: &str, path: &str) -> String {
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
-    let Config { rules } = parse(config.with)?;
+    let Config { mut rules } = parse(config.with)?;
     if rules.is_empty() || rules.len() > MAX_RULES {
         return Err(DocumentError::new("rules", "must be 1 to 100"));
     }
     for (index, rule) in rules.iter().enumerate() {
         rule.check().map_err(|error| DocumentError::new(join(&format!("rules[{index}]"), &error.path), error.message))?;
     }
+    rules.iter_mut().flat_map(|rule| &mut rule.terms).for_each(|term| *term = term.to_lowercase());
     Ok(SharedPolicy::new("BlockRequests", BlockRequests { rules }))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir::answer::Answer;
 use weir::decision::Decision;
+use weir::dialect::{self, Dialect};
 use weir::document::{DocumentDuration, DocumentError, PolicyConfig, parse};
 use weir::event::Severity;
 use weir::exchange::{End, EndReason, Request};
@@ -13,14 +14,16 @@ use weir::fingerprint::digest;
 use weir::policy::{Hold, Interests, Policy, PolicyContext, RequestAction, SharedPolicy};
 use weir::state::{MAX_VALUE_BYTES, Scope};
 
+use crate::json::read_object;
+
 /// Longest request that is looked for.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
 /// What does not change what is answered: how the answer is sent, and who asks for what records.
 const NOT_IN_KEY: [&str; 6] = ["stream", "stream_options", "user", "metadata", "store", "safety_identifier"];
 
-/// Gives the answer to a request that was answered before: the same request, whatever the order of its members, their spacing and
-/// whether it is streamed. Policies behind it take the answer for the provider's; those before it do not see that there was none.
+/// Gives the answer to a request that was answered before: the same request to the same path, whatever the order of its members, their
+/// spacing and whether it is streamed. Policies behind it take the answer for the provider's; those before it do not see that there was none.
 ///
 /// Kept are answers that came whole with status 200, of at most 16 KiB as JSON, for a time to live. Where the store is full nothing more
 /// is kept until something expires.
@@ -67,19 +70,26 @@ enum Share {
 impl CacheResponse {
     /// The key of a request, or why it has none.
     fn key(&self, request: &Request, cx: &PolicyContext<String>) -> Result<String, &'static str> {
-        let Some(dialect) = request.dialect.filter(|dialect| *dialect != weir::dialect::Dialect::McpTool) else {
+        let (Some(dialect), Some(endpoint)) = (request.dialect.filter(|dialect| *dialect != Dialect::McpTool), request.endpoint)
+        else {
             return Err("not_cacheable");
         };
+        if request.model.is_empty() {
+            // What answers is said elsewhere, or changes without a word.
+            return Err("no_model");
+        }
         if request.body.len() > MAX_REQUEST_BYTES {
             return Err("request_too_long");
         }
-        let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(&request.body) else { return Err("unreadable") };
+        let Some(Value::Object(mut body)) = read_object(&request.body) else { return Err("unreadable") };
         let temperature = body.get("temperature").and_then(Value::as_f64);
         if !self.0.with_temperature && temperature.is_some_and(|temperature| temperature > 0.0) {
             return Err("temperature");
         }
-        if ["previous_response_id", "conversation"].iter().any(|key| body.get(*key).is_some_and(|value| !value.is_null())) {
-            return Err("stored_input");
+        match dialect::request::read(endpoint, &request.body) {
+            Ok(facts) if facts.stored_input.is_none() => {}
+            Ok(_) => return Err("stored_input"),
+            Err(_) => return Err("unreadable"),
         }
         NOT_IN_KEY.iter().for_each(|key| drop(body.remove(*key)));
         let caller = cx.caller();
@@ -90,7 +100,8 @@ impl CacheResponse {
         };
         // Members are in order: the map of serde_json is sorted.
         let body = Value::Object(body).to_string();
-        Ok(digest(&[owner.as_bytes(), dialect.name().as_bytes(), body.as_bytes()]))
+        // The path can name a deployment, and a version.
+        Ok(digest(&[owner.as_bytes(), dialect.name().as_bytes(), request.path.as_bytes(), body.as_bytes()]))
     }
 }
 

@@ -93,6 +93,8 @@ fn block_requests_refuses_what_a_rule_fits_and_nothing_else() {
         (json!({"except_models": ["other"]}), true),
         (json!({"when": [{"at": "/temperature", "greater": 1}]}), true),
         (json!({"when": [{"at": "/top_p", "greater": 1}]}), false),
+        (json!({"when": [{"at": "/seed", "greater": 1}]}), true),
+        (json!({"when": [{"at": "/stop", "greater": 1}]}), false),
         (json!({"tools": ["sh*"]}), true),
         (json!({"tools": ["browser"]}), false),
         (json!({"above_bytes": 10}), true),
@@ -103,6 +105,8 @@ fn block_requests_refuses_what_a_rule_fits_and_nothing_else() {
     each(|dialect, streamed| {
         let change = |body: &mut Value| {
             body["temperature"] = json!(1.5);
+            // One that cannot be compared may be what is not to be; null is not given.
+            (body["seed"], body["stop"]) = (json!("2"), Value::Null);
             body["tools"] = match dialect {
                 Dialect::ChatCompletions => json!([{"type": "function", "function": {"name": "shell"}}]),
                 Dialect::Messages => json!([{"name": "shell", "input_schema": {"type": "object"}}]),
@@ -123,6 +127,18 @@ fn block_requests_refuses_what_a_rule_fits_and_nothing_else() {
         let outcome = play(&player(&answers), &recording(dialect, streamed, unchanged, &[TEXT]));
         assert_eq!(message(dialect, streamed, &outcome).only().text, "No.", "{dialect}");
     });
+}
+
+#[test]
+fn block_requests_refuses_a_body_that_readers_take_differently_where_it_looks_into_it() {
+    let chain = json!([{"use": "block_requests", "with": {"rules": [{"when": [{"at": "/metadata/tier", "equals": "free"}]}]}}]);
+    for dialect in DIALECTS {
+        let mut recording = recording(dialect, false, |body| body["metadata"] = json!({"tier": "paid"}), &[TEXT]);
+        assert_eq!(play(&player(&chain), &recording).status, 200, "{dialect}");
+        let body = String::from_utf8(recording.request_body.clone()).unwrap();
+        recording.request_body = body.replace(r#""tier":"paid""#, r#""tier":"free","tier":"paid""#).into_bytes();
+        assert_eq!(play(&player(&chain), &recording).status, 403, "{dialect}");
+    }
 }
 
 #[test]
@@ -484,6 +500,28 @@ fn cache_response_answers_again_in_the_shape_that_is_asked_for() {
             assert_eq!(given.only().calls.len(), 1);
             assert_eq!((again.events_of("cache.hit").len(), reason(&again)), (1, "CACHED".to_owned()));
         }
+    });
+}
+
+#[test]
+fn cache_response_keeps_paths_apart_and_leaves_alone_what_the_request_does_not_say() {
+    let chain = json!([{"use": "cache_response"}]);
+    each(|dialect, streamed| {
+        let player = player(&chain);
+        let mut asked = recording(dialect, streamed, unchanged, &[TEXT]);
+        play(&player, &asked);
+        asked.path.push_str("?api-version=2");
+        assert_eq!(play(&player, &asked).request, RequestOutcome::Sent, "{dialect}: another path is another request");
+        assert_eq!(play(&player, &asked).request, RequestOutcome::Answered, "{dialect}");
+
+        let skipped = |change: &dyn Fn(&mut Value)| {
+            let outcome = play(&player, &recording(dialect, streamed, change, &[TEXT]));
+            outcome.events_of("cache.skipped").first().map(|event| event.metadata["why"].clone())
+        };
+        assert_eq!(skipped(&|body| drop(body.as_object_mut().unwrap().remove("model"))), Some(json!("no_model")), "{dialect}");
+        let refers = |body: &mut Value| body["input"] = json!([{"type": "item_reference", "id": "msg_1"}]);
+        let stored = (dialect == Dialect::Responses).then(|| json!("stored_input"));
+        assert_eq!(skipped(&refers), stored, "{dialect}");
     });
 }
 

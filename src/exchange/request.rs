@@ -102,6 +102,7 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
                 Route { endpoint: Endpoint::Dialect(dialect), action: RouteAction::Govern } => Some(dialect),
                 _ => None,
             },
+            path: String::from_utf8_lossy(head.path).into(),
             trace: TraceContext::parse(head.traceparent),
             policy_user: caller.policy_user.clone(),
             ..Request::default()

@@ -193,7 +193,7 @@ impl Rule {
         if tests.iter().any(|(tested, _)| *tested == Tested::HoldsNot) {
             return None;
         }
-        let untestable = tests.iter().find(|(tested, _)| *tested == Tested::Untestable).map(|(_, what)| *what);
+        let untestable = tests.iter().find(|(tested, _)| tested.is_unknown()).map(|(_, what)| *what);
         // What cannot be told fails closed.
         (self.verdict != Verdict::Allow || untestable.is_none()).then_some(untestable)
     }

@@ -75,6 +75,7 @@ pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
         *request = Rc::new(Request {
             endpoint: known.endpoint,
             dialect: known.dialect,
+            path: Rc::clone(&known.path),
             model: shortened(&facts.model, MAX_MODEL_CHARS).to_owned(),
             stream: facts.stream,
             policy_user: known.policy_user.clone(),

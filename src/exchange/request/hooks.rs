@@ -145,6 +145,7 @@ pub(super) fn without_body(request: &Request) -> Request {
     Request {
         endpoint: request.endpoint,
         dialect: request.dialect,
+        path: Rc::clone(&request.path),
         model: request.model.clone(),
         stream: request.stream,
         policy_user: request.policy_user.clone(),

@@ -1,10 +1,12 @@
 //! Conditions on a value at a place of JSON.
 
-use core::net::IpAddr;
+mod host;
 
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use weir::document::DocumentError;
+
+use self::host::{Host, HostPattern, Network};
 
 /// Most conditions that a rule has, and most entries of a list in one.
 const MAX_ENTRIES: usize = 1_000;
@@ -26,7 +28,7 @@ pub(crate) struct Condition {
     prefix: Option<String>,
     suffix: Option<String>,
     cidr: Option<Vec<Network>>,
-    host: Option<Vec<String>>,
+    host: Option<Vec<HostPattern>>,
     greater: Option<Number>,
     less: Option<Number>,
     exists: Option<bool>,
@@ -42,8 +44,17 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Val
 pub(crate) enum Tested {
     Holds,
     HoldsNot,
-    /// There is no value that could be tested: nothing stands there, or something of another type.
+    /// Nothing stands there, or null where null is no value that is asked for.
+    Missing,
+    /// What stands there cannot be tested: it is of another type, or readers could take it differently.
     Untestable,
+}
+
+impl Tested {
+    /// Whether nobody can say.
+    pub(crate) const fn is_unknown(self) -> bool {
+        matches!(self, Self::Missing | Self::Untestable)
+    }
 }
 
 impl Condition {
@@ -81,8 +92,9 @@ impl Condition {
         if let Some(exists) = self.exists {
             return self.turned(value.is_some() == exists);
         }
-        let Some(value) = value else { return Tested::Untestable };
-        self.test_value(value).map_or(Tested::Untestable, |holds| self.turned(holds))
+        let Some(value) = value else { return Tested::Missing };
+        let unknown = if value.is_null() { Tested::Missing } else { Tested::Untestable };
+        self.test_value(value).map_or(unknown, |holds| self.turned(holds))
     }
 
     const fn turned(&self, holds: bool) -> Tested {
@@ -114,16 +126,20 @@ impl Condition {
             return Some(text.ends_with(suffix.as_str()));
         }
         if let Some(hosts) = &self.host {
-            let host = host_of(text)?;
-            return Some(hosts.iter().any(|pattern| is_host(&host, pattern)));
+            let host = Host::of(text)?;
+            return Some(hosts.iter().any(|pattern| pattern.matches(&host)));
         }
         let networks = self.cidr.as_ref()?;
-        let address: IpAddr = host_of(text)?.parse().ok()?;
-        Some(networks.iter().any(|network| network.contains(address)))
+        match Host::of(text)? {
+            Host::Address(address) => Some(networks.iter().any(|network| network.contains(address))),
+            // Names are not resolved.
+            Host::Name(_) => None,
+        }
     }
 }
 
-/// Tests all conditions. They hold where each does; one that cannot be tested makes all untestable unless another fails.
+/// Tests all conditions. They hold where each does; one that cannot be tested makes all untestable unless another fails or is about
+/// what is missing.
 pub(crate) fn test_all(conditions: &[Condition], whole: Option<&Value>) -> Tested {
     let Some(whole) = whole else { return if conditions.is_empty() { Tested::Holds } else { Tested::Untestable } };
     let mut tested = Tested::Holds;
@@ -131,6 +147,8 @@ pub(crate) fn test_all(conditions: &[Condition], whole: Option<&Value>) -> Teste
         match condition.test(whole) {
             Tested::Holds => {}
             Tested::HoldsNot => return Tested::HoldsNot,
+            Tested::Missing => tested = Tested::Missing,
+            Tested::Untestable if tested == Tested::Missing => {}
             Tested::Untestable => tested = Tested::Untestable,
         }
     }
@@ -139,77 +157,11 @@ pub(crate) fn test_all(conditions: &[Condition], whole: Option<&Value>) -> Teste
 
 /// Numbers are the same by their value: 1 is 1.0.
 fn is_same(one: &Value, other: &Value) -> bool {
+    // Whole numbers are compared as such: the nearest floating-point number is the same for several of them.
+    let is_exact = !one.is_f64() && !other.is_f64();
     match (one.as_f64(), other.as_f64()) {
-        (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
+        (Some(one), Some(other)) if !is_exact => one.partial_cmp(&other).is_some_and(core::cmp::Ordering::is_eq),
         _ => one == other,
-    }
-}
-
-/// The host of a URL, or of what is a host by itself, in lower case; `None` where readers could differ about it.
-pub(crate) fn host_of(text: &str) -> Option<String> {
-    let text = text.trim();
-    if text.chars().any(|character| character.is_whitespace() || character.is_control() || character == '\\') {
-        return None;
-    }
-    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.matches('@').count() > 1 {
-        return None;
-    }
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = if let Some(bracketed) = host.strip_prefix('[') {
-        bracketed.split(']').next().unwrap_or_default()
-    } else if host.matches(':').count() > 1 {
-        host
-    } else {
-        host.split(':').next().unwrap_or_default()
-    };
-    let host = host.trim_end_matches('.').to_lowercase();
-    // Names in other letters, and percent signs, are resolved differently by different readers.
-    (!host.is_empty() && host.is_ascii() && !host.contains('%')).then_some(host)
-}
-
-fn is_host(host: &str, pattern: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')),
-        None => host.eq_ignore_ascii_case(pattern),
-    }
-}
-
-/// A range of addresses, such as `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    bits: u32,
-}
-
-impl Network {
-    fn contains(self, address: IpAddr) -> bool {
-        let address = if let IpAddr::V6(v6) = address { v6.to_canonical() } else { address };
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32_u32.saturating_sub(self.bits);
-                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128_u32.saturating_sub(self.bits);
-                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
-            }
-            _ => false,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let (address, bits) = text.split_once('/').map_or((text.as_str(), None), |(address, bits)| (address, Some(bits)));
-        let parsed = address.parse::<IpAddr>().ok().and_then(|address| {
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.map_or(Some(most), |bits| bits.parse().ok()).filter(|bits| *bits <= most)?;
-            Some(Self { address, bits })
-        });
-        parsed.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a range of addresses such as \"10.0.0.0/8\"")))
     }
 }
 
@@ -228,7 +180,8 @@ mod tests {
     #[test]
     fn each_test_holds_where_it_should() {
         let whole = json!({"path": "/etc/passwd", "n": 5, "url": "https://user@API.example.com:8443/x?y", "ip": "10.1.2.3",
-            "list": ["a", {"b": null}], "mapped": "::ffff:10.0.0.1", "six": "http://[2001:db8::1]:80/"});
+            "list": ["a", {"b": null}], "mapped": "::ffff:10.0.0.1", "six": "http://[2001:db8::1]:80/",
+            "hidden": "http://evil.com/?://example.com/", "numeric": "http://2130706433/", "large": 9_007_199_254_740_993_u64});
         for (condition, expected) in [
             (json!({"at": "/path", "equals": "/etc/passwd"}), Tested::Holds),
             (json!({"at": "/n", "equals": 5.0}), Tested::Holds),
@@ -248,8 +201,14 @@ mod tests {
             (json!({"at": "/six", "cidr": ["2001:db8::/32"]}), Tested::Holds),
             (json!({"at": "/ip", "cidr": ["192.168.0.0/16", "0.0.0.0/32"]}), Tested::HoldsNot),
             (json!({"at": "/none", "exists": false}), Tested::Holds),
-            (json!({"at": "/none", "equals": 1}), Tested::Untestable),
-            (json!({"at": "/none", "equals": 1, "not": true}), Tested::Untestable),
+            (json!({"at": "/url", "host": ["EXAMPLE.com"], "not": true}), Tested::Holds),
+            (json!({"at": "/hidden", "host": ["evil.com"]}), Tested::Holds),
+            (json!({"at": "/numeric", "cidr": ["127.0.0.0/8"]}), Tested::Untestable),
+            (json!({"at": "/url", "cidr": ["127.0.0.0/8"], "not": true}), Tested::Untestable),
+            (json!({"at": "/large", "equals": 9_007_199_254_740_992_u64}), Tested::HoldsNot),
+            (json!({"at": "/none", "equals": 1}), Tested::Missing),
+            (json!({"at": "/none", "equals": 1, "not": true}), Tested::Missing),
+            (json!({"at": "/list/1/b", "greater": 1}), Tested::Missing),
             (json!({"at": "/n", "contains": "5"}), Tested::Untestable),
             (json!({"at": "/path", "greater": 1}), Tested::Untestable),
         ] {
@@ -258,14 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_readers_could_take_for_another_is_none() {
-        for text in
-            ["http://good.com\\@evil.com/", "http://a@b@c.com", "http://ex ample.com", "http://exämple.com", "http://a%2ecom", ""]
-        {
-            assert_eq!(host_of(text), None, "{text}");
-        }
-        assert_eq!(host_of("HTTPS://u:p@Example.COM.:1/p").as_deref(), Some("example.com"));
-        assert_eq!(host_of("//example.com").as_deref(), None);
+    fn of_several_conditions_one_that_fails_decides_and_then_one_about_what_is_missing() {
+        let whole = json!({"a": 1, "b": "x"});
+        let all = |conditions: &[Value]| {
+            let conditions: Vec<Condition> = conditions.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect();
+            test_all(&conditions, Some(&whole))
+        };
+        let (holds, fails) = (json!({"at": "/a", "equals": 1}), json!({"at": "/a", "equals": 2}));
+        let (missing, untestable) = (json!({"at": "/c", "equals": 1}), json!({"at": "/b", "greater": 1}));
+        assert_eq!(all(&[holds.clone(), untestable.clone()]), Tested::Untestable);
+        assert_eq!(all(&[missing.clone(), untestable.clone()]), Tested::Missing);
+        assert_eq!(all(&[untestable.clone(), missing.clone(), holds]), Tested::Missing);
+        assert_eq!(all(&[untestable, missing, fails]), Tested::HoldsNot);
     }
 
     #[test]
@@ -280,6 +243,7 @@ mod tests {
             assert!(condition.check().is_err(), "{condition:?}");
         }
         assert!(serde_json::from_value::<Condition>(json!({"at": "/a", "cidr": ["10.0.0.0/33"]})).is_err());
+        assert!(serde_json::from_value::<Condition>(json!({"at": "/a", "host": ["https://a.com"]})).is_err());
         assert!(serde_json::from_value::<Condition>(json!({"at": "/a", "equal": 1})).is_err());
     }
 }
