@@ -31,6 +31,15 @@ struct Node {
     /// from here, else those of the first fallback from which one does.
     live: usize,
     longest: Option<Ending>,
+    /// The nearest fallback at which a pattern ends.
+    shorter: State,
+}
+
+impl Node {
+    /// Whether a pattern is what leads here.
+    fn is_end(&self) -> bool {
+        self.longest.is_some_and(|ending| ending.length == self.depth)
+    }
 }
 
 /// Finds patterns in a text that comes character by character.
@@ -81,6 +90,14 @@ impl Automaton {
     /// The longest pattern that ends here.
     pub(crate) fn longest(&self, state: State) -> Option<Ending> {
         self.node(state).and_then(|node| node.longest)
+    }
+
+    /// All patterns that end here, the longest first.
+    pub(crate) fn endings(&self, state: State) -> impl Iterator<Item = Ending> {
+        let node = self.node(state).filter(|node| node.longest.is_some());
+        let first = node.map_or(ROOT, |node| if node.is_end() { state } else { node.shorter });
+        let shorter = |state: &State| self.node(*state).map(|node| node.shorter).filter(|state| *state != ROOT);
+        core::iter::successors(Some(first).filter(|first| *first != ROOT), shorter).filter_map(|state| self.longest(state))
     }
 
     fn node(&self, state: State) -> Option<&Node> {
@@ -159,9 +176,11 @@ impl Builder {
     fn inherit(&mut self, state: State, goes_on: bool) {
         let Some(fallback) = self.automaton.node(state).map(|node| node.fallback) else { return };
         let (live, longest) = (self.automaton.live(fallback), self.automaton.longest(fallback));
+        let shorter = self.automaton.node(fallback).map_or(ROOT, |node| if node.is_end() { fallback } else { node.shorter });
         if let Some(node) = self.automaton.node_mut(state) {
             node.live = if goes_on { node.depth } else { live };
             node.longest = node.longest.or(longest);
+            node.shorter = shorter;
         }
     }
 }

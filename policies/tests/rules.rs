@@ -292,6 +292,25 @@ fn what_is_only_observed_changes_nothing_and_holds_nothing() {
 }
 
 #[test]
+fn what_is_observed_hides_neither_an_escalation_nor_what_is_allowed_on_the_same_text() {
+    let observe = json!({"id": "seen", "match": {"terms": ["the grey heron"]}, "action": "observe"});
+    let escalate = json!({"id": "asked", "match": {"pattern": "her[o0]n"}, "action": "escalate", "category": "birds"});
+    let rules = json!([observe, escalate]);
+    let outcome = stream(&rules, ChatCompletions, text_stream(ChatCompletions, &["see the grey", " heron."]));
+    assert_eq!(reason_code(&outcome), "RULE_ESCALATED");
+    assert_eq!(matched(&outcome)["by_rule"]["seen"]["answer"], 1);
+
+    let rules = json!([observe, {"id": "topic", "match": {"terms": ["heron"]}, "action": "allow"}]);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "where is the grey heron?"}]});
+    assert_eq!(request(&rules, &body).request, RequestOutcome::Sent);
+
+    let hidden = json!([{"id": "a", "match": {"detect": ["hidden_text"]}},
+        {"id": "b", "match": {"detect": ["hidden_text"]}, "action": "refuse"}]);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello \u{e0068}\u{e0069}"}]});
+    assert_eq!(request(&hidden, &body).status, 403);
+}
+
+#[test]
 fn arguments_of_calls_stay_json_and_keep_every_other_byte() {
     let fixture = |dialect| if dialect == Messages { "tool_use" } else { "tool_call" };
     for dialect in [ChatCompletions, Messages, Responses] {

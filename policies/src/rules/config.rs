@@ -187,7 +187,7 @@ impl Compiled {
         self.effects.push(match raw.action {
             Action::Refuse => Effect::Refuse,
             Action::Redact | Action::Replace => Effect::Replace(raw.with.unwrap_or_else(|| "[redacted]".to_owned())),
-            Action::Escalate | Action::Observe | Action::Allow => Effect::Replace(String::new()),
+            Action::Escalate | Action::Observe | Action::Allow => Effect::Watch,
         });
         let is_for_requests = raw.action == Action::Allow;
         let is_held = matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);

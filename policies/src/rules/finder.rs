@@ -84,6 +84,8 @@ pub(super) struct Finder {
     states: SmallVec<[State; 2]>,
     attempts: Attempts,
     matches: SmallVec<[Match; 2]>,
+    /// How far the matches of each rule that watches have been told of.
+    told: SmallVec<[(usize, usize); 2]>,
     /// The character before the one that is read next.
     previous: Option<char>,
     /// How many tags may still belong to a flag.
@@ -180,19 +182,17 @@ impl Finder {
     fn take_invisible(&mut self, character: char, search: &Search, out: &mut Output) {
         let is_payload = is_tag(character) && self.flag_tags == 0;
         self.flag_tags = if is_tag(character) { self.flag_tags.saturating_sub(1) } else { 0 };
-        let hidden = search.hidden.filter(|_| is_payload);
-        if let Some(rule) = hidden
-            && !self.in_hidden
-        {
-            out.hits.push(rule);
-            if *search.effect(rule) == Effect::Refuse {
-                self.refuse(rule, out);
+        let is_hidden = is_payload && !search.hidden.is_empty();
+        if is_hidden && !self.in_hidden {
+            out.hits.extend_from_slice(&search.hidden);
+            if let Some(rule) = search.hidden.iter().find(|rule| *search.effect(**rule) == Effect::Refuse) {
+                self.refuse(*rule, out);
                 return;
             }
         }
-        self.in_hidden = hidden.is_some();
+        self.in_hidden = is_hidden;
         let bytes = character.len_utf8();
-        let kept = if hidden.is_some() { 0 } else { bytes };
+        let kept = if is_hidden { 0 } else { bytes };
         let is_pending = self.base < self.end();
         match self.units.back_mut().filter(|_| is_pending) {
             Some(unit) => {
@@ -221,9 +221,13 @@ impl Finder {
         let (mut found, read) = (SmallVec::<[Match; 4]>::new(), self.read);
         for (state, terms) in self.states.iter_mut().zip(&search.terms) {
             *state = terms.automaton.next(*state, if terms.folds { folded } else { character });
-            if let Some(ending) = terms.automaton.longest(*state) {
-                let start = read.saturating_sub(ending.length);
-                found.push(Match { rule: search.rule_of(ending.pattern), start, end: read, is_firm: false, goes_on: false });
+            for ending in terms.automaton.endings(*state) {
+                let (rule, start) = (search.rule_of(ending.pattern), read.saturating_sub(ending.length));
+                found.push(Match { rule, start, end: read, is_firm: false, goes_on: false });
+                if *search.effect(rule) != Effect::Watch {
+                    // It covers those that end there, too.
+                    break;
+                }
             }
         }
         let text = Text { units: &self.units, front: self.front };
@@ -235,7 +239,7 @@ impl Finder {
     }
 
     fn add(&mut self, mut found: Match, search: &Search) {
-        if *search.effect(found.rule) == Effect::Refuse {
+        if matches!(search.effect(found.rule), Effect::Refuse | Effect::Watch) {
             // It counts, also where all of it is gone already.
             found.end = found.end.max(self.base);
         } else if found.end <= self.base {
@@ -282,6 +286,9 @@ impl Finder {
     }
 
     fn carry_out(&mut self, found: Match, search: &Search, out: &mut Output) {
+        if *search.effect(found.rule) == Effect::Watch {
+            return self.tell(found, out);
+        }
         let mut start = found.start;
         while start > self.base && self.unit(start).is_some_and(|unit| unit.continues) {
             start = start.saturating_sub(1);
@@ -306,6 +313,20 @@ impl Finder {
                 }
                 out.edited.replace(removed, with);
             }
+            Effect::Watch => {}
+        }
+    }
+
+    /// Tells of a match that changes nothing: of those of one rule that overlap, of what goes beyond the first.
+    fn tell(&mut self, found: Match, out: &mut Output) {
+        let position = self.told.iter().position(|(rule, _)| *rule == found.rule).unwrap_or_else(|| {
+            self.told.push((found.rule, 0));
+            self.told.len().saturating_sub(1)
+        });
+        let Some((_, told)) = self.told.get_mut(position).filter(|(_, told)| found.end > *told) else { return };
+        *told = found.end;
+        if !found.goes_on {
+            out.hits.push(found.rule);
         }
     }
 

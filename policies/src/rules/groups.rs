@@ -49,7 +49,7 @@ impl Groups {
                 let is_wanted = |rule: usize| wanted.get(rule).copied().unwrap_or_default();
                 // The number of a term stays the one that it has among all.
                 let sought = sought.iter().filter(|sought| is_wanted(sought.rule)).cloned().collect();
-                let hidden = hidden.iter().copied().find(|rule| is_wanted(*rule));
+                let hidden = hidden.iter().copied().filter(|rule| is_wanted(*rule)).collect();
                 Search::new(terms, &is_wanted, sought, hidden, Arc::clone(effects))
             };
             let group = Arc::new(Group { acting: search(true)?, watching: search(false)?, rules: numbers });

@@ -16,6 +16,8 @@ pub(super) enum Effect {
     Replace(String),
     /// Nothing of the text leaves from there on.
     Refuse,
+    /// It is told of, whatever else matches there.
+    Watch,
 }
 
 /// A pattern of a rule.
@@ -66,8 +68,8 @@ pub(super) struct Search {
     starts: Vec<Vec<usize>>,
     /// The patterns that can begin with others.
     starts_beyond: Vec<usize>,
-    /// The rule that looks for hidden text.
-    pub(super) hidden: Option<usize>,
+    /// The rules that look for hidden text.
+    pub(super) hidden: Vec<usize>,
     /// The bytes that a match can begin with.
     firsts: [bool; 256],
     /// What becomes of the matches of each rule.
@@ -94,7 +96,7 @@ impl Search {
         terms: &[Term],
         is_wanted: &dyn Fn(usize) -> bool,
         sought: Vec<Sought>,
-        hidden: Option<usize>,
+        hidden: Vec<usize>,
         effects: Arc<[Effect]>,
     ) -> Result<Self, SameTerm> {
         // Those that refuse stand apart: of terms that end at one place an automaton tells the longest alone.
@@ -171,7 +173,7 @@ impl Search {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.terms.is_empty() && self.sought.is_empty() && self.hidden.is_none()
+        self.terms.is_empty() && self.sought.is_empty() && self.hidden.is_empty()
     }
 }
 

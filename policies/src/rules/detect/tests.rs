@@ -17,7 +17,7 @@ fn search(names: &[&str]) -> Search {
         check: detector.check,
         allowed: Vec::new().into(),
     });
-    Search::new(&[], &|_| true, sought.collect(), None, vec![Effect::Replace("*".to_owned())].into()).unwrap()
+    Search::new(&[], &|_| true, sought.collect(), Vec::new(), vec![Effect::Replace("*".to_owned())].into()).unwrap()
 }
 
 fn redacted(search: &Search, text: &str, cut: usize) -> String {

@@ -20,7 +20,11 @@ enum Looks {
 fn search(rules: &[(Looks, &str)]) -> Search {
     let (mut terms, mut sought, mut effects) = (Vec::new(), Vec::new(), Vec::new());
     for (rule, (looks, with)) in rules.iter().enumerate() {
-        effects.push(if *with == "!" { Effect::Refuse } else { Effect::Replace((*with).to_owned()) });
+        effects.push(match *with {
+            "!" => Effect::Refuse,
+            "?" => Effect::Watch,
+            with => Effect::Replace(with.to_owned()),
+        });
         let mut add = |pattern: &str, check: Option<Check>, captures: bool, allowed: &[&str]| {
             let pattern = Arc::new(Pattern::new(pattern, check.is_some(), captures).unwrap());
             let allowed = allowed.iter().map(|value| value.chars().map(fold).collect()).collect();
@@ -35,7 +39,7 @@ fn search(rules: &[(Looks, &str)]) -> Search {
             Looks::Checked(pattern, check) => add(pattern, Some(*check), false, &[]),
         }
     }
-    Search::new(&terms, &|_| true, sought, None, effects.into()).unwrap()
+    Search::new(&terms, &|_| true, sought, Vec::new(), effects.into()).unwrap()
 }
 
 fn run(search: &Search, pieces: &[&str]) -> (String, Output) {
@@ -119,6 +123,25 @@ fn overlapping_matches_go_as_one() {
 }
 
 #[test]
+fn what_watches_hides_nothing_and_is_told_of_once_where_it_overlaps_itself() {
+    let search = search(&[
+        (Looks::Term("project owl"), "?"),
+        (Looks::Term("owl"), "?"),
+        (Looks::Term("w"), "?"),
+        (Looks::Pattern("[A-Za-z]{4,9} [A-Za-z]{3,9}"), "?"),
+        (Looks::Pattern("[0-9]{3,}"), "?"),
+    ]);
+    for text in ["the project owl 12345", "the Project OWL 12345 "] {
+        for cut in 0..text.len() {
+            let (left, out) = run(&search, &[&text[..cut], &text[cut..]]);
+            let mut hits = out.hits;
+            hits.sort_unstable();
+            assert_eq!((left.as_str(), &hits[..]), (text, &[0, 1, 2, 3, 4][..]), "{text} {cut}");
+        }
+    }
+}
+
+#[test]
 fn of_terms_from_one_place_the_longest_wins() {
     let search = search(&[(Looks::Term("cat"), "dog"), (Looks::Term("cats"), "birds"), (Looks::Sensitive("At"), "@")]);
     assert_eq!(once(&search, "cat Cats catsdog hAt hat"), "dog birds birdsdog h@ hat");
@@ -178,7 +201,7 @@ fn a_check_says_what_a_match_is() {
 fn hidden_text_is_taken_out_and_flags_stay() {
     let effects: Arc<[Effect]> = vec![Effect::Replace("*".to_owned())].into();
     let term = Term { rule: 0, text: "secret".to_owned(), folds: true };
-    let search = Search::new(&[term], &|_| true, Vec::new(), Some(0), effects).unwrap();
+    let search = Search::new(&[term], &|_| true, Vec::new(), vec![0], effects).unwrap();
     let wales = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}";
     assert_eq!(once(&search, &format!("a{wales}b")), format!("a{wales}b"));
     let (text, out) = run(&search, &["se\u{e0041}\u{e0042}", "\u{e0043}x s\u{e0041}ecret\u{e0041}!"]);
