@@ -91,8 +91,8 @@ impl Caller {
         self.policy_user = header.or_else(|| self.peer.clone());
     }
 
-    /// Gives whom quotas count for: the user where the name can be trusted, or else what the caller cannot change at will: the
-    /// peer's certificate, the credential, the address.
+    /// Gives whom quotas count for: the user where the name can be trusted, or else the peer's certificate, the credential, the
+    /// address. Nobody has checked the credential here: who sends another one is another subject, until the provider refuses it.
     pub fn quota_subject(&self) -> String {
         if let (Some(user), UserSource::TrustedHeader) = (&self.policy_user, self.user_source) {
             return format!("user:{user}");

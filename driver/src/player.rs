@@ -27,6 +27,8 @@ pub struct Player {
     pub(crate) call_id: CallId,
     pub(crate) now: Timestamp,
     pub(crate) caller: Caller,
+    /// From which of its requests on an exchange finds no store.
+    store_fails_from: Option<u32>,
 }
 
 impl fmt::Debug for Player {
@@ -63,6 +65,7 @@ impl Player {
             call_id: CallId::from_bytes(*b"a driver's calls"),
             now: Timestamp::from_unix(Duration::from_secs(1_760_000_000)),
             caller: Caller::default(),
+            store_fails_from: None,
         }
     }
 
@@ -114,6 +117,13 @@ impl Player {
         self
     }
 
+    /// Lets the store fail from this request of an exchange on; the first is 0.
+    #[must_use]
+    pub const fn store_fails_from(mut self, request: u32) -> Self {
+        self.store_fails_from = Some(request);
+        self
+    }
+
     /// Plays an exchange to its end.
     pub fn play(&self, steps: &[Step]) -> Outcome {
         let mut play = self.begin();
@@ -129,6 +139,9 @@ impl Player {
     }
 
     pub(crate) fn store(&self, request: &StoreRequest, now: Timestamp) -> Result<Stored, StateError> {
+        if self.store_fails_from.is_some_and(|first| request.id.0 >= first) {
+            return Err(StateError::Unavailable);
+        }
         // A panic elsewhere leaves the tables whole: each operation is one step.
         self.stores.lock().unwrap_or_else(PoisonError::into_inner).carry_out(request, now)
     }

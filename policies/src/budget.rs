@@ -17,6 +17,7 @@ use weir::policy::{
     StreamingContext,
 };
 use weir::state::{Counter, Scope, StateError};
+use weir::time::Timestamp;
 use weir::wait::Waiting;
 
 use crate::calendar::Span;
@@ -32,7 +33,8 @@ const STEP: u64 = 64;
 /// What is let go is reserved before: the tokens of the request (estimated) when it comes, those of the answer in steps while it
 /// streams. Where nothing more can be reserved the answer ends, in its dialect's words for an answer that grew too long. So
 /// streams that run at the same time do not use more than there is, but for the error of the estimate; when an exchange is over,
-/// whoever ended it, what it used is charged by what the provider says, and what was reserved beyond is given back. A whole
+/// whoever ended it, what it used is charged by what the provider says, and what was reserved beyond is given back, unless the span that
+/// it was reserved in is over. Where the store fails in mid-stream the answer ends, or goes on unmetered, as `on_error` says. A whole
 /// answer is paid for when it comes: it is charged, and not cut.
 ///
 /// Events: `budget.exhausted`, `budget.charged`, `budget.failed`. Reason codes: `BUDGET_EXHAUSTED`, `BUDGET_UNCHECKED`.
@@ -95,10 +97,31 @@ pub(crate) struct Spent {
     reserved: u64,
     /// What was reserved of the request's.
     reserved_input: u64,
+    /// What of both was reserved in the window that ends there: what was reserved in others is over with them.
+    in_window: u64,
+    window_end: Timestamp,
     asked: Option<(u64, Waiting<Result<Counter, StateError>>)>,
     is_exhausted: bool,
     /// Nothing is metered: the store failed, and the document lets that pass.
     is_open: bool,
+}
+
+impl Spent {
+    /// So many tokens were added to the counter.
+    fn note(&mut self, tokens: u64, counter: &Counter) {
+        let known = if self.window_end == counter.resets_at { self.in_window } else { 0 };
+        (self.in_window, self.window_end) = (known.saturating_add(tokens), counter.resets_at);
+    }
+}
+
+/// Whether a piece of an answer can be paid for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paid {
+    Yes,
+    /// Nothing is left.
+    No,
+    /// The store failed, and the document does not let that pass.
+    Unchecked,
 }
 
 type Cx = PolicyContext<Spent>;
@@ -127,20 +150,27 @@ impl Budget {
         cx.state(self.0.scope).add_within(key, by, self.0.tokens, self.0.every.window(cx.now()))
     }
 
-    /// A piece of the answer came: whether it is beyond what can be paid for.
-    fn is_beyond(&self, delta: &str, cx: &StreamingContext<Spent>) -> bool {
+    /// A piece of the answer came: whether it can be paid for.
+    fn pay(&self, delta: &str, cx: &StreamingContext<Spent>) -> Paid {
         let mut failed = None;
-        let is_beyond = cx.scratchpad(|spent| {
+        let paid = cx.scratchpad(|spent| {
             spent.bytes.add_output(delta);
             if !spent.is_streamed || spent.is_open || spent.is_exhausted {
-                return false;
+                return Paid::Yes;
             }
             if let Some((tokens, mut waiting)) = spent.asked.take() {
                 match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(Ok(counter)) if counter.is_added => spent.reserved = spent.reserved.saturating_add(tokens),
+                    Poll::Ready(Ok(counter)) if counter.is_added => {
+                        spent.reserved = spent.reserved.saturating_add(tokens);
+                        spent.note(tokens, &counter);
+                    }
                     // The rest that there is was not reserved: it is less than a step.
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) => failed = Some(error),
+                    Poll::Ready(Err(error)) => {
+                        failed = Some(error);
+                        spent.is_exhausted = true;
+                        return Paid::Unchecked;
+                    }
                     Poll::Pending => spent.asked = Some((tokens, waiting)),
                 }
             }
@@ -150,20 +180,26 @@ impl Budget {
             if !spent.is_exhausted && spent.asked.is_none() && used.saturating_add(step / 2) >= spent.reserved {
                 spent.asked = Some((step, self.reserve(&spent.key, step, cx)));
             }
-            spent.is_exhausted
+            if spent.is_exhausted { Paid::No } else { Paid::Yes }
         });
         match failed {
             Some(error) if self.fail(error, cx) => {
                 cx.scratchpad(|spent| (spent.is_open, spent.is_exhausted) = (true, false));
-                false
+                Paid::Yes
             }
-            _ => is_beyond,
+            _ => paid,
         }
     }
 
-    fn end<'d>(&self, choice: u32, cx: &StreamingContext<Spent>) -> DeltaAction<'d> {
-        cx.conclude(Decision::Rewrite, "BUDGET_EXHAUSTED");
-        self.exhausted(None, cx);
+    fn take_delta<'d>(&self, delta: &str, choice: u32, cx: &StreamingContext<Spent>) -> DeltaAction<'d> {
+        match self.pay(delta, cx) {
+            Paid::Yes => return DeltaAction::Forward,
+            Paid::No => {
+                cx.conclude(Decision::Rewrite, "BUDGET_EXHAUSTED");
+                self.exhausted(None, cx);
+            }
+            Paid::Unchecked => cx.conclude(Decision::Rewrite, "BUDGET_UNCHECKED"),
+        }
         if let Some(notice) = &self.0.notice {
             // Whoever ended the output before has said something of their own.
             let _ = cx.send(build_text_chunk(choice, notice.as_str()));
@@ -207,6 +243,7 @@ impl Policy<Spent> for Budget {
                         reserved_input: input,
                         ..Spent::default()
                     };
+                    spent.note(input.saturating_add(output), &counter);
                 });
                 return RequestAction::SendRequest;
             }
@@ -231,29 +268,33 @@ impl Policy<Spent> for Budget {
     }
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Spent>) -> DeltaAction<'d> {
-        if self.is_beyond(delta, cx) { self.end(block.choice(), cx) } else { DeltaAction::Forward }
+        self.take_delta(delta, block.choice(), cx)
     }
 
     fn on_tool_call_delta<'d>(&self, delta: &'d str, block: &ToolCallBlock, cx: &StreamingContext<Spent>) -> DeltaAction<'d> {
-        if self.is_beyond(delta, cx) { self.end(block.choice(), cx) } else { DeltaAction::Forward }
+        self.take_delta(delta, block.choice(), cx)
     }
 
     fn on_stream_complete(&self, end: &End, cx: &Cx) {
-        let spent = cx.scratchpad(core::mem::take);
+        let mut spent = cx.scratchpad(core::mem::take);
         if spent.key.is_empty() {
             return;
         }
         let mut reserved = spent.reserved.saturating_add(spent.reserved_input);
         // What was asked for and not looked at any more is reserved if it was added.
-        if let Some((tokens, mut waiting)) = spent.asked
+        if let Some((tokens, mut waiting)) = spent.asked.take()
             && let Poll::Ready(Ok(counter)) = Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop()))
             && counter.is_added
         {
             reserved = reserved.saturating_add(tokens);
+            spent.note(tokens, &counter);
         }
         let (input, output) = spent.bytes.both(end);
         let used = if self.0.of == Of::Total { input.saturating_add(output) } else { output };
-        let correction = i64::try_from(i128::from(used).saturating_sub(i128::from(reserved))).unwrap_or_default();
+        // Given back is only what this window was charged: that of another would be paid by who is counted now.
+        let most_back = if spent.window_end > cx.now() { spent.in_window } else { 0 };
+        let correction = i128::from(used).saturating_sub(i128::from(reserved)).max(i128::from(most_back).saturating_neg());
+        let correction = i64::try_from(correction).unwrap_or_default();
         if correction != 0 {
             let window = self.0.every.window(cx.now());
             let _carried_out_all_the_same = cx.state(self.0.scope).add(&spent.key, correction, window);

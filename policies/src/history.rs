@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use weir::block::ToolCallBlock;
+
 use crate::json::read_object;
 
 /// Longest body that is read for it; a longer one has a history that is not known.
@@ -31,6 +33,14 @@ pub(crate) fn read(body: &[u8]) -> Option<Vec<PastCall>> {
         at(message, "content").as_array().into_iter().flatten().for_each(|part| take_item(part, &mut calls));
     }
     Some(calls)
+}
+
+/// What a client reads: a text where the tool takes free text; `None` where that cannot be told.
+pub(crate) fn arguments_of(block: &ToolCallBlock) -> Option<Value> {
+    if block.is_free_form() {
+        return Some(Value::String(block.arguments().to_owned()));
+    }
+    if block.has_valid_arguments() { serde_json::from_str(&block.canonical_arguments()).ok() } else { None }
 }
 
 /// A member of a value; null where there is none.

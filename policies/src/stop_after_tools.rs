@@ -55,16 +55,13 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, name: &str, arguments: &str) {
+    fn add(&mut self, name: &str, arguments: Option<&Value>) {
+        // Written from what a client reads, arguments that say the same are written the same.
+        let arguments = arguments.map(Value::to_string).unwrap_or_default();
         let call = digest(&[name.as_bytes(), arguments.as_bytes()]);
         self.repeats = if call == self.last { self.repeats.saturating_add(1) } else { 1 };
         self.last = call;
     }
-}
-
-/// Arguments that say the same are written the same.
-fn normalised(arguments: &str) -> String {
-    serde_json::from_str::<Value>(arguments).map_or_else(|_| arguments.to_owned(), |value| value.to_string())
 }
 
 impl Policy<Counted> for StopAfterTools {
@@ -84,8 +81,7 @@ impl Policy<Counted> for StopAfterTools {
         // What cannot be read has no history that could be counted: the calls of the answer are counted all the same.
         for call in history::read(&request.body).unwrap_or_default() {
             if self.counts(&call.name) {
-                let arguments = call.arguments.map_or_else(String::new, |arguments| arguments.to_string());
-                cx.scratchpad(|counted| counted.add(&call.name, &arguments));
+                cx.scratchpad(|counted| counted.add(&call.name, call.arguments.as_ref()));
             }
         }
         RequestAction::SendRequest
@@ -102,10 +98,10 @@ impl Policy<Counted> for StopAfterTools {
         if !self.counts(block.name()) {
             return BlockAction::Forward;
         }
-        let arguments = normalised(&block.canonical_arguments());
+        let arguments = history::arguments_of(block);
         let (calls, repeats) = cx.scratchpad(|counted| {
             counted.calls = counted.calls.saturating_add(1);
-            counted.add(block.name(), &arguments);
+            counted.add(block.name(), arguments.as_ref());
             (counted.calls, counted.repeats)
         });
         let reason = if self.0.max_calls.is_some_and(|most| calls > most) {

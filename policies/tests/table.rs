@@ -21,7 +21,7 @@ use weir::time::Timestamp;
 use weir_driver::{Outcome, Player, Recording, RequestOutcome, ServiceReply, Split, Step};
 use weir_test_support::answer::{Answer, Said};
 use weir_test_support::client::{self, Message};
-use weir_test_support::{legality, script};
+use weir_test_support::{fixtures, legality, script};
 
 const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 const RM: Said<'static> = Said::Call { id: "call_1", name: "shell", arguments: &["{\"command\"", ":\"rm -rf /srv\",\"n\":1}"] };
@@ -180,6 +180,28 @@ fn stop_after_tools_counts_the_same_call_over_the_turns() {
             assert_eq!(reason(&play(&player(&chain), &recording)), expected, "{dialect} {before} {name}");
         }
     });
+}
+
+#[test]
+fn stop_after_tools_counts_the_same_free_text_over_the_turns() {
+    let chain = json!([{"use": "stop_after_tools", "with": {"max_repeats": 1}}]);
+    let chat = |input: &str| {
+        json!({"role": "assistant", "content": null, "tool_calls": [
+        {"id": "c", "type": "custom", "custom": {"name": "run_shell", "input": input}}]})
+    };
+    let responses = |input: &str| json!({"type": "custom_tool_call", "call_id": "c", "name": "run_sql", "input": input});
+    for (dialect, member, same, other) in [
+        (Dialect::ChatCompletions, "messages", chat("rm -rf /srv/data"), chat("rm -rf /srv")),
+        (Dialect::Responses, "input", responses("SELECT name FROM cities"), responses("SELECT 1")),
+    ] {
+        for (before, expected) in [(same, "TOOL_CALL_REPEATED"), (other, "ALLOW")] {
+            let mut body = script::request_body(dialect, true);
+            body[member] = json!([before]);
+            let asked = Recording::post(script::path(dialect), body.to_string());
+            let answered = asked.streamed(fixtures::stream(dialect, "custom_tool"));
+            assert_eq!(reason(&play(&player(&chain), &answered)), expected, "{dialect} {before}");
+        }
+    }
 }
 
 #[test]
@@ -449,6 +471,43 @@ fn budget_charges_by_usage_and_refuses_with_the_end_of_the_span() {
         assert_eq!((refused.status, reason(&refused)), (429, "BUDGET_EXHAUSTED".to_owned()));
         assert_eq!(play(&player.clone().at(Timestamp::from_unix(Duration::from_secs(1_762_000_000))), &recording).status, 200);
     });
+}
+
+#[test]
+fn a_budget_without_a_store_in_mid_stream_says_so_and_does_what_on_error_says() {
+    const LONG: Said<'static> = Said::Text(&["abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz "; 40]);
+    for dialect in DIALECTS {
+        for (on_error, expected) in [("block", "BUDGET_UNCHECKED"), ("allow", "ALLOW")] {
+            let chain =
+                json!([{"use": "budget", "with": {"tokens": 9_000, "every": "day", "of": "output", "on_error": on_error}}]);
+            let outcome = play(&player(&chain).store_fails_from(1), &recording(dialect, true, unchanged, &[LONG]));
+            assert_eq!(reason(&outcome), expected, "{dialect}");
+            assert_eq!(outcome.events_of("budget.failed").len(), 1, "{dialect} {on_error}");
+            let length = message(dialect, true, &outcome).only().text.len();
+            assert_eq!(length == 53 * 40, on_error == "allow", "{dialect} {on_error}: {length}");
+        }
+    }
+}
+
+#[test]
+fn what_was_reserved_in_a_span_that_is_over_is_not_given_back_in_the_next() {
+    const LONG: Said<'static> = Said::Text(&["abcdefghijklmnopqrstuvwxyz01"; 10]);
+    let chain = json!([{"use": "budget", "with": {"tokens": 100, "every": "hour", "of": "output"}}]);
+    let player = player(&chain);
+    // The hour ends at 1_760_000_400.
+    let at = |seconds: u64| player.clone().at(Timestamp::from_unix(Duration::from_secs(1_760_000_000 + seconds)));
+    let before = at(399);
+    let mut steps = recording(Dialect::ChatCompletions, false, unchanged, &[TEXT]).steps(&Split::Events).into_iter();
+    let mut lasting = before.begin();
+    steps.by_ref().take(2).for_each(|step| lasting.take(&step));
+    lasting.take(&Step::Elapse(Duration::from_secs(10)));
+    let long = recording(Dialect::ChatCompletions, false, |body| body["x"] = json!(1), &[LONG]);
+    assert_eq!(play(&at(405), &long).status, 200);
+    steps.for_each(|step| lasting.take(&step));
+    assert_eq!(lasting.finish().status, 200);
+    // Each costs 70 tokens, or what is left.
+    let statuses: Vec<u16> = (0..3).map(|_| play(&at(420), &long).status).collect();
+    assert_eq!(statuses, [200, 429, 429]);
 }
 
 #[test]

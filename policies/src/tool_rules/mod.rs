@@ -394,7 +394,7 @@ impl Policy<History> for ToolRules {
             return BlockAction::Drop;
         }
         let is_plain = block.is_complete() && !block.is_truncated() && block.ambiguity().is_none();
-        let arguments = if is_plain { arguments_of(block) } else { None };
+        let arguments = if is_plain { history::arguments_of(block) } else { None };
         let found = cx.scratchpad(|history| {
             let fit = |(index, rule): (usize, &'_ Rule)| Some((index, rule.fits(block.name(), arguments.as_ref(), history)?));
             self.rules.iter().enumerate().find_map(fit)
@@ -428,14 +428,6 @@ impl Policy<History> for ToolRules {
         cx.emit("tool_rules.hidden", format!("Hid {tool}"), Severity::Info, json!({ "tool": tool }));
         OfferAction::Remove
     }
-}
-
-/// What a client reads: a text where the tool takes free text; `None` where that cannot be told.
-fn arguments_of(block: &ToolCallBlock) -> Option<Value> {
-    if block.is_free_form() {
-        return Some(Value::String(block.arguments().to_owned()));
-    }
-    if block.has_valid_arguments() { serde_json::from_str(&block.canonical_arguments()).ok() } else { None }
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
