@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
+use crate::after_block::AfterBlock;
 use crate::caller::Identity;
 use crate::dialect::Dialect;
 use crate::evidence::Evidence;
@@ -42,6 +43,8 @@ pub struct Chain {
     pub is_linked: bool,
     /// What events show of texts that were changed.
     pub evidence: Evidence,
+    /// What becomes of a provider's stream once the client's was ended.
+    pub after_block: AfterBlock,
 }
 
 impl Chain {
@@ -61,6 +64,7 @@ impl Chain {
             reason_codes: BTreeMap::new(),
             is_linked: true,
             evidence: Evidence::default(),
+            after_block: AfterBlock::default(),
         }
     }
 

@@ -114,6 +114,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::string_slice, reason = "a panic fails the test, as it should"))]
 
+pub mod after_block;
 pub mod answer;
 pub mod arguments;
 pub mod block;

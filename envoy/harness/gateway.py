@@ -16,6 +16,7 @@ from harness.paths import ENVOY_YAML, ROOT, WEIR_WASM
 from harness.processes import Process
 
 HTTP_FILTER = "envoy.filters.http.wasm"
+NETWORK_FILTER = "envoy.filters.network.wasm"
 ROUTER = "envoy.filters.http.router"
 
 
@@ -59,6 +60,8 @@ class Settings:
     buffer_limit: int | None = None
     """`request_body_buffer_limit` of the route."""
     stream_idle_timeout: str | None = None
+    connection_filter: bool = False
+    """Weir as a network filter too, so that streams can be cancelled."""
     provider_http2: bool = False
     """HTTP/2 towards the provider; clients choose for themselves."""
     configuration: Configuration = SHIPPED
@@ -110,6 +113,8 @@ def render(settings: Settings, folder: Path) -> dict[str, Any]:
         del source["config_source"]["ads"]
         source["config_source"]["path_config_source"] = {"path": str(file)}
     _put_before(manager["http_filters"], settings)
+    if settings.connection_filter:
+        _put_connection_filter(listener["filter_chains"][0]["filters"], _filter(config))
     return config
 
 
@@ -122,6 +127,16 @@ def _put_before(filters: list[dict[str, Any]], settings: Settings) -> None:
         plugin["configuration"]["value"] = json.dumps(settings.policy_before)
         filters.insert(0, before)
     filters[:0] = [dict(each) for each in settings.filters_before]
+
+
+def _put_connection_filter(filters: list[dict[str, Any]], plugin: dict[str, Any]) -> None:
+    beside = json.loads(json.dumps(plugin))
+    beside["name"] = beside["root_id"] = "weir-connection"
+    beside["configuration"]["value"] = json.dumps({"connection_filter": {}})
+    # A setting of HTTP filters.
+    beside.pop("allow_on_headers_stop_iteration", None)
+    kind = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm"
+    filters.insert(0, {"name": NETWORK_FILTER, "typed_config": {"@type": kind, "config": beside}})
 
 
 def _set_plugin(plugin: dict[str, Any], settings: Settings) -> None:

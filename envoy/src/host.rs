@@ -75,6 +75,31 @@ pub(crate) fn reset_stream() {
     let _ = hostcalls::reset_http_response();
 }
 
+/// The id of the client's connection. Any phase of a stream or connection.
+pub(crate) fn connection_id() -> Option<u64> {
+    number(&["connection_id"])
+}
+
+/// Closes the client's connection once what was written is sent. In a tick of the root, with the connection's context.
+pub(crate) fn close_connection() {
+    let _ = hostcalls::close_downstream();
+}
+
+/// What the proxy writes to the client. In the connection's callback for it.
+pub(crate) fn written(size: usize) -> Vec<u8> {
+    body(BufferType::UpstreamData, 0, size)
+}
+
+/// Writes this in its place. In the connection's callback for it.
+pub(crate) fn replace_written(size: usize, bytes: &[u8]) {
+    let _ = hostcalls::set_buffer(BufferType::UpstreamData, 0, size, bytes);
+}
+
+/// Writes this behind it. In the connection's callback for it.
+pub(crate) fn append_to_written(size: usize, bytes: &[u8]) {
+    let _ = hostcalls::set_buffer(BufferType::UpstreamData, size, 0, bytes);
+}
+
 /// Answers in place of the upstream. While the response's head has not left; nothing of the stream may be touched
 /// afterwards.
 pub(crate) fn answer(reply: &Reply) {
@@ -157,9 +182,14 @@ pub(crate) fn done() {
     let _ = hostcalls::done();
 }
 
-/// Calls the root's tick this often. In `on_configure`.
+/// Calls the root's tick this often. Any phase.
 pub(crate) fn tick_every(period: Duration) {
     let _ = hostcalls::set_tick_period(period);
+}
+
+/// Does not call the root's tick any more. Any phase.
+pub(crate) fn tick_never() {
+    tick_every(Duration::ZERO);
 }
 
 /// The plugin's configuration. In `on_configure`.

@@ -6,8 +6,11 @@
 //! Therefore all calls go through the module `host`, and the states that allow them are types in `request` and `response`.
 #![forbid(unsafe_code)]
 
+mod after_block;
 mod caller;
 mod callouts;
+mod connection_filter;
+mod connections;
 mod events;
 mod handover;
 mod host;

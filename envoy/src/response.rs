@@ -178,6 +178,9 @@ impl Stream {
             // A changed body would be cut off at the old length; and what leaves is decoded.
             host::remove_header(MapType::HttpResponseHeaders, "content-length");
             host::remove_header(MapType::HttpResponseHeaders, "content-encoding");
+            if mode == ResponseMode::Stream {
+                self.prepare_ending();
+            }
             if let Some(content_type) = self.exchange.response_content_type() {
                 host::set_header(MapType::HttpResponseHeaders, "content-type", content_type);
             }
@@ -253,6 +256,7 @@ impl Stream {
             out.extend_from_slice(&in_place(reply, &self.exchange));
             return self.send_in_callback(size, end, out);
         }
+        let is_over = progress == ResponseProgress::Finished;
         // Where trailers can come nothing may be left to send when they do, unless the body is paused.
         let held = self.exchange.max_release_bytes();
         let may_leave_now = match progress {
@@ -263,6 +267,12 @@ impl Stream {
         if !may_leave_now {
             return self.pause_in_callback(size, out);
         }
+        // What a paused body is too short for leaves later.
+        let leaves_whole = open.flow == Flow::Flowing || out.len() <= size;
+        if is_over && !end && leaves_whole {
+            self.end_early(&mut out);
+        }
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if open.flow == Flow::Flowing && !open.head_held && is_same(&out, &new) {
             open.was_resumed = false;
             // What leaves is what came: the proxy has it already.
@@ -333,6 +343,7 @@ impl Stream {
             }
             return;
         };
+        let is_over = progress == ResponseProgress::Finished;
         let is_decided = match progress {
             ResponseProgress::Answer(reply) if open.head_held => {
                 self.answer(&reply);
@@ -355,9 +366,13 @@ impl Stream {
         }
         let ResponseState::Open(open) = &mut self.response else { return };
         open.unsent = out.split_off(out.len().min(ballast));
-        host::replace_body(BufferType::HttpResponseBody, ballast, &out);
+        let is_over = is_over && !open.ended && open.unsent.is_empty();
         open.flow = Flow::Flowing;
         open.was_resumed = true;
+        if is_over {
+            self.end_early(&mut out);
+        }
+        host::replace_body(BufferType::HttpResponseBody, ballast, &out);
         host::resume_response();
     }
 

@@ -4,9 +4,10 @@ use core::cell::RefCell;
 use core::time::Duration;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext as ConnectionCallbacks};
 use proxy_wasm::types::ContextType;
 
+use crate::connection_filter::{self, Closing, ConnectionContext};
 use crate::plugin::Plugin;
 use crate::shared_data;
 use crate::stream::{Stream, StreamContext};
@@ -19,11 +20,13 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) struct Root {
     context_id: u32,
     plugin: Option<Rc<Plugin>>,
+    /// Where the plugin is the connection filter.
+    closing: Option<Closing>,
 }
 
 impl Root {
     pub(crate) const fn new(context_id: u32) -> Self {
-        Self { context_id, plugin: None }
+        Self { context_id, plugin: None, closing: None }
     }
 
     /// Lets streams whose deadline has passed, or whose head was held in vain, go on.
@@ -128,8 +131,13 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         host::adopt_log_level();
+        let configuration = host::configuration(size);
+        if connection_filter::is_configured(&configuration) {
+            self.closing = Some(Closing::default());
+            return true;
+        }
         shared_data::prepare();
-        match Plugin::configure(&host::configuration(size), self.context_id) {
+        match Plugin::configure(&configuration, self.context_id) {
             Ok(plugin) => {
                 handover::prepare();
                 let tick = plugin.events.try_borrow().ok().and_then(|events| Some(events.as_ref()?.interval()));
@@ -156,6 +164,9 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         host::adopt_log_level();
+        if let Some(closing) = &self.closing {
+            return connection_filter::close(closing, self.context_id);
+        }
         let Some(plugin) = &self.plugin else { return };
         self.look_after_streams(plugin);
         look_after_finishing(plugin);
@@ -170,7 +181,11 @@ impl RootContext for Root {
         Some(Box::new(StreamContext::new(context_id, self.plugin.clone())))
     }
 
+    fn create_stream_context(&self, context_id: u32) -> Option<Box<dyn ConnectionCallbacks>> {
+        Some(Box::new(ConnectionContext::new(context_id, Rc::clone(self.closing.as_ref()?))))
+    }
+
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        Some(if self.closing.is_some() { ContextType::StreamContext } else { ContextType::HttpContext })
     }
 }

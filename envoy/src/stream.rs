@@ -14,6 +14,7 @@ use weir::exchange::{CalloutReply, EndReason, Exchange, Resumed};
 use weir::id::CallId;
 use weir::time::Timestamp;
 
+use crate::after_block::Ending;
 use crate::callouts::Callouts;
 use crate::host;
 use crate::learned::Place;
@@ -34,6 +35,7 @@ pub(crate) struct Stream {
     pub(crate) callouts: Callouts,
     pub(crate) request: RequestState,
     pub(crate) response: ResponseState,
+    pub(crate) ending: Ending,
     /// Weir answered it or broke it off: nothing of it may be touched any more.
     pub(crate) over: bool,
     /// Weir broke it off.
@@ -64,6 +66,7 @@ impl Stream {
             callouts: Callouts::default(),
             request: RequestState::default(),
             response: ResponseState::default(),
+            ending: Ending::default(),
             kept: Kept::default(),
             over: false,
             broken_off: false,
@@ -137,6 +140,7 @@ impl Stream {
             self.note_kept();
         }
         self.resume_with_tick();
+        self.break_off_rest(now);
         self.is_looked_after = self.is_waiting();
         self.is_looked_after
     }
@@ -189,6 +193,7 @@ impl Stream {
         !self.over
             && (self.response.leaves_with_tick()
                 || self.exchange.next_deadline().is_some()
+                || self.ending.is_due()
                 || self.request.is_head_held_on_trial())
     }
 
@@ -212,7 +217,11 @@ impl Stream {
             self.over = true;
             return;
         }
-        let reason = self.end_reason(&details);
+        let rest = self.ending.rest();
+        if let Some(rest) = rest {
+            self.exchange.note_rest(rest);
+        }
+        let reason = if rest.is_some() { EndReason::Completed } else { self.end_reason(&details) };
         if reason == EndReason::ProxyBufferExceeded {
             self.learn_buffer_size();
         }

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::after_block::AfterBlock;
 use crate::caller::Identity;
 use crate::chain::Chain;
 use crate::dialect::Dialect;
@@ -146,6 +147,8 @@ struct RawDocument {
     reason_codes: BTreeMap<String, String>,
     #[serde(default)]
     evidence: Evidence,
+    #[serde(default)]
+    after_block: AfterBlock,
     envoy: Option<Box<RawValue>>,
 }
 
@@ -221,6 +224,7 @@ impl Document {
         raw.routes.check()?;
         raw.rollout.check()?;
         raw.identity.check()?;
+        raw.after_block.check()?;
         check_reason_codes(&raw.reason_codes)?;
         if raw.targets.as_ref().is_some_and(Vec::is_empty) {
             return Err(DocumentError::new("targets", "must name a dialect: without one nothing is governed"));
@@ -243,6 +247,7 @@ impl Document {
                 reason_codes: raw.reason_codes,
                 is_linked: true,
                 evidence: raw.evidence.completed(environment)?,
+                after_block: raw.after_block,
             },
             events: raw.events,
             proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),

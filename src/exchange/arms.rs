@@ -13,6 +13,7 @@ use super::{
     CalloutId, CalloutReply, Effect, EndReason, Governing, RequestHead, RequestProgress, ResponseHead, ResponseMode,
     ResponseProgress, Resumed,
 };
+use crate::after_block::Rest;
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::reply::Reply;
@@ -166,6 +167,12 @@ impl Exchange {
     /// Refuses the exchange for a reason of the host's: the answer, in the words of the dialect.
     pub fn refuse(&mut self, status: u16, word: &str, message: &str) -> Reply {
         self.governing.refuse(status, word, message)
+    }
+
+    /// What became of the rest of the provider's stream, behind the end of the client's ([`ResponseProgress::Finished`]): where
+    /// nothing is said it was drained.
+    pub fn note_rest(&mut self, rest: Rest) {
+        self.governing.rest = Some(rest);
     }
 
     /// A callout of an observed exchange is sent now, which the host had put off: its time begins.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use crate::after_block::Rest;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::end::End;
@@ -22,6 +23,7 @@ pub(super) struct Facts {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) held: Duration,
+    pub(super) rest: Option<Rest>,
 }
 
 pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
@@ -67,6 +69,9 @@ pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
         // What is held when a peer breaks off does not leave either, but that was no policy.
         if let Some(changes) = changes.filter(|_| decision > Decision::Allow) {
             metadata.insert("changes".to_owned(), changes);
+        }
+        if let Some(rest) = facts.rest {
+            metadata.insert("after_block".to_owned(), rest.name().into());
         }
         if standing.mode == Mode::Canary {
             metadata.insert("rollout_arm".to_owned(), if standing.is_enforced { "canary" } else { "control" }.into());

@@ -27,6 +27,7 @@ use self::pipeline::Pipeline;
 use self::replay::{Given, Replay};
 use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
+use crate::after_block::Rest;
 use crate::answer::{Answer, AnswerBlock, AnswerChoice};
 use crate::chain::Chain;
 use crate::decision::Decision;
@@ -113,6 +114,8 @@ struct Governing {
     status: u16,
     streamed: bool,
     ended: bool,
+    /// What became of the rest of the provider's stream, where the client's was ended before it.
+    rest: Option<Rest>,
     /// What it came to, once it is over.
     tally: Option<Tally>,
 }
@@ -171,6 +174,7 @@ impl Governing {
             status: 0,
             streamed: false,
             ended: false,
+            rest: None,
             tally: None,
         }
     }
@@ -402,6 +406,9 @@ impl Governing {
     fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
         self.streamed = self.is_response_streamed();
         self.renew_deadlines();
+        if progress == ResponseProgress::Finished && matches!(&self.phase, Phase::Governed(governed) if !governed.has_ended()) {
+            self.rest.get_or_insert(Rest::Drained);
+        }
         if let ResponseProgress::Answer(reply) = progress { self.answer(reply) } else { progress }
     }
 
@@ -538,7 +545,13 @@ impl Governing {
         self.pipeline.complete(&end);
         let decision = self.shared.outcome.decision();
         let held = self.held_time();
-        let facts = enforcement::Facts { end, request_bytes: self.request_bytes, response_bytes: self.response_bytes, held };
+        let facts = enforcement::Facts {
+            end,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            held,
+            rest: self.rest,
+        };
         enforcement::record(&self.shared, &facts, self.pipeline.changes());
         self.tally = Some(Tally {
             // What the engine refuses by itself, anybody can bring about.

@@ -202,6 +202,11 @@ impl Governed {
         objects.saturating_mul(self.release_queue.replacement_bytes())
     }
 
+    /// Whether the provider's end came.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.upstream_ended
+    }
+
     pub(super) fn kept_bytes(&self) -> usize {
         let encoded = self.encoding.as_ref().map_or(0, encoding::Decoder::pending);
         encoded

