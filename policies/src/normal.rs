@@ -79,9 +79,14 @@ pub(crate) const fn is_left_out(character: char) -> bool {
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{20d0}'..='\u{20ff}'
+            | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{fe20}'..='\u{fe2f}'
             | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
     )
 }
@@ -128,6 +133,7 @@ mod tests {
             ("ﬁne Ⅳ ㎏ ①", "fine IV kg 1"),
             ("zero\u{200b}width\u{ad}\u{2060}", "zerowidth"),
             ("\u{202e}left\u{2069}", "left"),
+            ("f\u{3164}i\u{ffa0}l\u{1d173}l\u{1d17a}e\u{1bca0}r\u{1bca3}s\u{fff0}\u{fff8}\u{fff9}\u{fffb}", "fillers"),
             ("a\u{e0061}\u{e0062}\u{e007f}b", "ab"),
             ("раураl", "paypal"),
             ("ΑΒΕ", "ABE"),

@@ -12,7 +12,7 @@
 use serde_json::{Value, json};
 use weir::dialect::Dialect::{self, ChatCompletions, McpTool, Messages, Responses};
 use weir_test_support::native::{self, Outcome, RequestOutcome};
-use weir_test_support::script::{self, Script, document};
+use weir_test_support::script::{Script, document};
 use weir_test_support::{chunking, client, fixtures, legality};
 
 const TERM: &str = "Project Nightingale";
@@ -204,7 +204,7 @@ fn a_refused_answer_ends_before_the_match() {
     for dialect in [ChatCompletions, Messages, Responses] {
         let outcome = stream(&rules, dialect, text_stream(dialect, &["A fine day. The night", "ingale", " sings."]));
         let read = client::streamed(dialect, &outcome.client);
-        assert!(read.only().text.starts_with("A fine day. "), "{dialect}: {}", outcome.text());
+        assert_eq!(read.only().text, "A fine day. The Not here.", "{dialect}: {}", outcome.text());
         assert!(outcome.text().contains("Not here.") && !outcome.text().contains("ightin") && !outcome.text().contains("sings"));
         assert_eq!(reason_code(&outcome), "RULE_REFUSED");
         let outcome = whole(&rules, dialect, &whole_answer(dialect, "A fine day. The nightingale sings."));
@@ -357,5 +357,4 @@ fn a_rule_for_reasoning_alone_leaves_text_alone() {
     let after = client::streamed(ChatCompletions, &outcome.client);
     assert_eq!(after.only().text, before.only().text);
     assert_eq!(after.only().reasoning, before.only().reasoning.replace(['e', 'E'], ""));
-    assert!(script::path(ChatCompletions).contains("chat"));
 }

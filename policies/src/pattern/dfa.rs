@@ -112,6 +112,7 @@ impl Dfa {
     }
 
     /// Says whether all of `text` is a match.
+    #[cfg(test)]
     pub(crate) fn matches(&self, text: impl Iterator<Item = char>) -> bool {
         let mut state = START;
         for character in text {
@@ -121,6 +122,37 @@ impl Dfa {
             }
         }
         self.is_accepting(state)
+    }
+
+    /// The first of the places at which it may begin from which it matches all the rest of `text`.
+    pub(super) fn first_of(&self, text: &[char], may_begin: impl Iterator<Item = bool>) -> Option<usize> {
+        self.place_of(text, may_begin, false)
+    }
+
+    /// The last place, from `first` on, from which it matches all the rest of `text`.
+    pub(super) fn last_from(&self, text: &[char], first: usize) -> Option<usize> {
+        // At the end there is no rest: that is the last place of all.
+        let at_end = self.is_accepting(START).then_some(text.len());
+        at_end.or_else(|| self.place_of(text, (0..text.len()).map(|at| at >= first), true))
+    }
+
+    /// Reads from all places at once: of two that came to the same state one is as good as both.
+    fn place_of(&self, text: &[char], may_begin: impl Iterator<Item = bool>, is_last: bool) -> Option<usize> {
+        let mut open: Vec<(State, usize)> = Vec::new();
+        for ((at, character), begins) in text.iter().enumerate().zip(may_begin) {
+            if begins {
+                open.push((START, at));
+            }
+            for (state, _) in &mut open {
+                *state = self.next(*state, *character);
+            }
+            open.retain(|(state, _)| *state != DEAD);
+            // The place that is wanted stands first of those with its state.
+            open.sort_unstable_by_key(|(state, at)| (*state, if is_last { usize::MAX.saturating_sub(*at) } else { *at }));
+            open.dedup_by_key(|(state, _)| *state);
+        }
+        let ends = open.iter().filter(|(state, _)| self.is_accepting(*state)).map(|(_, at)| *at);
+        if is_last { ends.max() } else { ends.min() }
     }
 
     /// How many bytes it takes.

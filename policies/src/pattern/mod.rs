@@ -40,11 +40,14 @@ pub(crate) struct Capture {
 impl Capture {
     /// Where in a match the group begins and ends, in characters.
     pub(crate) fn find(&self, text: &[char]) -> (usize, usize) {
-        let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default().iter().copied();
-        let is_start = |at: &usize| self.before.matches(part(0, *at)) && self.from.matches(part(*at, text.len()));
-        let start = (0..text.len()).find(is_start).unwrap_or_default();
-        let end =
-            self.behind.as_ref().and_then(|behind| (start..=text.len()).rev().find(|at| behind.matches(part(*at, text.len()))));
+        let mut state = START;
+        let begins = text.iter().map(|character| {
+            let may_begin = self.before.is_accepting(state);
+            state = self.before.next(state, *character);
+            may_begin
+        });
+        let start = self.from.first_of(text, begins).unwrap_or_default();
+        let end = self.behind.as_ref().and_then(|behind| behind.last_from(text, start));
         (start, end.unwrap_or(text.len()))
     }
 }

@@ -95,3 +95,29 @@ fn a_group_can_be_captured() {
         assert!(Pattern::new(wrong, false, true).is_err() || wrong == "((a))", "{wrong}");
     }
 }
+
+/// Where the group is, by trying every place.
+fn tried(capture: &Capture, text: &[char]) -> (usize, usize) {
+    let matches = |dfa: &Dfa, from: usize, to: usize| dfa.matches(text[from..to].iter().copied());
+    let is_start = |at: &usize| matches(&capture.before, 0, *at) && matches(&capture.from, *at, text.len());
+    let start = (0..text.len()).find(is_start).unwrap_or_default();
+    let is_end = |at: &usize| capture.behind.as_ref().is_some_and(|behind| matches(behind, *at, text.len()));
+    (start, (start..=text.len()).rev().find(is_end).unwrap_or(text.len()))
+}
+
+#[test]
+fn a_group_is_found_where_trying_every_place_finds_it_and_in_one_pass() {
+    for pattern in ["a*(b+)", "(a|ab)", "a+(a+)", "[ab]{0,3}(b[ab]*)a?", "a?(b*)b*", "(a+)[ab]+"] {
+        let capture = capture(&parse::parse(pattern).unwrap().node).unwrap();
+        for bits in 0..256_u32 {
+            for length in 1..=8 {
+                let text: Vec<char> = (0..length).map(|at| if bits >> at & 1 == 1 { 'b' } else { 'a' }).collect();
+                assert_eq!(capture.find(&text), tried(&capture, &text), "{pattern} {text:?}");
+            }
+        }
+    }
+    // In as many passes as it has places this would not end.
+    let capture = capture(&parse::parse("a*(a*b)").unwrap().node).unwrap();
+    let long: Vec<char> = core::iter::repeat_n('a', 1 << 20).chain(['b']).collect();
+    assert_eq!(capture.find(&long), (0, long.len()));
+}

@@ -1,7 +1,7 @@
 //! Checksums, and what else tells a value from what only looks like it.
 
 /// The digits of a match, without what stands between them.
-fn digits(text: &[char]) -> impl DoubleEndedIterator<Item = u32> + '_ {
+pub(super) fn digits(text: &[char]) -> impl DoubleEndedIterator<Item = u32> + '_ {
     text.iter().filter_map(|character| character.to_digit(10))
 }
 
@@ -23,16 +23,15 @@ pub(super) fn is_card(text: &[char]) -> bool {
         17..=19 => head(1) == 4 && count == 19 || matches!(head(2), 50 | 56..=58 | 62 | 63 | 67),
         _ => false,
     };
-    is_known && is_luhn(text)
+    is_known && luhn(0, text).is_multiple_of(10)
 }
 
-fn is_luhn(text: &[char]) -> bool {
-    let sum = digits(text).rev().enumerate().fold(0_u32, |sum, (at, digit)| {
+/// The sum of Luhn, of the digits from the last to the first, over `start`.
+pub(super) fn luhn(start: u32, text: &[char]) -> u32 {
+    digits(text).rev().enumerate().fold(start, |sum, (at, digit)| {
         let doubled = digit.saturating_mul(2);
-        let counted = if at.is_multiple_of(2) { digit } else { (doubled % 10).saturating_add(doubled / 10) };
-        sum.saturating_add(counted)
-    });
-    sum.is_multiple_of(10)
+        sum.saturating_add(if at.is_multiple_of(2) { digit } else { (doubled % 10).saturating_add(doubled / 10) })
+    })
 }
 
 /// How long account numbers are, by country (ISO 13616).

@@ -2,6 +2,7 @@
 //! are also other things.
 
 use super::Detector;
+use super::checks::{digits, luhn};
 
 pub(super) const DETECTORS: &[Detector] = &[
     Detector::checked("cn_resident_id", r"\b[1-9]\d{16}[\dXx]\b", is_chinese),
@@ -21,10 +22,6 @@ pub(super) const DETECTORS: &[Detector] = &[
     Detector::new("btc_address", r"\bbc1[qp][02-9ac-hj-np-z]{38}"),
     Detector::checked("eth_address", r"\b0x[0-9A-Fa-f]{40}\b", is_ethereum),
 ];
-
-fn digits(text: &[char]) -> impl DoubleEndedIterator<Item = u32> + '_ {
-    text.iter().filter_map(|character| character.to_digit(10))
-}
 
 /// The sum of digits with weights.
 fn weighted(text: &[char], weights: &[u32]) -> u32 {
@@ -56,14 +53,7 @@ fn is_chinese(text: &[char]) -> bool {
 }
 
 fn is_luhn(text: &[char]) -> bool {
-    has_several_digits(text) && luhn(0, digits(text).rev()).is_multiple_of(10)
-}
-
-fn luhn(start: u32, reversed: impl Iterator<Item = u32>) -> u32 {
-    reversed.enumerate().fold(start, |sum, (at, digit)| {
-        let doubled = digit.saturating_mul(2);
-        sum.saturating_add(if at.is_multiple_of(2) { digit } else { (doubled % 10).saturating_add(doubled / 10) })
-    })
+    has_several_digits(text) && luhn(0, text).is_multiple_of(10)
 }
 
 /// Mod 11; ten digits.
@@ -98,7 +88,7 @@ fn is_aba(text: &[char]) -> bool {
 
 /// The sum of Luhn, with 80840 before the number.
 fn is_npi(text: &[char]) -> bool {
-    luhn(24, digits(text).rev()).is_multiple_of(10)
+    luhn(24, text).is_multiple_of(10)
 }
 
 fn is_spanish(text: &[char]) -> bool {
