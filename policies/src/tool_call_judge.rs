@@ -1,5 +1,6 @@
 //! ToolCallJudge: tool calls wait until a judge has spoken.
 
+mod cache;
 pub(crate) mod question;
 mod template;
 mod unfolding;
@@ -20,6 +21,7 @@ use weir::policy::{
 
 use crate::text::one_line;
 use crate::tool_list::ToolList;
+use cache::{Asked, Cache, CacheConfig};
 use question::Call;
 use template::{Template, Values};
 use unfolding::{Unfolded, unfold};
@@ -49,6 +51,9 @@ const ARGUMENT_BYTES: core::ops::RangeInclusive<usize> = 64..=1024 * 1024;
 /// that overlap, each of which must pass. What is too long even for that is blocked unasked. Events
 /// never contain the arguments; they carry their length and a hash (FNV-1a, for telling calls apart, not a seal).
 ///
+/// With `cache`, what a judge said of a call decides about the same call for some time; of the same calls of one exchange it is asked
+/// about the first. What it failed to say is not kept.
+///
 /// Where a server lists its tools (MCP), those on the deny list are left out.
 ///
 /// Events: `judge.passed`, `judge.blocked`, `judge.skipped`, `judge.failed`, `judge.hidden`, and `judge.summary` at the end of an
@@ -67,6 +72,7 @@ pub struct ToolCallJudge {
     after_block: AfterBlock,
     max_argument_bytes: usize,
     max_questions_per_call: usize,
+    cache: Option<Cache>,
 }
 
 /// What happens after a call was blocked.
@@ -101,6 +107,7 @@ struct Config {
     max_argument_bytes: usize,
     #[serde(default = "Config::default_max_questions_per_call")]
     max_questions_per_call: usize,
+    cache: Option<CacheConfig>,
 }
 
 impl Config {
@@ -121,11 +128,14 @@ impl Config {
     }
 }
 
-/// How many calls of an exchange came to what.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many calls of an exchange came to what, and what was said of them.
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
+    asked: Asked,
     /// Put to the judge.
     judged: u32,
+    /// Decided by what a judge said of the same call before.
+    cached: u32,
     passed: u32,
     blocked: u32,
     /// Not decided upon, because the output was finished.
@@ -143,7 +153,7 @@ fn add_one(count: &mut u32) {
 enum Reason<'a> {
     Denied { entry: &'a str },
     Invalid { why: &'static str },
-    Judged(Verdict),
+    Judged { verdict: Verdict, is_cached: bool },
     TooLong,
     Unchecked,
 }
@@ -153,7 +163,7 @@ impl Reason<'_> {
         match self {
             Self::Denied { .. } => "TOOL_CALL_DENIED",
             Self::Invalid { .. } => "TOOL_CALL_INVALID",
-            Self::Judged(_) => "TOOL_CALL_REFUSED",
+            Self::Judged { .. } => "TOOL_CALL_REFUSED",
             Self::TooLong => "TOOL_CALL_TOO_LONG",
             Self::Unchecked => "TOOL_CALL_UNCHECKED",
         }
@@ -163,7 +173,7 @@ impl Reason<'_> {
         match self {
             Self::Denied { .. } => "denylist",
             Self::Invalid { .. } => "validity",
-            Self::Judged(_) => "judge",
+            Self::Judged { .. } => "judge",
             Self::TooLong => "length",
             Self::Unchecked => "on_error",
         }
@@ -174,7 +184,7 @@ impl Reason<'_> {
         match self {
             Self::Denied { .. } => "this tool is not allowed here".to_owned(),
             Self::Invalid { why } => (*why).to_owned(),
-            Self::Judged(verdict) => {
+            Self::Judged { verdict, .. } => {
                 let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
                 if explanation.is_empty() { "the call was judged to be harmful".to_owned() } else { explanation }
             }
@@ -185,7 +195,7 @@ impl Reason<'_> {
 
     const fn probability(&self) -> Option<f64> {
         match self {
-            Self::Judged(verdict) => Some(verdict.probability),
+            Self::Judged { verdict, .. } => Some(verdict.probability),
             _ => None,
         }
     }
@@ -256,6 +266,21 @@ impl ToolCallJudge {
         let Some(matters) = call.write_matters(&tag, self.max_argument_bytes, self.max_questions_per_call) else {
             return self.decide_alone(block, &Reason::TooLong, cx).await;
         };
+        let cache = self.cache.as_ref().map(|cache| (cache, cache.key(&call, cx)));
+        if let Some((cache, key)) = &cache
+            && let Some(verdict) = cache.find(key, cx).await
+        {
+            if self.is_skipped(block, cx).await {
+                return BlockAction::Drop;
+            }
+            cx.scratchpad(|tally| add_one(&mut tally.cached));
+            return self.decide(block, verdict, None, cx);
+        }
+        let keep = |verdict: &Verdict| {
+            if let Some((cache, key)) = &cache {
+                cache.keep(key, verdict, cx);
+            }
+        };
         let ask = |matter| cx.judge(JudgeQuestion { judge: &self.judge, instructions: &self.instructions, matter });
         // All are sent before the first is awaited. They are read in their order, so that it does not matter which is answered first.
         let questions: Vec<_> = matters.iter().map(|matter| ask(matter)).collect();
@@ -266,7 +291,10 @@ impl ToolCallJudge {
         let (mut worst, mut failure) = (None::<Verdict>, None);
         for question in questions {
             match question.await {
-                Ok(verdict) if verdict.probability >= self.threshold => return self.block(block, &Reason::Judged(verdict), cx),
+                Ok(verdict) if verdict.probability >= self.threshold => {
+                    keep(&verdict);
+                    return self.decide(block, verdict, Some(matters.len()), cx);
+                }
                 Ok(verdict) => {
                     let is_worse = worst.as_ref().is_none_or(|worst| verdict.probability > worst.probability);
                     worst = if is_worse { Some(verdict) } else { worst };
@@ -274,18 +302,32 @@ impl ToolCallJudge {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        match failure {
-            Some(error) => self.fail(block, error, cx),
-            None => {
-                let how = json!({
-                    "by": "judge",
-                    "probability": worst.as_ref().map(|worst| worst.probability),
-                    "explanation": worst.as_ref().map(|worst| one_line(&worst.explanation, MAX_EXPLANATION_CHARS)),
-                    "questions": matters.len(),
-                });
-                pass(block, how, cx)
+        match (failure, worst) {
+            (Some(error), _) => self.fail(block, error, cx),
+            (None, Some(worst)) => {
+                keep(&worst);
+                self.decide(block, worst, Some(matters.len()), cx)
             }
+            // There is a question about every call.
+            (None, None) => self.fail(block, JudgeError::NotSent, cx),
         }
+    }
+
+    /// Does what a verdict says, which took so many questions, or none where it was known.
+    fn decide(&self, block: &ToolCallBlock, verdict: Verdict, questions: Option<usize>, cx: &Context) -> BlockAction {
+        if verdict.probability >= self.threshold {
+            return self.block(block, &Reason::Judged { verdict, is_cached: questions.is_none() }, cx);
+        }
+        let mut how = Map::from_iter([
+            ("by".to_owned(), "judge".into()),
+            ("probability".to_owned(), verdict.probability.into()),
+            ("explanation".to_owned(), one_line(&verdict.explanation, MAX_EXPLANATION_CHARS).into()),
+        ]);
+        match questions {
+            Some(questions) => how.insert("questions".to_owned(), questions.into()),
+            None => how.insert("cached".to_owned(), true.into()),
+        };
+        pass(block, how.into(), cx)
     }
 
     fn block(&self, block: &ToolCallBlock, reason: &Reason<'_>, cx: &Context) -> BlockAction {
@@ -299,8 +341,10 @@ impl ToolCallJudge {
         if let Some(probability) = probability {
             metadata.insert("probability".to_owned(), probability.into());
         }
-        if let Reason::Denied { entry } = reason {
-            metadata.insert("entry".to_owned(), (*entry).into());
+        match reason {
+            Reason::Denied { entry } => drop(metadata.insert("entry".to_owned(), (*entry).into())),
+            Reason::Judged { is_cached: true, .. } => drop(metadata.insert("cached".to_owned(), true.into())),
+            _ => {}
         }
         let summary = probability.map_or_else(
             || format!("Blocked {tool} ({})", reason.by()),
@@ -386,6 +430,7 @@ impl Policy<Tally> for ToolCallJudge {
             "after_block": self.after_block,
             "max_argument_bytes": self.max_argument_bytes,
             "max_questions_per_call": self.max_questions_per_call,
+            "cache": self.cache.as_ref().map(Cache::describe),
         })
     }
 
@@ -437,11 +482,15 @@ impl Policy<Tally> for ToolCallJudge {
     }
 
     fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Tally>) {
-        let Tally { judged, passed, blocked, skipped, failed } = cx.scratchpad(|tally| *tally);
+        let Tally { judged, cached, passed, blocked, skipped, failed, .. } = cx.scratchpad(core::mem::take);
         if [judged, passed, blocked, skipped].iter().all(|count| *count == 0) {
             return;
         }
-        let metadata = json!({ "judged": judged, "passed": passed, "blocked": blocked, "skipped": skipped, "failed": failed });
+        let mut metadata =
+            json!({ "judged": judged, "passed": passed, "blocked": blocked, "skipped": skipped, "failed": failed });
+        if let (Some(_), Some(metadata)) = (&self.cache, metadata.as_object_mut()) {
+            metadata.insert("cached".to_owned(), cached.into());
+        }
         let summary =
             format!("{judged} judged: {passed} passed, {blocked} blocked, {skipped} skipped, {failed} without a verdict");
         cx.emit("judge.summary", summary, Severity::Info, metadata);
@@ -460,10 +509,11 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
         after_block,
         max_argument_bytes,
         max_questions_per_call,
+        cache,
     } = parse(config.with)?;
-    if !config.judges.contains_key(judge.as_str()) {
+    let Some(asked) = config.judges.get(judge.as_str()) else {
         return Err(DocumentError::new("judge", unknown_judge(&judge, config)));
-    }
+    };
     if !(0.0..=1.0).contains(&threshold) {
         return Err(DocumentError::new("threshold", "must be between 0 and 1"));
     }
@@ -485,18 +535,24 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
         let message = format!("must be between {} and {}", QUESTIONS_PER_CALL.start(), QUESTIONS_PER_CALL.end());
         return Err(DocumentError::new("max_questions_per_call", message));
     }
+    let has_own_instructions = instructions.is_some();
+    let instructions = question::write_instructions(instructions.as_deref().unwrap_or(question::DEFAULT_INSTRUCTIONS));
+    // A verdict in parts is that of the first part that is above the threshold.
+    let bounds = format!("{threshold} {max_argument_bytes} {max_questions_per_call}");
+    let cache = cache.map(|cache| cache.build(asked, &[&instructions, &bounds])).transpose()?;
     let policy = ToolCallJudge {
         judge,
         threshold,
         allow,
         deny,
-        instructions: question::write_instructions(instructions.as_deref().unwrap_or(question::DEFAULT_INSTRUCTIONS)),
-        has_own_instructions: instructions.is_some(),
+        instructions,
+        has_own_instructions,
         block_message,
         on_error,
         after_block,
         max_argument_bytes,
         max_questions_per_call,
+        cache,
     };
     Ok(SharedPolicy::new("ToolCallJudge", policy))
 }
@@ -562,8 +618,10 @@ mod tests {
         assert_eq!(
             policy.describe(),
             json!({"judge": "main", "threshold": 0.6, "allow": [], "deny": [], "instructions": "default", "on_error": "block",
-                   "after_block": "continue", "max_argument_bytes": 8192, "max_questions_per_call": 8})
+                   "after_block": "continue", "max_argument_bytes": 8192, "max_questions_per_call": 8, "cache": null})
         );
+        let caching = read(r#"{"judge":"main","cache":{}}"#).unwrap().describe();
+        assert_eq!(caching["cache"], json!({"for_s": 600, "scope": "worker"}));
     }
 
     #[test]
@@ -575,6 +633,9 @@ mod tests {
             (r#""judge":"main","threshold":"0.5""#, "threshold"),
             (r#""judge":"main","threshold":null"#, "threshold"),
             (r#""judge":"main","threshold":1e999"#, "threshold"),
+            (r#""judge":"main","cache":{"for":"0s"}"#, "cache.for"),
+            (r#""judge":"main","cache":{"scope":"fleet"}"#, "cache.scope"),
+            (r#""judge":"main","cache":{"ttl":"1m"}"#, "cache.ttl"),
             (r#""judge":"main","allow":["a",""]"#, "allow[1]"),
             (r#""judge":"main","deny":["*a"]"#, "deny[0]"),
             (r#""judge":"main","deny":"rm""#, "deny"),
@@ -614,7 +675,10 @@ mod tests {
 
     #[test]
     fn an_explanation_is_one_bounded_visible_line() {
-        let verdict = |explanation: &str| Reason::Judged(Verdict { probability: 1.0, explanation: explanation.to_owned() });
+        let verdict = |explanation: &str| Reason::Judged {
+            verdict: Verdict { probability: 1.0, explanation: explanation.to_owned() },
+            is_cached: false,
+        };
         assert_eq!(verdict("deletes\nall").explanation(), "deletes all");
         assert_eq!(verdict(" \n").explanation(), "the call was judged to be harmful");
         assert_eq!(verdict(&"x".repeat(1000)).explanation().chars().count(), MAX_EXPLANATION_CHARS);

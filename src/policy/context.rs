@@ -318,6 +318,11 @@ impl<S: Default> PolicyContext<S> {
         callout::send(&self.shared, request)
     }
 
+    /// Gives the revision of the policy document.
+    pub fn policy_revision(&self) -> u64 {
+        self.shared.chain.revision
+    }
+
     /// Reaches the state of `scope`, which outlives the exchange.
     pub fn state(&self, scope: Scope) -> State<'_> {
         State::new(&self.shared, scope, self.policy.name())
