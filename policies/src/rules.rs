@@ -2,6 +2,7 @@
 
 mod config;
 mod detect;
+mod evidence;
 mod finder;
 mod groups;
 mod request;
@@ -138,6 +139,10 @@ impl Policy<Texts> for Rules {
 
     fn describe(&self) -> Value {
         json!({ "rules": self.rules.len() })
+    }
+
+    fn redact(&self, text: &str) -> Option<String> {
+        self.redact_shown(text)
     }
 
     async fn on_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {

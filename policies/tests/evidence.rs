@@ -14,8 +14,13 @@ use weir_test_support::{chunking, native};
 /// what the enforcement event says was changed.
 fn changes(evidence: Value, salt: &str, chunks: Vec<Vec<u8>>) -> Value {
     let rules = json!([{"find": "Lisbon", "with": "[city]"}, {"find": "/srv", "with": "[path]"}]);
+    changes_by(json!({"use": "content_transform", "with": {"replace": rules}}), evidence, salt, chunks)
+}
+
+/// The same with another policy in the place of these rules.
+fn changes_by(policy: Value, evidence: Value, salt: &str, chunks: Vec<Vec<u8>>) -> Value {
     let mut document = script::document(json!([
-        {"use": "content_transform", "with": {"replace": rules}},
+        policy,
         {"use": "tool_call_judge", "with": {"judge": "main", "allow": ["get_weather"]}}
     ]));
     document["evidence"] = evidence;
@@ -75,6 +80,30 @@ fn what_came_and_what_left_are_shown_where_the_document_says_so_redacted_by_its_
     assert_eq!(shown[0]["kind"], "text", "{shown}");
     assert_eq!((&shown[0]["before"]["bytes"], &shown[0]["before"]["text"]), (&json!(length), &Value::Null), "{shown}");
     assert_eq!(shown[0]["after"]["text"], "The weather in [city] is fine.", "{shown}");
+}
+
+#[test]
+fn rules_redact_what_events_show_whatever_texts_they_are_for() {
+    let changes = |rules: Value, chunks| {
+        let policy = json!({"use": "rules", "with": {"rules": rules}});
+        changes_by(policy, json!({"before": true, "after": true}), "salt", chunks)
+    };
+    let text = |changes: &Value| changes[0]["before"]["text"].as_str().unwrap().to_owned();
+    // For requests alone: it does not act on the answer, which another rule changes.
+    let asked = json!({"id": "a", "match": {"terms": ["Lisbon"]}, "request": ["user"], "answer": []});
+    let told = json!({"id": "b", "match": {"terms": ["fine"]}, "with": "bad"});
+    let shown = changes(json!([asked, told]), texts(&["The weather in Lis", "bon is fine."]));
+    assert_eq!(text(&shown), "The weather in [redacted] is bad.", "{shown}");
+    assert_eq!(shown[0]["after"]["text"], "The weather in [redacted] is bad.", "{shown}");
+
+    let refused =
+        json!([{"id": "r", "match": {"terms": ["lisbon"]}, "action": "refuse", "request": ["user"], "answer": []}, told]);
+    let shown = changes(refused, texts(&["It is fine in Lisbon today."]));
+    assert_eq!(text(&shown), "It is bad in [redacted]", "{shown}");
+
+    let paths = json!([{"id": "p", "match": {"terms": ["/srv"]}, "with": "[path]", "request": ["user"], "answer": []}]);
+    let shown = changes(paths, calls());
+    assert_eq!(text(&shown), r#"{"path":"[path]/data","recursive":true}"#, "{shown}");
 }
 
 #[test]

@@ -76,6 +76,17 @@ impl Groups {
         self.answer.iter().find(|(known, _)| *known == scope).map(|(_, group)| group)
     }
 
+    /// Each group once.
+    pub(super) fn all(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Arc<Group>> = Vec::new();
+        for group in self.request.iter().map(|(_, group)| group).chain(self.answer.iter().map(|(_, group)| group)) {
+            if !groups.iter().any(|known| Arc::ptr_eq(known, group)) {
+                groups.push(group);
+            }
+        }
+        groups.into_iter().map(AsRef::as_ref).collect()
+    }
+
     pub(super) fn has_requests(&self) -> bool {
         !self.request.is_empty()
     }
