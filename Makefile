@@ -19,7 +19,7 @@ help: ## Lists the targets
 rust: # What rust-toolchain.toml asks for and is missing: every target that calls cargo needs this one.
 	@$(HARNESS) rust
 
-run: ## Builds all, starts all, shows four exchanges, stays until Ctrl-C (ONCE=1: ends by itself, fails if an outcome is wrong)
+run: ## Builds all, starts all, shows six exchanges, stays until Ctrl-C (ONCE=1: ends by itself, fails if an outcome is wrong)
 	@$(HARNESS) run
 
 wasm: ## Builds the filter: target/weir.wasm

@@ -37,6 +37,8 @@ class Answer:
 
 WEATHER = ToolCall(HARMLESS_TOOL, {"city": "Zürich", "unit": "celsius"})
 DELETE = ToolCall(HARMFUL_TOOL, {"command": "rm -rf /"})
+ADDRESS = "ada.keller@mail.example"
+CODE_NAME = "Project Nightingale"
 
 _BY_WORD = {
     "both": Answer("I will look up the weather and clean up the disk.", (WEATHER, DELETE)),
@@ -44,6 +46,8 @@ _BY_WORD = {
     "silent": Answer("", (DELETE,)),
     "weather": Answer("Let me look up the weather for you.", (WEATHER,)),
     "delete": Answer("I will clean up the disk now.", (DELETE,)),
+    "address": Answer(f"Write to {ADDRESS}, and she will answer on the same day."),
+    "plans": Answer(f"Next spring {CODE_NAME} takes off, of which nobody outside may know yet."),
 }
 _PLAIN = Answer("Hello! I am a mock model, and these words reach you one token at a time – naïve, but live. 👋")
 

@@ -59,6 +59,10 @@ class Conversation:
     prompt: str
     trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
     """Sent along as `traceparent`, by which the events of this exchange are found again."""
+    project: str | None = None
+    """The project whose policy document is asked for; without one, the filter's default acts."""
+    body: bytes = b""
+    """The stream as it came."""
     text: str = ""
     calls: list[Call] = field(default_factory=list)
     calls_shown: int = 0
@@ -80,16 +84,33 @@ def _events(host: str, port: int, conversation: Conversation) -> Iterator[dict[s
             "content-type": "application/json",
             "traceparent": f"00-{conversation.trace_id}-{secrets.token_hex(8)}-01",
         }
+        if conversation.project:
+            headers["x-policy-project"] = conversation.project
         body = json.dumps(conversation.dialect.request(conversation.prompt))
         connection.request("POST", conversation.dialect.path, body, headers)
         response = connection.getresponse()
         if response.status != 200:
             raise ValueError(f"status {response.status}: {response.read().decode(errors='replace')}")
         for line in response:
-            if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
-                yield json.loads(line[len(b"data: ") :])
+            conversation.body += line
+            yield from _parsed(line)
     finally:
         connection.close()
+
+
+def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
+    if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+        yield json.loads(line[len(b"data: ") :])
+
+
+def text_of(dialect: Dialect, body: bytes) -> str:
+    """The text that a stream says."""
+    conversation = Conversation(dialect, "")
+    for line in body.splitlines():
+        for event in _parsed(line):
+            for _ in _READERS[dialect.name](event, conversation):
+                pass
+    return conversation.text
 
 
 def _read_chat(event: dict[str, Any], so_far: Conversation) -> Iterator[Piece]:

@@ -25,6 +25,11 @@ class Provider(Server):
         self.pace = pace
         self.scripts: dict[str, Handler] = {}
 
+    def sent(self, trace_id: str) -> bytes:
+        """What it streamed in the exchange of that trace."""
+        requests = [each for each in self.requests if trace_id in each.headers.get("traceparent", "")]
+        return b"".join(request.notes.get("sent", b"") for request in requests)
+
     async def answer(self, reply: Reply) -> None:
         """Answers one request: as its script does if it names one, else as the API at its path does."""
         request = reply.request
@@ -58,6 +63,7 @@ class Provider(Server):
         for produced, event in enumerate(events, start=1):
             await reply.write(event)
             reply.request.notes["events"] = produced
+            reply.request.notes["sent"] = reply.request.notes.get("sent", b"") + event
             if self.pace:
                 await reply.pause(self.pace)
         await reply.end()

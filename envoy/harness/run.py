@@ -1,4 +1,4 @@
-"""`make run`: the whole path on one machine, with four exchanges to look at."""
+"""`make run`: the whole path on one machine, with six exchanges to look at."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from harness import tools
-from harness.demo_client import CHAT, Call, Conversation, Piece, Text
+from harness.demo_client import CHAT
 from harness.errors import SetupError, progress
-from harness.gateway import Gateway, Settings
+from harness.gateway import Gateway, Settings, shipped_policy
 from harness.http_server import Background
 from harness.judge import Judge
 from harness.paths import LOGS, collector
 from harness.processes import Process, ProcessGroup, require_free_port
 from harness.provider import Provider
-from harness.scenes import SCENES, Scene
+from harness.scenes import RULE_SCENES, SCENES, configuration
+from harness.show import Show, get
 
 # Slow enough to watch the text arrive, and a held call wait for its verdict.
 PACE_SECONDS = 0.03
 JUDGE_SECONDS = 0.2
-# Text that comes after such a pause gets a line, and a time, of its own.
-NEW_LINE_SECONDS = 0.15
-EVENTS_WITHIN_SECONDS = 5.0
 # A collector that cannot live is not started for ever.
 MOST_RESTARTS = 20
 
@@ -78,8 +75,10 @@ def main() -> int:
     servers = Background()
     with ProcessGroup() as processes:
         try:
-            gateway = _start(processes, servers, ports, envoy)
-            mistakes = [_play(number, scene, ports) for number, scene in enumerate(SCENES, start=1)]
+            provider = Provider(ports.provider, PACE_SECONDS)
+            gateway = _start(processes, servers, ports, envoy, provider)
+            show = Show(ports.envoy, ports.collector, provider)
+            mistakes = [show.play(number, scene) for number, scene in enumerate((*SCENES, *RULE_SCENES), start=1)]
             trouble = gateway.trouble()
             for line in trouble:
                 print(f"   NOT AS EXPECTED: Envoy's log says: {line}", flush=True)
@@ -102,9 +101,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Path) -> Gateway:
+def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Path, provider: Provider) -> Gateway:
     progress("starting the mock provider, the mock judge, the collector and Envoy")
-    servers.run(Provider(ports.provider, PACE_SECONDS).start())
+    servers.run(provider.start())
     servers.run(Judge(ports.judge, JUDGE_SECONDS).start())
     command = collect_command(ports.collector, data=LOGS / "events.redb")
     collector = processes.add(Process("The collector", command, LOGS / "collector.log"))
@@ -113,6 +112,7 @@ def _start(processes: ProcessGroup, servers: Background, ports: Ports, envoy: Pa
         clusters={"provider": ports.provider, "judge": ports.judge, "collector": ports.collector},
         listener_port=ports.envoy,
         admin_port=ports.admin,
+        policy=configuration(shipped_policy()),
     )
     gateway = Gateway(envoy, settings, LOGS)
     processes.add(gateway.process)
@@ -129,74 +129,9 @@ def collect_command(port: int, redis_url: str | None = None, data: Path | None =
 
 def _answers(port: int, path: str) -> bool:
     try:
-        return _get(port, path)[0] == 200
+        return get(port, path)[0] == 200
     except (OSError, http.client.HTTPException):
         return False
-
-
-def _get(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def _play(number: int, scene: Scene, ports: Ports) -> str | None:
-    """Sends one exchange and prints it as it arrives."""
-    print(f"\n{number}. {scene.title} · {scene.dialect.name} · “{scene.prompt}”")
-    conversation = Conversation(scene.dialect, scene.prompt)
-    last_text: float | None = None
-    try:
-        for seconds, piece in conversation.pieces(ports.envoy):
-            goes_on = last_text is not None and isinstance(piece, Text) and seconds - last_text < NEW_LINE_SECONDS
-            if last_text is not None and not goes_on:
-                print()
-            print(piece.value if goes_on else f"   {seconds:5.2f} s  {_describe(piece)}", end="", flush=True)
-            last_text = seconds if isinstance(piece, Text) else None
-            if last_text is None:
-                print()
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        mistake: str | None = f"the exchange failed: {error}"
-    else:
-        decision = _decision(ports.collector, conversation.trace_id)
-        print(f"   decided  {_describe_decision(decision)}")
-        mistake = scene.mistake(conversation, decision)
-    if mistake:
-        print(f"   NOT AS EXPECTED: {mistake}", flush=True)
-    return mistake
-
-
-def _describe(piece: Piece) -> str:
-    if isinstance(piece, Text):
-        return f"text    {piece.value}"
-    if isinstance(piece, Call):
-        return f"call    {piece.name}({piece.arguments})"
-    return f"finish  {piece.reason}"
-
-
-def _decision(port: int, trace_id: str) -> dict[str, Any]:
-    """The enforcement event of one exchange, as soon as the collector has it."""
-    deadline = time.monotonic() + EVENTS_WITHIN_SECONDS
-    while time.monotonic() < deadline:
-        _, body = _get(port, "/v1/events?limit=200")
-        for event in (stored["event"] for stored in json.loads(body)["events"]):
-            if event.get("trace_id") == trace_id and event.get("event_type") == "enforcement":
-                return event.get("metadata", {})
-        time.sleep(0.05)
-    return {}
-
-
-def _describe_decision(decision: dict[str, Any]) -> str:
-    if not decision:
-        return f"(no event within {EVENTS_WITHIN_SECONDS:.0f} s)"
-    parts = [str(decision.get("effective_decision"))]
-    if decision.get("reason_code"):
-        parts.append(f"({decision['reason_code']})")
-    parts += [f"{name} {decision[name]}" for name in ("held_ms", "judge_latency_ms") if decision.get(name)]
-    return " ".join(parts)
 
 
 def _print_addresses(ports: Ports) -> None:
@@ -205,7 +140,8 @@ def _print_addresses(ports: Ports) -> None:
     print(
         f"Activity page:  http://127.0.0.1:{ports.collector}/ui/activity/live"
         f"\nTry it:         curl -N {url} -H 'content-type: application/json' -d '{body}'"
-        "\n                (a prompt with the word weather, delete or both asks for tool calls)",
+        "\n                (a prompt with the word weather, delete or both asks for tool calls; rules act on the answer"
+        "\n                to address and plans with the header 'x-policy-project: guard', and watch it with 'watch')",
         flush=True,
     )
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from conftest import Stack
-from harness.scenes import SCENES, Scene
+from harness.scenes import SCENES, Exchange, Scene
 from traffic import converse
 
 
@@ -16,7 +16,7 @@ def test_scene(stack: Stack, scene: Scene) -> None:
     seen = converse(stack.port, scene.dialect, scene.prompt)
     decision = stack.collector.wait_for({seen.trace_id})[seen.trace_id]
     print(f"{scene.title}: {seen.text!r}, calls {[call.name for call in seen.calls]}, {decision['effective_decision']}")
-    assert scene.mistake(seen, decision) is None
+    assert scene.mistake(Exchange(seen, decision)) is None
 
 
 @pytest.mark.parametrize(("tool", "blocked"), [("get_weather", False), ("run_shell", True)])
