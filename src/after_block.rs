@@ -11,6 +11,7 @@ const MAX_DRAIN: Duration = Duration::from_secs(3600);
 
 /// What a policy document says about it (`after_block`): `"drain"`, `{"drain_for": "2s"}` or `"cancel"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AfterBlock {
     /// The stream is read to its end, and dropped: the client's connection stays whole.

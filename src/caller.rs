@@ -55,6 +55,7 @@ impl UserSource {
 
 /// How callers are told: the `identity` of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
     /// The header that names the user.

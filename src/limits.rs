@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What happens to that which cannot be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureMode {
     /// Refuse it: the default.
@@ -15,6 +16,7 @@ pub enum FailureMode {
 
 /// The `limits` of a policy document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Longest request body in bytes. Envoy's own limit must be higher.

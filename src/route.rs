@@ -66,6 +66,13 @@ impl Endpoint {
         }
     }
 
+    /// Gives the names that documents can say.
+    pub(crate) fn names() -> Vec<&'static str> {
+        let mut names: Vec<_> = ENDPOINTS.iter().map(|(_, _, endpoint)| endpoint.name()).collect();
+        names.dedup();
+        names
+    }
+
     /// The endpoint of that name.
     fn named(name: &str) -> Option<Self> {
         ENDPOINTS.iter().map(|(_, _, endpoint)| *endpoint).find(|endpoint| endpoint.name() == name)
@@ -118,6 +125,7 @@ const ENDPOINTS: &[(Methods, &str, Endpoint)] = &[
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RouteAction {
     /// The policies see it before it leaves. Of endpoints other than the dialects' the request alone is governed; what
@@ -131,6 +139,7 @@ pub enum RouteAction {
 
 /// The `routes` of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Routes {
     /// What is done with [`Endpoint::CountTokens`].
@@ -202,6 +211,7 @@ impl<'de> Deserialize<'de> for AllowedRoute {
 
 /// Another place of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MappedRoute {
     /// Where it is.
@@ -213,11 +223,7 @@ pub struct MappedRoute {
 
 fn endpoint_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
     read_text(deserializer, |name| {
-        Endpoint::named(name).ok_or_else(|| {
-            let mut names: Vec<_> = ENDPOINTS.iter().map(|(_, _, endpoint)| endpoint.name()).collect();
-            names.dedup();
-            format!("there is no endpoint {name:?}; there are: {}", names.join(", "))
-        })
+        Endpoint::named(name).ok_or_else(|| format!("there is no endpoint {name:?}; there are: {}", Endpoint::names().join(", ")))
     })
 }
 

@@ -33,12 +33,14 @@ pub struct BlockRequests {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     rules: Vec<Rule>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Rule {
     /// For events; its number where it has none.

@@ -42,8 +42,9 @@ const STEP: u64 = 64;
 pub struct Budget(Config);
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     tokens: u64,
     every: Span,
     #[serde(default)]
@@ -78,6 +79,7 @@ impl Config {
 
 /// Which tokens count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Of {
     /// Those of request and answer.

@@ -33,8 +33,9 @@ const NOT_IN_KEY: [&str; 6] = ["stream", "stream_options", "user", "metadata", "
 pub struct CacheResponse(Config);
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     #[serde(default = "Config::default_time_to_live")]
     time_to_live: DocumentDuration,
     #[serde(default)]
@@ -58,6 +59,7 @@ impl Config {
 
 /// Who gets the answers that were given to whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Share {
     /// Who has the same credential, and the same trusted name.

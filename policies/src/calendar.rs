@@ -10,6 +10,7 @@ const DAY: u64 = 24 * HOUR;
 
 /// A span of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Span {
     Hour,

@@ -24,8 +24,9 @@ pub struct ContentOnly {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     #[serde(default = "Config::default_notice")]
     notice: String,
 }

@@ -59,8 +59,9 @@ pub struct ContentTransform {
 
 /// What kind of text is transformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-enum Scope {
+pub(crate) enum Scope {
     Text,
     Refusal,
     Reasoning,
@@ -81,8 +82,9 @@ impl Scope {
 const NOTHING_LEFT: &str = "[removed]";
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     #[serde(default)]
     replace: Vec<Rule>,
     #[serde(default)]

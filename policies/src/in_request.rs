@@ -5,6 +5,7 @@ use weir::dialect::request::RequestScope;
 
 /// Texts of one kind. Names of tools are none: a client would not know the tool that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum InRequest {
     System,

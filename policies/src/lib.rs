@@ -75,6 +75,8 @@ mod pattern;
 mod quota;
 mod rate_limit;
 mod rules;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod stop_after_tools;
 mod string_replacement;
 mod text;

@@ -19,8 +19,9 @@ impl Policy for NoOp {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {}
+pub(crate) struct Config {}
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
     let Config {} = parse(config.with)?;

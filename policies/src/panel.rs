@@ -11,6 +11,7 @@ const MAX_MEMBERS: usize = 8;
 
 /// Judges, and how many of them it takes.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Panel {
     judges: Vec<Member>,
@@ -22,6 +23,7 @@ pub(crate) struct Panel {
 
 /// One of them.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Member {
     judge: String,
@@ -37,6 +39,7 @@ impl Member {
 
 /// How many judges have to find harm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Quorum {
     /// One.

@@ -26,8 +26,9 @@ use crate::quota::{Per, default_scope};
 pub struct RateLimit(Config);
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     requests: Option<Quota>,
     tokens: Option<Quota>,
     #[serde(default)]
@@ -42,6 +43,7 @@ struct Config {
 
 /// So many in a window; windows begin at multiples of their length.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Quota {
     limit: u64,

@@ -1,6 +1,6 @@
 //! Rules: terms, patterns and detectors, and what is done where they match.
 
-mod config;
+pub(crate) mod config;
 mod detect;
 mod evidence;
 mod finder;

@@ -28,8 +28,9 @@ use crate::tool_list::ToolList;
 pub struct StopAfterTools(Config);
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     max_calls: Option<u32>,
     max_repeats: Option<u32>,
     /// Which tools count; all where there are none.

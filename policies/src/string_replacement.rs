@@ -8,11 +8,13 @@ use weir::policy::SharedPolicy;
 use crate::content_transform;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     replacements: Vec<(String, String)>,
     #[serde(default)]
     ignore_case: bool,
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<content_transform::Scope>>"))]
     scope: Option<Vec<String>>,
 }
 

@@ -41,8 +41,9 @@ pub struct TextJudge {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     rules: String,
     panel: Panel,
     #[serde(default = "Config::default_message")]

@@ -77,6 +77,7 @@ pub struct ToolCallJudge {
 
 /// What happens after a call was blocked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum AfterBlock {
     /// The answer goes on; other calls are judged.
@@ -87,8 +88,9 @@ enum AfterBlock {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     judge: String,
     #[serde(default = "Config::default_threshold")]
     threshold: f64,

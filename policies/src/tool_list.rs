@@ -8,6 +8,7 @@ const MAX_ENTRIES: usize = 1000;
 
 /// Tool names; an entry that ends in `*` stands for all names that begin so. Case matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub(crate) struct ToolList(Vec<String>);
 

@@ -33,6 +33,7 @@ use crate::wire::sse;
 
 /// A wire format. The name of each is also the `policy_target` in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Dialect {
     /// OpenAI chat completions, `POST /v1/chat/completions`.

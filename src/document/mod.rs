@@ -2,6 +2,8 @@
 
 mod configuration;
 mod projects;
+#[cfg(feature = "schema")]
+pub mod schema;
 
 use core::fmt;
 use core::time::Duration;
@@ -66,13 +68,15 @@ impl Registry {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, factory)| factory)
     }
 
-    fn names(&self) -> String {
-        self.0.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    /// Lists the names that documents can say.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(name, _)| *name).collect()
     }
 }
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EventSink {
     /// Envoy cluster of the collector.
@@ -125,14 +129,17 @@ pub struct Document {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawDocument {
     policy: RawIdentity,
     #[serde(default)]
     targets: Option<Vec<Dialect>>,
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<schema::Entry>"))]
     chain: Vec<RawChainEntry>,
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, RawJudge>"))]
     judges: HashMap<String, RawJudge>,
     events: Option<EventSink>,
     #[serde(default)]
@@ -149,10 +156,12 @@ struct RawDocument {
     evidence: Evidence,
     #[serde(default)]
     after_block: AfterBlock,
+    #[cfg_attr(feature = "schema", schemars(with = "Option<schema::Settings>"))]
     envoy: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawIdentity {
     id: String,
@@ -170,6 +179,7 @@ struct RawChainEntry {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawJudge {
     cluster: String,
@@ -261,7 +271,10 @@ fn make_policy(
     judges: &HashMap<String, Judge>,
 ) -> Result<SharedPolicy, DocumentError> {
     let Some(factory) = registry.factory(&entry.r#use) else {
-        return Err(DocumentError::new("use", format!("there is no policy {:?}; there are: {}", entry.r#use, registry.names())));
+        return Err(DocumentError::new(
+            "use",
+            format!("there is no policy {:?}; there are: {}", entry.r#use, registry.names().join(", ")),
+        ));
     };
     let with = entry.with.as_deref().map_or("{}", RawValue::get);
     factory(PolicyConfig { with, judges }).map_err(|error| error.below("with"))

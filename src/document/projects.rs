@@ -6,6 +6,8 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+#[cfg(feature = "schema")]
+use super::schema;
 use super::{Document, DocumentError, EventSink, Registry, parse};
 use crate::chain::Chain;
 
@@ -31,11 +33,14 @@ struct Head {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RawProjects {
+pub(super) struct RawProjects {
+    #[cfg_attr(feature = "schema", schemars(with = "std::collections::BTreeMap<String, schema::Project>"))]
     projects: HashMap<String, Box<RawValue>>,
     default: Option<String>,
     events: Option<EventSink>,
+    #[cfg_attr(feature = "schema", schemars(with = "Option<schema::Settings>"))]
     envoy: Option<Box<RawValue>>,
 }
 

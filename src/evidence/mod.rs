@@ -29,6 +29,7 @@ const MAX_TEXT_BYTES: usize = KEPT_BYTES / 2;
 
 /// The `evidence` of a policy document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Evidence {
     /// Events show what was given to the chain.

@@ -29,6 +29,7 @@ const BEYOND_P95: f64 = 0.05;
 
 /// When a document rolls itself back.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Guard {
     /// The share of exchanges with `refuse` or `escalate` that is too high.

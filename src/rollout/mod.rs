@@ -37,6 +37,7 @@ const MAX_STEPS: usize = 32;
 
 /// What is done with decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// They are told.
@@ -64,6 +65,7 @@ impl Mode {
 
 /// By what an exchange is put into a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sticky {
     /// By `policy_user`: who has a name stays where they are.
@@ -101,6 +103,7 @@ impl<'de> Deserialize<'de> for Share {
 
 /// A step that a canary is to go through: written down for who drives it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// The share.
@@ -114,6 +117,7 @@ pub struct Step {
 
 /// The `rollout` of a policy document.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
     /// What is done with decisions.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 /// How the arms are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
     /// After every exchange.

@@ -5,6 +5,7 @@ mod client;
 mod collect;
 mod desk;
 mod export;
+mod schema;
 mod simulate;
 mod tail;
 mod test;
@@ -36,6 +37,8 @@ enum Command {
     Check(check::Check),
     /// Play cases against a policy document, and compare what came of them with what was expected
     Test(test::Test),
+    /// Write the JSON Schema of policy documents, of files of cases, or of a policy's configuration
+    Schema(schema::Schema),
     /// Play one request, and its answer, against a policy document
     Simulate(simulate::Simulate),
 }
@@ -47,6 +50,7 @@ impl Cli {
             Command::Tail(command) => ("tail", command.run()),
             Command::Export(command) => ("export", command.run()),
             Command::Token(command) => ("token", command.run()),
+            Command::Schema(command) => ("schema", command.run()),
             Command::Check(command) => return command.run(),
             Command::Test(command) => return command.run(),
             Command::Simulate(command) => return command.run(),

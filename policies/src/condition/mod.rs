@@ -13,6 +13,7 @@ const MAX_ENTRIES: usize = 1_000;
 
 /// A test of the value at a JSON pointer. Exactly one test is given.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Condition {
     /// The pointer (RFC 6901); empty for the whole.
@@ -27,7 +28,9 @@ pub(crate) struct Condition {
     contains: Option<String>,
     prefix: Option<String>,
     suffix: Option<String>,
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     cidr: Option<Vec<Network>>,
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     host: Option<Vec<HostPattern>>,
     greater: Option<Number>,
     less: Option<Number>,

@@ -8,6 +8,7 @@ use crate::normal::fold;
 
 /// What is done to the letters that no pattern matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Case {
     /// Nothing.
@@ -41,6 +42,7 @@ fn push_all(character: char, mapped: impl Iterator<Item = char> + Clone, out: &m
 
 /// One find and replace.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     /// What to look for.

@@ -34,12 +34,14 @@ const MAX_ALLOWED: usize = 1000;
 const MOST_BYTES: usize = 4;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct Config {
+pub(crate) struct Config {
     rules: Vec<RawRule>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawRule {
     id: String,
@@ -58,6 +60,7 @@ struct RawRule {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawMatch {
     terms: Option<Vec<String>>,
@@ -69,6 +72,7 @@ struct RawMatch {
 
 /// What is done where a rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Action {
     /// A mark takes the place of the match.
@@ -88,6 +92,7 @@ pub(super) enum Action {
 
 /// What texts of answers a rule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum InAnswer {
     Text,

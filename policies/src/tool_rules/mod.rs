@@ -58,8 +58,9 @@ pub struct ToolRules {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     rules: Vec<Rule>,
     #[serde(default)]
     default: DefaultVerdict,
@@ -76,6 +77,7 @@ impl Config {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Rule {
     name: Option<String>,
@@ -95,6 +97,7 @@ struct Rule {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Earlier {
     tools: ToolList,
@@ -113,6 +116,7 @@ impl Earlier {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Set {
     at: String,
@@ -121,6 +125,7 @@ struct Set {
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Allow,
@@ -132,6 +137,7 @@ enum Verdict {
 
 /// What becomes of a call that no rule fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum DefaultVerdict {
     #[default]

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use weir_driver::ServiceReply;
 
 /// A file of cases.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cases {
     /// The policy document, or the path of its file, from that of the cases.
@@ -16,7 +17,7 @@ pub(crate) struct Cases {
 }
 
 /// One exchange, and what is expected of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -56,7 +57,7 @@ impl Case {
 }
 
 /// How the answer is cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CaseSplit {
     /// Each event by itself.
@@ -71,7 +72,7 @@ pub(crate) enum CaseSplit {
 }
 
 /// How a judge answers questions in which `when` stands. Without probability, content and status it does not answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Judge {
     #[serde(default)]
@@ -97,7 +98,7 @@ impl Judge {
 }
 
 /// What is expected; what is not named is not compared.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Expectation {
     pub(super) decision: Option<String>,

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+pub(crate) use self::cases::Cases;
 use self::coverage::Coverage;
 use self::folder::CaseFile;
 use self::play::Played;

@@ -19,6 +19,7 @@ pub(crate) type Why = &'static str;
 
 /// A test of a command.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CommandTest {
     /// Where the command stands in the arguments: a string, or a list of words.
