@@ -18,6 +18,7 @@ const MAX_ASKED: usize = 256;
 
 /// How long verdicts are kept, and by whom.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CacheConfig {
     #[serde(default = "CacheConfig::default_for")]
