@@ -72,12 +72,18 @@ class Conversation:
     def pieces(self, port: int, host: str = "127.0.0.1") -> Iterator[tuple[float, Piece]]:
         """Sends the request; yields each piece with the seconds since then. A call is yielded when it is complete."""
         started = time.monotonic()
-        for event in _events(host, port, self):
-            for piece in _READERS[self.dialect.name](event, self):
+        for line in _lines(host, port, self):
+            for piece in self.read(line):
                 yield time.monotonic() - started, piece
 
+    def read(self, line: bytes) -> Iterator[Piece]:
+        """Takes a line of the stream; yields what it brings."""
+        self.body += line
+        if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+            yield from _READERS[self.dialect.name](json.loads(line[len(b"data: ") :]), self)
 
-def _events(host: str, port: int, conversation: Conversation) -> Iterator[dict[str, Any]]:
+
+def _lines(host: str, port: int, conversation: Conversation) -> Iterator[bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         headers = {
@@ -91,25 +97,17 @@ def _events(host: str, port: int, conversation: Conversation) -> Iterator[dict[s
         response = connection.getresponse()
         if response.status != 200:
             raise ValueError(f"status {response.status}: {response.read().decode(errors='replace')}")
-        for line in response:
-            conversation.body += line
-            yield from _parsed(line)
+        yield from response
     finally:
         connection.close()
-
-
-def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
-    if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
-        yield json.loads(line[len(b"data: ") :])
 
 
 def text_of(dialect: Dialect, body: bytes) -> str:
     """The text that a stream says."""
     conversation = Conversation(dialect, "")
-    for line in body.splitlines():
-        for event in _parsed(line):
-            for _ in _READERS[dialect.name](event, conversation):
-                pass
+    for line in body.splitlines(keepends=True):
+        for _ in conversation.read(line):
+            pass
     return conversation.text
 
 

