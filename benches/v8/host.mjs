@@ -150,6 +150,7 @@ export class Host {
         const value = this.#maps[map][this.#text(at, length)];
         return value === undefined ? NOT_FOUND : this.#give(encoder.encode(value), valueAt, lengthAt);
       },
+      proxy_get_header_map_pairs: (map, valueAt, lengthAt) => this.#give(serialized(this.#maps[map]), valueAt, lengthAt),
       proxy_replace_header_map_value: () => OK,
       proxy_remove_header_map_value: () => OK,
       proxy_get_buffer_bytes: (buffer, start, length, at, lengthAt) => {
@@ -195,4 +196,11 @@ function join(one, other) {
   joined.set(one);
   joined.set(other, one.length);
   return joined;
+}
+
+/** A map as the ABI has it: how many pairs, the lengths of each name and value, then each of them with a zero behind it. */
+function serialized(map) {
+  const parts = Object.entries(map).flat().map((text) => encoder.encode(text));
+  const lengths = new Uint32Array([parts.length / 2, ...parts.map((part) => part.length)]);
+  return parts.reduce((joined, part) => join(join(joined, part), new Uint8Array(1)), new Uint8Array(lengths.buffer));
 }
