@@ -1,6 +1,7 @@
 //! Finds matches in a text that comes in pieces, and holds back no more than is undecided.
 
 mod attempts;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -105,10 +106,11 @@ impl Finder {
         if self.states.len() < search.terms.len() {
             self.states.resize(search.terms.len(), State::default());
         }
-        let mut rest = piece;
+        let (mut rest, mut known) = (piece, usize::MAX);
         while !rest.is_empty() && !self.is_refused {
-            if self.is_idle(search) {
-                rest = self.skip(search, rest, out);
+            // Where something was seen it is gone through before the rest is looked over.
+            if rest.len() <= known && self.is_idle(search) {
+                (rest, known) = self.skip(search, rest, out);
             }
             let mut characters = rest.chars();
             let Some(character) = characters.next() else { break };
@@ -149,16 +151,17 @@ impl Finder {
             && self.flag_tags == 0
     }
 
-    /// Lets pass, where nothing is undecided, what comes before the next place where a match could begin.
-    fn skip<'t>(&mut self, search: &Search, text: &'t str, out: &mut Output) -> &'t str {
-        let (passes, rest) = text.split_at_checked(search.passing(text)).unwrap_or(("", text));
-        if let Some(last) = passes.chars().next_back() {
+    /// Lets pass, where nothing is undecided, what no match can reach; gives the rest, and how much of it has not been looked at.
+    fn skip<'t>(&mut self, search: &Search, text: &'t str, out: &mut Output) -> (&'t str, usize) {
+        let clear = scan::scan(search, text, self.previous);
+        let (passes, rest) = text.split_at_checked(clear.bytes).unwrap_or(("", text));
+        if clear.last.is_some() {
             out.edited.decided = true;
             out.edited.text.push_str(passes);
-            self.previous = Some(last);
+            self.previous = clear.last;
             self.states.fill(State::default());
         }
-        rest
+        (rest, text.len().saturating_sub(clear.looked))
     }
 
     fn take(&mut self, character: char, search: &Search, out: &mut Output) {

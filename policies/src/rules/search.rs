@@ -70,8 +70,6 @@ pub(super) struct Search {
     starts_beyond: Vec<usize>,
     /// The rules that look for hidden text.
     pub(super) hidden: Vec<usize>,
-    /// The bytes that a match can begin with.
-    firsts: [bool; 256],
     /// What becomes of the matches of each rule.
     effects: Arc<[Effect]>,
 }
@@ -123,7 +121,6 @@ impl Search {
             starts: Vec::new(),
             starts_beyond: Vec::new(),
             hidden,
-            firsts: [false; 256],
             effects,
         };
         search.find_starts();
@@ -137,29 +134,11 @@ impl Search {
         };
         self.starts = (0..128_u8).map(|byte| begins(char::from(byte))).collect();
         self.starts_beyond = (0..self.sought.len()).collect();
-        let mut firsts: Vec<(bool, char)> = Vec::new();
-        for terms in &self.terms {
-            firsts.extend(terms.automaton.firsts().map(|first| (terms.folds, first)));
-        }
-        for (byte, flag) in (0_u8..=255).zip(&mut self.firsts) {
-            let character = char::from(byte);
-            let is_first = |(folds, first): &(bool, char)| if *folds { fold(character) == *first } else { character == *first };
-            // Characters of any script can be one of another in the view.
-            *flag = !byte.is_ascii()
-                || self.starts.get(usize::from(byte)).is_some_and(|starts| !starts.is_empty())
-                || firsts.iter().any(is_first);
-        }
     }
 
     /// The patterns that can begin with `character`.
     pub(super) fn starting_with(&self, character: char) -> &[usize] {
         self.starts.get(character as usize).unwrap_or(&self.starts_beyond)
-    }
-
-    /// How many bytes at the beginning of `text` no match begins in.
-    pub(super) fn passing(&self, text: &str) -> usize {
-        let is_first = |byte: u8| self.firsts.get(usize::from(byte)).copied().unwrap_or_default();
-        text.bytes().position(is_first).unwrap_or(text.len())
     }
 
     /// The rule of a term, by its number.
