@@ -126,6 +126,31 @@ fn text_that_was_held_in_part_arrives_whole_and_concludes_nothing() {
 }
 
 #[test]
+fn what_is_held_of_a_text_leaves_before_the_finish_reason_that_stands_beside_it() {
+    let with = json!({"replace": [{"find": "secret", "with": "***"}]});
+    for deltas in [&["no se"][..], &["no s", "e", "c"], &["no secret is a sec", "ret, nor this: secre"], &["secre", "t"], &["se"]]
+    {
+        let mut chunks = text_stream(ChatCompletions, deltas);
+        let last = chunks.len() - 3;
+        let finished =
+            String::from_utf8(chunks[last].clone()).unwrap().replace(r#""finish_reason":null"#, r#""finish_reason":"stop""#);
+        chunks[last] = finished.into_bytes();
+        chunks.remove(last + 1);
+        let body = chunks.concat();
+        for chunks in [chunks, chunking::bytes(&body), vec![body]] {
+            let outcome = run_chunks(&with, ChatCompletions, &chunks);
+            assert_eq!(outcome.message.only().text, deltas.concat().replace("secret", "***"));
+            assert!(outcome.events.iter().all(|event| event.event_type != "send_too_late"), "{deltas:?}");
+            // What the first holds, the second holds in part, too.
+            let two = json!([{"use": "content_transform", "with": with},
+                {"use": "content_transform", "with": {"replace": [{"find": "s secret", "with": "-"}, {"find": "secr-", "with": ""}]}}]);
+            let outcome = run(&two, ChatCompletions, Shape::Stream, &chunks, &|call| panic!("{call}"));
+            assert_eq!(outcome.message.only().text, deltas.concat().replace("secret", "***"));
+        }
+    }
+}
+
+#[test]
 fn the_result_is_the_same_for_any_chunking() {
     let with = json!({"replace": [{"find": "a low", "with": "LOW"}, {"find": "Weir:", "with": "<>"}, {"find": "ü", "with": "ue"}], "case": "upper"});
     for dialect in [ChatCompletions, Messages] {

@@ -304,10 +304,12 @@ impl ReleaseQueue {
             Content::Rest(rest) => Some(rest),
             Content::Frame { .. } | Content::Chunk(..) => None,
         });
-        let Some(rest) = rests.into_iter().find(|rest| rest.number == number) else { return false };
-        rest.decide(action);
-        self.stirred = true;
-        true
+        if let Some(rest) = rests.into_iter().find(|rest| rest.number == number) {
+            rest.decide(action);
+            self.stirred = true;
+            return true;
+        }
+        self.frame_of(frame).is_some_and(|queued| queued.decide_rest(slot, number, action))
     }
 
     /// Lets the end of a slot's text be decided on its own: what stands before it can leave. `whole` is what the slot says, if
@@ -327,10 +329,30 @@ impl ReleaseQueue {
         } else if slot.frame == self.current_number && !self.is_queued(slot.frame) {
             let position = behind.and_then(|behind| self.current_rests.iter().position(|known| known.number == behind));
             self.current_rests.insert(position.map_or(self.current_rests.len(), |position| position.saturating_add(1)), rest);
+        } else if let Some(queued) = behind.and_then(|behind| self.frame_with_rest(slot, behind)) {
+            queued.push_rest(rest, behind);
         } else {
             self.queue_rest(slot.frame, behind, rest);
         }
         SlotRef { rest: Some(number), ..slot }
+    }
+
+    fn frame_with_rest(&mut self, slot: SlotRef, number: RestNumber) -> Option<&mut QueuedFrame> {
+        self.frame_of(slot.frame).filter(|queued| queued.has_rest(slot.slot, number))
+    }
+
+    /// Keeps rests with a frame that has the finish reason of their choice, too: behind it nothing could be said any more.
+    fn keep_finished_rests(&mut self, frame: &Frame) {
+        if frame.finishes.is_empty() {
+            return;
+        }
+        for rest in mem::take(&mut self.current_rests) {
+            if frame.finishes.contains(&rest.choice) {
+                self.current.push_rest(rest, None);
+            } else {
+                self.current_rests.push(rest);
+            }
+        }
     }
 
     fn is_queued(&self, frame: FrameNumber) -> bool {
@@ -476,6 +498,7 @@ impl ReleaseQueue {
             shared.fail("after_end", crate::event::Severity::Warning, summary, serde_json::Map::new());
             return;
         }
+        self.keep_finished_rests(frame);
         let lanes = if self.shape == Shape::Whole { Lanes::default() } else { Lanes::of(self.dialect, frame) };
         let stirs = self.shape == Shape::Whole || self.end.is_some() || (self.stirred && !self.queue.is_empty());
         let waits = self.current.undecided > 0 || stirs || self.lanes.keep_back(&lanes);

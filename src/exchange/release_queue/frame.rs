@@ -158,9 +158,13 @@ impl QueuedFrame {
         true
     }
 
+    pub(super) fn has_rest(&self, slot: usize, number: RestNumber) -> bool {
+        self.rests.get(&slot).is_some_and(|rests| rests.iter().any(|rest| rest.number == number))
+    }
+
     /// Keeps the end of a slot's text with the frame, which waits until it is decided.
     pub(super) fn push_rest(&mut self, rest: Rest, behind: Option<RestNumber>) {
-        self.undecided = self.undecided.saturating_add(1);
+        self.undecided = self.undecided.saturating_add(usize::from(!rest.is_decided()));
         let rests = self.rests.entry(rest.slot).or_default();
         let position = behind.and_then(|behind| rests.iter().position(|known| known.number == behind));
         rests.insert(position.map_or(rests.len(), |position| position.saturating_add(1)), rest);
