@@ -269,7 +269,7 @@ impl Compiled {
                 return Err(DocumentError::new(path(), message));
             }
             for detector in detectors {
-                let pattern = Pattern::new(detector.pattern, detector.is_whole, false)
+                let pattern = Pattern::new(detector.pattern, detector.is_whole, detector.captures)
                     .map_err(|error| DocumentError::new(path(), format!("{name:?} {error}")))?;
                 let sought = Sought { rule, pattern: Arc::new(pattern), check: detector.check, allowed: Arc::clone(allowed) };
                 hold = self.add_pattern(sought)?.max(hold);

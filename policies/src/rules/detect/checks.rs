@@ -70,10 +70,14 @@ pub(super) fn is_ssn(text: &[char]) -> bool {
     let text: String = text.iter().collect();
     let mut parts = text.split(['-', ' ']);
     let (area, group, serial) = (parts.next(), parts.next(), parts.next());
-    let is_area = |area: &str| !matches!(area, "000" | "666") && !area.starts_with('9');
     // Printed as an example on millions of cards, and in advertisements.
     let is_example = matches!(text.as_str(), "078-05-1120" | "219-09-9999" | "123-45-6789");
-    area.is_some_and(is_area) && group != Some("00") && serial != Some("0000") && !is_example
+    matches!((area, group, serial), (Some(area), Some(group), Some(serial)) if is_given_ssn(area, group, serial)) && !is_example
+}
+
+/// Whether the parts of a social security number can have been given out.
+pub(super) fn is_given_ssn(area: &str, group: &str, serial: &str) -> bool {
+    !matches!(area, "000" | "666") && !area.starts_with('9') && group != "00" && serial != "0000"
 }
 
 /// A telephone number with a country's code: 8 to 15 digits.

@@ -12,7 +12,8 @@ fn search(names: &[&str]) -> Search {
     let sought = detectors.map(|detector| Sought {
         rule: 0,
         pattern: Arc::new(
-            Pattern::new(detector.pattern, detector.is_whole, false).unwrap_or_else(|error| panic!("{} {error}", detector.name)),
+            Pattern::new(detector.pattern, detector.is_whole, detector.captures)
+                .unwrap_or_else(|error| panic!("{} {error}", detector.name)),
         ),
         check: detector.check,
         allowed: Vec::new().into(),
@@ -57,9 +58,66 @@ fn what_it_is_for_is_found_at_every_cut() {
     }
 }
 
+#[rustfmt::skip]
+fn must_match_behind_its_word() -> Vec<(&'static str, &'static str, String)> {
+    vec![
+        ("passport", "Passport No.: ", value!("C01X", "00T47")),
+        ("passport", "my passport number is ", value!("5335", "80231")),
+        ("passport", "\"passport_number\": \"", value!("X123", "4567")),
+        ("passport", "Reisepass Nr. ", value!("L8J4", "07P3Z")),
+        ("driving_licence", "driver's license: ", value!("D123", "4567")),
+        ("driving_licence", "Driving licence no ", value!("MORGA657", "054SM9IJ")),
+        ("driving_licence", "DL# ", value!("A123-456-", "78-901")),
+        ("us_ssn_bare", "SSN: ", value!("5362", "21234")),
+        ("us_ssn_bare", "social security number is ", value!("5362", "21234")),
+        ("us_ssn_bare", "\"ssn\":\"", value!("5362", "21234")),
+        ("secret_assignment", "DB_PASSWORD=", value!("k7#mQ2", "vX9!pL4z")),
+        ("secret_assignment", "api_key: \"", value!("9f8a7b6c5d4e", "3f2a1b0c9d8e")),
+        ("secret_assignment", "config['auth_token'] = '", value!("Zx81Kq0vBn52", "LmT7")),
+        ("secret_assignment", "client_secret => ", value!("a8B3c9D2e7F1", "g6H0")),
+    ]
+}
+
+#[test]
+fn what_says_too_little_by_itself_is_found_behind_its_word_alone() {
+    for (name, word, value) in must_match_behind_its_word() {
+        let search = search(&[name]);
+        for (before, after) in [("", ""), ("see ", " today"), ("see ", "\", next")] {
+            let text = format!("{before}{word}{value}{after}");
+            for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+                assert_eq!(redacted(&search, &text, cut), format!("{before}{word}*{after}"), "{name}: {text}");
+            }
+        }
+        let alone = format!("it is {value} today");
+        assert_eq!(redacted(&search, &alone, 0), alone, "{name}");
+    }
+}
+
+#[test]
+fn what_stands_behind_the_word_and_is_no_such_value_stays() {
+    for (name, text) in [
+        (
+            "passport",
+            "passport number required; passport-local 0.6.1; passport: strategy; passport photos 35x45; passport 0000000",
+        ),
+        ("passport", "passports1234567 passport 12345678901 passport a_1234567x"),
+        ("driving_licence", "driver's license required, driving licence holders since 2019; dl class=\"terms\" dl 2024-01"),
+        ("us_ssn_bare", "ssn: 000123456 ssn 666123456 ssn 987654321 ssn 123456789 ssn 536001234 ssn 536220000 ssn 5362212345"),
+        ("us_ssn_bare", "order 536221234, session 536221234"),
+        ("secret_assignment", "password: changeme_please token = get_token_from_env secret: my-secret-value-2024 token: string"),
+        ("secret_assignment", "password = os.environ['DB_PASSWORD'] api_key = ${API_KEY_2024_01} secret: xxxxxxxxxxxxxxxx"),
+        ("secret_assignment", "max_tokens: 1234567890123 token_count=000000000000 passwordField = document.getElementById42"),
+        ("secret_assignment", "tokenizer: bert-base-uncased-v2-12 pwd=/home/user/projects/2024 secret_name: production-db-01"),
+        ("secret_assignment", "key: k7mQ2vX9pL4z monkey=k7mQ2vX9pL4z"),
+    ] {
+        assert_eq!(redacted(&search(&[name]), text, 0), text, "{name}");
+    }
+}
+
 #[test]
 fn every_detector_has_something_that_it_must_find() {
-    let tried: Vec<&str> = must_match().iter().map(|(name, _)| *name).collect();
+    let (by_form, by_word) = (must_match(), must_match_behind_its_word());
+    let tried: Vec<&str> = by_form.iter().map(|(name, _)| *name).chain(by_word.iter().map(|(name, ..)| *name)).collect();
     for detector in all() {
         assert!(tried.contains(&detector.name), "{}", detector.name);
     }
