@@ -2,9 +2,6 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Deserialize;
-use serde::de::Error;
-
 /// Longest name of a host.
 const MAX_NAME_BYTES: usize = 253;
 
@@ -122,7 +119,7 @@ pub(super) enum HostPattern {
 }
 
 impl HostPattern {
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         if let Some(domain) = text.strip_prefix("*.") {
             return match Host::named(domain)? {
                 Host::Name(domain) => Some(Self::IsBelow(domain)),
@@ -146,16 +143,6 @@ impl HostPattern {
     }
 }
 
-impl<'de> Deserialize<'de> for HostPattern {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::read(&text).ok_or_else(|| {
-            let what = "is neither a host such as \"example.com\" or \"10.0.0.1\" nor all below one, such as \"*.example.com\"";
-            D::Error::custom(format!("{text:?} {what}; names in other letters stand as \"xn--…\""))
-        })
-    }
-}
-
 /// A range of addresses, such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
@@ -164,7 +151,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
@@ -194,14 +181,6 @@ impl Network {
             }
             _ => false,
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || D::Error::custom(format!("{text:?} is not a range of addresses such as \"10.0.0.0/8\""));
-        Self::read(&text).ok_or_else(wrong)
     }
 }
 

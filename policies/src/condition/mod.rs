@@ -13,9 +13,19 @@ const MAX_ENTRIES: usize = 1_000;
 
 /// A test of the value at a JSON pointer. Exactly one test is given.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Raw")]
 pub(crate) struct Condition {
+    /// What stands in the document.
+    raw: Raw,
+    hosts: Option<Vec<HostPattern>>,
+    networks: Option<Vec<Network>>,
+}
+
+/// A test of the value at a JSON pointer. Exactly one test is given.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Condition"))]
+#[serde(deny_unknown_fields)]
+struct Raw {
     /// The pointer (RFC 6901); empty for the whole.
     at: String,
     /// Whether the test is turned around. What is missing stays missing.
@@ -28,13 +38,44 @@ pub(crate) struct Condition {
     contains: Option<String>,
     prefix: Option<String>,
     suffix: Option<String>,
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
-    cidr: Option<Vec<Network>>,
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
-    host: Option<Vec<HostPattern>>,
+    cidr: Option<Vec<String>>,
+    host: Option<Vec<String>>,
     greater: Option<Number>,
     less: Option<Number>,
     exists: Option<bool>,
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Condition {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Raw::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Raw::json_schema(generator)
+    }
+}
+
+impl TryFrom<Raw> for Condition {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        const HOST: &str = "is neither a host such as \"example.com\" or \"10.0.0.1\" nor all below one, such as \"*.example.com\"; \
+            names in other letters stand as \"xn--…\"";
+        const NETWORK: &str = "is not a range of addresses such as \"10.0.0.0/8\"";
+        let hosts = read_all(raw.host.as_deref(), HostPattern::read, HOST)?;
+        let networks = read_all(raw.cidr.as_deref(), Network::read, NETWORK)?;
+        Ok(Self { raw, hosts, networks })
+    }
+}
+
+fn read_all<T>(texts: Option<&[String]>, read: fn(&str) -> Option<T>, otherwise: &str) -> Result<Option<Vec<T>>, String> {
+    let Some(texts) = texts else { return Ok(None) };
+    let mut all = Vec::with_capacity(texts.len());
+    for text in texts {
+        all.push(read(text).ok_or_else(|| format!("{text:?} {otherwise}"))?);
+    }
+    Ok(Some(all))
 }
 
 /// Reads a value that is given, be it null.
@@ -64,25 +105,26 @@ impl Condition {
     /// Refuses a condition that is none.
     pub(crate) fn check(&self) -> Result<(), DocumentError> {
         let tests = [
-            self.equals.is_some(),
-            self.is_in.is_some(),
-            self.contains.is_some(),
-            self.prefix.is_some(),
-            self.suffix.is_some(),
-            self.cidr.is_some(),
-            self.host.is_some(),
-            self.greater.is_some(),
-            self.less.is_some(),
-            self.exists.is_some(),
+            self.raw.equals.is_some(),
+            self.raw.is_in.is_some(),
+            self.raw.contains.is_some(),
+            self.raw.prefix.is_some(),
+            self.raw.suffix.is_some(),
+            self.raw.cidr.is_some(),
+            self.raw.host.is_some(),
+            self.raw.greater.is_some(),
+            self.raw.less.is_some(),
+            self.raw.exists.is_some(),
         ];
         if tests.into_iter().filter(|is_given| *is_given).count() != 1 {
             let message = "give one of equals, in, contains, prefix, suffix, cidr, host, greater, less and exists";
             return Err(DocumentError::new("", message));
         }
-        if !self.at.is_empty() && !self.at.starts_with('/') {
+        if !self.raw.at.is_empty() && !self.raw.at.starts_with('/') {
             return Err(DocumentError::new("at", "must be a JSON pointer, such as \"/path\", or empty for all of it"));
         }
-        let lists = [self.is_in.as_ref().map(Vec::len), self.cidr.as_ref().map(Vec::len), self.host.as_ref().map(Vec::len)];
+        let lists =
+            [self.raw.is_in.as_ref().map(Vec::len), self.raw.cidr.as_ref().map(Vec::len), self.raw.host.as_ref().map(Vec::len)];
         if lists.into_iter().flatten().any(|length| length == 0 || length > MAX_ENTRIES) {
             return Err(DocumentError::new("", "a list must have 1 to 1000 entries"));
         }
@@ -91,8 +133,8 @@ impl Condition {
 
     /// Tests the value that stands there in `whole`.
     pub(crate) fn test(&self, whole: &Value) -> Tested {
-        let value = whole.pointer(&self.at);
-        if let Some(exists) = self.exists {
+        let value = whole.pointer(&self.raw.at);
+        if let Some(exists) = self.raw.exists {
             return self.turned(value.is_some() == exists);
         }
         let Some(value) = value else { return Tested::Missing };
@@ -101,38 +143,38 @@ impl Condition {
     }
 
     const fn turned(&self, holds: bool) -> Tested {
-        if holds == self.not { Tested::HoldsNot } else { Tested::Holds }
+        if holds == self.raw.not { Tested::HoldsNot } else { Tested::Holds }
     }
 
     /// `None` where the value is of another type than the test.
     fn test_value(&self, value: &Value) -> Option<bool> {
-        if let Some(expected) = &self.equals {
+        if let Some(expected) = &self.raw.equals {
             return Some(is_same(value, expected));
         }
-        if let Some(expected) = &self.is_in {
+        if let Some(expected) = &self.raw.is_in {
             return Some(expected.iter().any(|expected| is_same(value, expected)));
         }
-        if let Some(bound) = &self.greater {
+        if let Some(bound) = &self.raw.greater {
             return Some(value.as_f64()? > bound.as_f64()?);
         }
-        if let Some(bound) = &self.less {
+        if let Some(bound) = &self.raw.less {
             return Some(value.as_f64()? < bound.as_f64()?);
         }
         let text = value.as_str()?;
-        if let Some(part) = &self.contains {
+        if let Some(part) = &self.raw.contains {
             return Some(text.contains(part.as_str()));
         }
-        if let Some(prefix) = &self.prefix {
+        if let Some(prefix) = &self.raw.prefix {
             return Some(text.starts_with(prefix.as_str()));
         }
-        if let Some(suffix) = &self.suffix {
+        if let Some(suffix) = &self.raw.suffix {
             return Some(text.ends_with(suffix.as_str()));
         }
-        if let Some(hosts) = &self.host {
+        if let Some(hosts) = &self.hosts {
             let host = Host::of(text)?;
             return Some(hosts.iter().any(|pattern| pattern.matches(&host)));
         }
-        let networks = self.cidr.as_ref()?;
+        let networks = self.networks.as_ref()?;
         match Host::of(text)? {
             Host::Address(address) => Some(networks.iter().any(|network| network.contains(address))),
             // Names are not resolved.

@@ -138,18 +138,29 @@ impl Dfa {
 
     /// Reads from all places at once: of two that came to the same state one is as good as both.
     fn place_of(&self, text: &[char], may_begin: impl Iterator<Item = bool>, is_last: bool) -> Option<usize> {
+        // Of each state the place that is wanted, and which states there are.
+        let mut places = vec![None; self.accepting.len()];
         let mut open: Vec<(State, usize)> = Vec::new();
+        let mut stepped: Vec<(State, usize)> = Vec::new();
         for ((at, character), begins) in text.iter().enumerate().zip(may_begin) {
             if begins {
                 open.push((START, at));
             }
-            for (state, _) in &mut open {
-                *state = self.next(*state, *character);
+            for (state, at) in open.drain(..) {
+                let state = self.next(state, *character);
+                let Some(place) = places.get_mut(usize::from(state)).filter(|_| state != DEAD) else { continue };
+                match place {
+                    None => {
+                        *place = Some(at);
+                        stepped.push((state, at));
+                    }
+                    Some(known) => *known = if is_last { at.max(*known) } else { at.min(*known) },
+                }
             }
-            open.retain(|(state, _)| *state != DEAD);
-            // The place that is wanted stands first of those with its state.
-            open.sort_unstable_by_key(|(state, at)| (*state, if is_last { usize::MAX.saturating_sub(*at) } else { *at }));
-            open.dedup_by_key(|(state, _)| *state);
+            open.extend(stepped.drain(..).map(|(state, at)| {
+                let wanted = places.get_mut(usize::from(state)).and_then(Option::take);
+                (state, wanted.unwrap_or(at))
+            }));
         }
         let ends = open.iter().filter(|(state, _)| self.is_accepting(*state)).map(|(_, at)| *at);
         if is_last { ends.max() } else { ends.min() }

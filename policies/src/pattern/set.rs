@@ -44,8 +44,9 @@ impl CharSet {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
-        self.0.sort_unstable();
+        for range in &other.0 {
+            self.0.insert(self.0.partition_point(|known| known < range), *range);
+        }
         let mut joined: Vec<(u32, u32)> = Vec::with_capacity(self.0.len());
         for (first, last) in self.0.drain(..) {
             match joined.last_mut() {

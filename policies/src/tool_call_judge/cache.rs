@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use weir::document::{DocumentDuration, DocumentError};
 use weir::fingerprint::digest;
@@ -11,6 +11,7 @@ use weir::state::Scope;
 
 use super::Context;
 use super::question::Call;
+use crate::json::read_object;
 use crate::text::one_line;
 
 /// Most calls of an exchange that are known to have been asked about.
@@ -56,13 +57,6 @@ pub(super) struct Cache {
     basis: String,
 }
 
-/// A verdict, as it is kept.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    probability: f64,
-    explanation: String,
-}
-
 /// The calls that were asked about in this exchange, with the verdicts that came.
 pub(super) type Asked = Vec<(String, Option<Verdict>)>;
 
@@ -97,8 +91,9 @@ impl Cache {
         }
         // A store that fails is one that knows nothing: the judge is asked.
         let bytes = cx.state(self.scope).get(key).await.ok()??;
-        let kept: Kept = serde_json::from_slice(&bytes).ok().filter(|kept: &Kept| (0.0..=1.0).contains(&kept.probability))?;
-        let verdict = Verdict { probability: kept.probability, explanation: kept.explanation };
+        let kept = read_object(&bytes)?;
+        let probability = kept.get("probability").and_then(Value::as_f64).filter(|known| (0.0..=1.0).contains(known))?;
+        let verdict = Verdict { probability, explanation: kept.get("explanation")?.as_str()?.to_owned() };
         note(key, &verdict, cx);
         Some(verdict)
     }
@@ -107,9 +102,8 @@ impl Cache {
     pub(super) fn keep(&self, key: &str, verdict: &Verdict, cx: &Context) {
         note(key, verdict, cx);
         let explanation = one_line(&verdict.explanation, MAX_EXPLANATION_CHARS);
-        if let Ok(bytes) = serde_json::to_vec(&Kept { probability: verdict.probability, explanation }) {
-            let _carried_out_all_the_same = cx.state(self.scope).put(key, &bytes, self.time_to_live);
-        }
+        let kept = json!({"probability": verdict.probability, "explanation": explanation}).to_string();
+        let _carried_out_all_the_same = cx.state(self.scope).put(key, kept.as_bytes(), self.time_to_live);
     }
 }
 
