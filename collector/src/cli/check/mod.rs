@@ -102,7 +102,7 @@ impl Report {
             println!("{}: {}", self.file.display(), held.text());
         }
         if self.findings.is_empty() {
-            println!("{}: nothing to say", self.file.display());
+            println!("{}: no findings", self.file.display());
         }
     }
 

@@ -50,12 +50,15 @@ fn result(finding: &Finding) -> Value {
     })
 }
 
-/// Gives the relative reference of a file: what is no plain character of a path is written in percent.
+/// Gives the reference of a file, relative where its path is: what is no plain character of a path is written in percent.
 fn uri(file: &Path) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
     let path = file.to_string_lossy().replace('\\', "/");
     let path = path.strip_prefix("./").unwrap_or(&path);
-    path.bytes().map(|byte| if is_plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    let scheme = if path.starts_with('/') { "file://" } else { "" };
+    let path: String =
+        path.bytes().map(|byte| if is_plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    format!("{scheme}{path}")
 }
 
 #[cfg(test)]
@@ -65,6 +68,7 @@ mod tests {
     #[test]
     fn paths_become_references() {
         assert_eq!(uri(Path::new("./policies/my rules#1.yaml")), "policies/my%20rules%231.yaml");
+        assert_eq!(uri(Path::new("/etc/weir/p.yaml")), "file:///etc/weir/p.yaml");
         assert_eq!(uri(Path::new("é.yaml")), "%C3%A9.yaml");
     }
 }

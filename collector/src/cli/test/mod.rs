@@ -6,6 +6,7 @@ mod coverage;
 mod folder;
 mod junit;
 mod play;
+mod record;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,9 @@ pub(crate) struct Test {
     /// Tell which policies and rules act in no case
     #[arg(long)]
     coverage: bool,
+    /// Fill in, in the files, what comes of cases that say `expect: {}`
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -73,7 +77,11 @@ impl Test {
     }
 
     fn play(&self) -> Result<Results, Vec<Fault>> {
-        let files = folder::read(&self.folder)?;
+        let mut files = folder::read(&self.folder)?;
+        if self.record {
+            files.iter().try_for_each(record::fill).map_err(|fault| vec![fault])?;
+            files = folder::read(&self.folder)?;
+        }
         let coverage = if self.coverage { Coverage::of(&files).map_err(|fault| vec![fault])? } else { Vec::new() };
         let mut played = Vec::new();
         for file in files {

@@ -37,7 +37,7 @@ fn run_on(files: &[(&str, &str)], coverage: bool) -> Result<Results, Vec<Fault>>
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
     }
-    Test { folder: folder.path().to_owned(), format: Format::Text, coverage }.play()
+    Test { folder: folder.path().to_owned(), format: Format::Text, coverage, record: false }.play()
 }
 
 fn run(cases: &str) -> Results {
@@ -182,4 +182,28 @@ fn junit_has_a_suite_for_each_file_and_says_what_failed() {
     assert!(xml.contains(r#"<testcase name="a call that the judge passes""#), "{xml}");
     assert!(xml.contains(r#"<failure message="decision is &quot;refuse&quot;, expected &quot;allow&quot;">"#), "{xml}");
     assert!(xml.contains(r#"line="9""#), "{xml}");
+}
+
+#[test]
+fn what_comes_of_cases_that_expect_nothing_yet_is_filled_in_and_all_else_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cases.yaml");
+    let call = passing().lines().find(|line| line.contains("expect: {decision: refuse")).unwrap().to_owned();
+    let empty = passing().replace(&call, "    expect: {} # to come");
+    fs::write(&file, &empty).unwrap();
+    let test = |record| Test { folder: folder.path().to_owned(), format: Format::Text, coverage: false, record }.play();
+    assert_eq!(test(true).unwrap().counts(), (2, 0));
+    let filled = fs::read_to_string(&file).unwrap();
+    let changed: Vec<_> = filled.lines().zip(empty.lines()).filter(|(after, before)| after != before).collect();
+    let [(line, _)] = changed.as_slice() else { panic!("{filled}") };
+    let said = line.strip_prefix("    expect: ").and_then(|line| line.strip_suffix(" # to come")).unwrap();
+    let said: Value = serde_json::from_str(said).unwrap();
+    assert_eq!((&said["decision"], &said["hits"], &said["status"]), (&json!("refuse"), &json!(["rm"]), &json!(200)));
+    assert_eq!((&said["reason_code"], &said["events"]), (&json!("TOOL_CALL_DENIED"), &json!(["judge.blocked", "judge.summary"])));
+    assert!(said["output"].as_str().unwrap().contains("BLOCKED"));
+    // It is compared from then on, and filled in no more.
+    fs::write(&file, filled.replace("deny: [rm, dd]", "deny: [dd]")).unwrap();
+    assert_eq!(test(true).unwrap().counts(), (1, 1));
+    fs::write(&file, passing().replace(&call, "    expect:\n      {}")).unwrap();
+    assert!(test(true).unwrap_err()[0].to_string().ends_with("must be written as `expect: {}` to be filled in"));
 }
