@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use weir_engine::document::Documents;
 
 use super::cases::Cases;
+use super::names::Names;
 use crate::cli::desk::{self, Fault, Source};
 
 /// A file of cases that was read.
@@ -34,6 +35,12 @@ impl CaseFile {
             }
         }
         let documents = document.documents()?;
+        let names = Names::of(&document.value);
+        for (index, case) in cases.cases.iter().enumerate() {
+            if let Some((path, message)) = names.fault(&case.expect) {
+                return Err(source.fault(&format!("cases[{index}].expect.{path}"), &message));
+            }
+        }
         Ok(Self { file: file.to_owned(), source, cases, document, documents })
     }
 

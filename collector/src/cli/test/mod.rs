@@ -5,6 +5,7 @@ mod compare;
 mod coverage;
 mod folder;
 mod junit;
+mod names;
 mod play;
 mod record;
 

@@ -87,6 +87,15 @@ fn a_file_whose_keys_are_misspelt_is_an_error_that_names_file_and_key() {
 }
 
 #[test]
+fn a_hit_that_cannot_be_is_an_error_and_not_one_that_is_never_missed() {
+    let found = faults(&[("cases.yaml", &passing().replace("no_hits: [rm]", "no_hits: [rn]"))]);
+    let wrong = "cases[1].expect.no_hits[0]: there is no rule \"rn\"; there are: rm, dd";
+    assert!(found.len() == 1 && found[0].contains(wrong), "{found:?}");
+    let begins = passing().replace("deny: [rm, dd]", "deny: [r*]");
+    assert_eq!(run(&begins).counts(), (2, 0));
+}
+
+#[test]
 fn only_policy_documents_and_what_cases_name_may_lie_beside_them() {
     let document = "policy: {id: p}\n";
     assert_eq!(run_on(&[("cases.yaml", &passing()), ("p.yaml", document)], false).unwrap().counts(), (2, 0));
@@ -202,7 +211,7 @@ fn what_comes_of_cases_that_expect_nothing_yet_is_filled_in_and_all_else_stays()
     assert_eq!((&said["reason_code"], &said["events"]), (&json!("TOOL_CALL_DENIED"), &json!(["judge.blocked", "judge.summary"])));
     assert!(said["output"].as_str().unwrap().contains("BLOCKED"));
     // It is compared from then on, and filled in no more.
-    fs::write(&file, filled.replace("deny: [rm, dd]", "deny: [dd]")).unwrap();
+    fs::write(&file, filled.replace("deny: [rm, dd]", "deny: [dd]").replace("no_hits: [rm]", "no_hits: [dd]")).unwrap();
     assert_eq!(test(true).unwrap().counts(), (1, 1));
     fs::write(&file, passing().replace(&call, "    expect:\n      {}")).unwrap();
     assert!(test(true).unwrap_err()[0].to_string().ends_with("must be written as `expect: {}` to be filled in"));
