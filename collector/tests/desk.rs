@@ -51,3 +51,14 @@ fn the_examples_of_the_page_say_what_stands_there() {
     }
     assert_eq!(count, 5);
 }
+
+#[test]
+fn presets_have_no_findings_and_each_of_their_rules_acts_in_a_case() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let checked = run("weir check policies/presets/*.json", root);
+    assert!(checked.ends_with("coding-agent.json: no findings\n[exit 0]\n"), "{checked}");
+    let played = run("weir test policies/presets --coverage", root);
+    let all = "6 of 6 policies and rules act in a case\n";
+    let [chat, agent] = ["chat", "coding-agent"].map(|name| format!("policies/presets/{name}.json: {all}"));
+    assert_eq!(played, format!("{chat}{agent}12 passed, 0 failed\n[exit 0]\n"));
+}
