@@ -80,8 +80,21 @@ impl Programs {
         let mut last = None::<Options>;
         while let Some((word, behind)) = rest.split_first() {
             rest = behind;
+            if last.is_some() && word.may_split {
+                // Among the words of a program, what is put there can be several of them.
+                return self.lose_track("variable");
+            }
             if let Some((name, value)) = word.assignment() {
                 self.read_assignment(name, value, word, depth);
+                continue;
+            }
+            if last.is_some()
+                && let Some((name, value)) =
+                    word.text.split_once('=').filter(|(name, _)| !name.is_empty() && !name.starts_with('-'))
+            {
+                // `env` takes any name, however it was quoted; others would look for a program that is called so.
+                self.read_assignment(name, value, word, depth);
+                self.renamed = self.renamed.or(Some("environment"));
                 continue;
             }
             if KEYWORDS.contains(&word.text.as_str()) {

@@ -62,6 +62,7 @@ fn what_a_program_runs_is_found() {
         ("sudo rm x", "sudo rm"),
         ("sudo -nu root -- rm", "sudo rm"),
         ("env -i A=1 nice -n 5 rm", "env nice rm"),
+        ("env 'A=1' \"B=$X\" a-b=1 rm; sudo \"A\"=1 rm", "env rm sudo rm"),
         ("nice -10 rm", "nice rm"),
         ("timeout -k 5 --signal KILL 10 rm", "timeout rm"),
         ("nohup setsid -f stdbuf -oL rm", "nohup setsid stdbuf rm"),
@@ -105,6 +106,8 @@ fn what_cannot_be_told_says_why() {
         ("eval $X", "variable"),
         ("find . $X", "variable"),
         ("sudo -u $X rm", "option"),
+        ("X='1 rm'; env A=$X ls", "variable"),
+        ("env 'BASH_ENV=x' ls", "environment"),
         ("?m x", "glob"),
         ("[r]m x", "glob"),
         ("/bin/r* x", "glob"),
@@ -194,6 +197,7 @@ fn a_test_of_all_that_may_run_wants_them_where_they_belong() {
         ("ls; rm; $X", (Tested::HoldsNot, None)),
         ("ls | $X", (Tested::Untestable, Some("variable"))),
         ("PATH=/tmp ls", (Tested::Untestable, Some("environment"))),
+        ("cat 'a=b'", (Tested::Holds, None)),
     ] {
         assert_eq!(test(&only, &json!({ "cmd": command })), expected, "{command}");
     }
