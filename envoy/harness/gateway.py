@@ -60,6 +60,8 @@ class Settings:
     buffer_limit: int | None = None
     """`request_body_buffer_limit` of the route."""
     stream_idle_timeout: str | None = None
+    project: str | None = None
+    """The project that the metadata of routes name."""
     connection_filter: bool = False
     """Weir as a network filter too, so that streams can be cancelled."""
     provider_http2: bool = False
@@ -96,6 +98,9 @@ def render(settings: Settings, folder: Path) -> dict[str, Any]:
     if settings.buffer_limit:
         for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
             route["request_body_buffer_limit"] = settings.buffer_limit
+    if settings.project:
+        for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+            route["metadata"] = {"filter_metadata": {"weir": {"project": settings.project}}}
     if settings.wasm is None:
         manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] == ROUTER]
         return config

@@ -39,9 +39,6 @@ pub(crate) struct Plugin {
 /// Capacity that the buffer keeps between callbacks; one long body must not hold its memory for good.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// The header that names a project.
-pub(crate) const PROJECT_HEADER: &str = "x-policy-project";
-
 /// Most observed exchanges of a worker whose verdicts are awaited beyond their streams' ends.
 const MAX_FINISHING: usize = 1024;
 

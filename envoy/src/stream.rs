@@ -19,7 +19,7 @@ use crate::callouts::Callouts;
 use crate::host;
 use crate::learned::Place;
 use crate::memory::{self, Kept};
-use crate::plugin::{PROJECT_HEADER, Plugin};
+use crate::plugin::Plugin;
 use crate::request::RequestState;
 use crate::response::ResponseState;
 
@@ -52,7 +52,7 @@ impl Stream {
             let bits = u128::from(now.as_unix_millis()).wrapping_shl(64) | u128::from(context_id);
             CallId::from_bytes(bits.to_be_bytes())
         });
-        let chain = plugin.documents.choose(&host::header(MapType::HttpRequestHeaders, PROJECT_HEADER).unwrap_or_default());
+        let chain = plugin.documents.choose(&project());
         let mut exchange = Exchange::new(Arc::clone(&chain), call_id, now);
         if let Some(bytes) = plugin.learned.refused_bytes(&Place::ask, now) {
             // Half, because a replacement may need room beside what it replaces.
@@ -256,6 +256,18 @@ impl Stream {
             EndReason::UpstreamBroke
         }
     }
+}
+
+/// Where a route names a project: whoever writes routes is believed before whoever sends requests.
+const PROJECT_OF_ROUTE: &[&str] = &["xds", "route_metadata", "filter_metadata", "weir", "project"];
+
+/// The header that names a project, where the route does not.
+const PROJECT_HEADER: &str = "x-policy-project";
+
+/// The project of the request whose head is being handled; empty where none is named.
+fn project() -> Vec<u8> {
+    let of_route = host::property(PROJECT_OF_ROUTE).filter(|name| !name.is_empty());
+    of_route.or_else(|| host::header(MapType::HttpRequestHeaders, PROJECT_HEADER)).unwrap_or_default()
 }
 
 /// Envoy's word for a stream that goes on as another, because a route says that it follows redirects itself.

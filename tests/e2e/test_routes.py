@@ -102,3 +102,21 @@ def test_mapped_places_are_judged(
     answer = ask(judged.url, mapped, question(path, "Do both."), script=script(as_at_the_usual_place))
     assert read_legal(path, answer.body).names == ["get_weather"]
     assert len(judge.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("route", "header", "decided_by"),
+    [(None, None, "a"), (None, "b", "b"), ("b", None, "b"), ("b", "a", "b"), ("b", "unknown", "b"), ("c", "a", None)],
+)
+def test_routes_name_projects_and_are_believed_before_clients(
+    gateway: MakeGateway, sink: Sink, route: str | None, header: str | None, decided_by: str | None
+) -> None:
+    documents = {name: {**no_op(), "policy": {"id": name}} for name in ("a", "b")}
+    shared = {key: documents[name].pop(key) for name in documents for key in ("events", "envoy")}
+    several = gateway({"projects": documents, "default": "a", **shared}, project=route)
+    answer = ask(several.url, CHAT, headers={"x-policy-project": header} if header else {})
+    assert answer.status == (400 if decided_by is None else 200)
+    if decided_by is None:
+        assert answer.error_message(CHAT) == "Project is not linked to a policy."
+    else:
+        assert sink.decision(answer.trace_id)["policy_id"] == decided_by
