@@ -53,9 +53,9 @@ impl Simulate {
     fn play(&self) -> Result<Value, String> {
         let said = |fault: Fault| fault.to_string();
         let documents = Source::read(&self.document).and_then(|source| source.documents()).map_err(said)?;
-        let body = Source::read(&self.request).map_err(said)?.value;
-        let path = self.path.clone().unwrap_or_else(|| desk::path_of(&body).to_owned());
-        let mut recording = Recording::post(&path, body.to_string());
+        let body = Source::read(&self.request).map_err(said)?;
+        let path = self.path.clone().unwrap_or_else(|| desk::path_of(&body.value).to_owned());
+        let mut recording = Recording::post(&path, body.json().trim_end());
         for header in &self.headers {
             let (name, value) = header.split_once(':').ok_or_else(|| format!("{header:?} is no `name: value`"))?;
             recording = recording.header(&name.trim().to_ascii_lowercase(), value.trim());

@@ -7,8 +7,8 @@ mod source;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
-use weir_driver::{Outcome, Player, Recording, ServiceReply};
+use serde_json::{Value, json};
+use weir_driver::{Outcome, Player, Recording, RequestOutcome, ServiceReply};
 use weir_engine::document::Documents;
 use weir_engine::exchange::Callout;
 
@@ -64,11 +64,24 @@ pub(crate) fn judged(player: Player, rules: Vec<(String, ServiceReply)>) -> Play
 
 /// What came of an exchange, for people and programs.
 pub(crate) fn describe(outcome: &Outcome) -> Value {
-    let events: Vec<_> = outcome.events.iter().map(|event| event.event_type.as_str()).collect();
-    serde_json::json!({
+    let (request, body) = match &outcome.request {
+        RequestOutcome::Sent => ("sent as it came", None),
+        RequestOutcome::SentBody(body) => ("sent with another body", Some(String::from_utf8_lossy(body))),
+        RequestOutcome::Answered => ("answered", None),
+        RequestOutcome::Held => ("held", None),
+    };
+    // That which ends the exchange stands for itself.
+    let events = outcome.events.iter().filter(|event| event.event_type != "enforcement");
+    let events: Vec<_> = events
+        .map(|event| {
+            json!({"event_type": event.event_type, "policy": event.policy_class, "summary": event.summary, "metadata": event.metadata})
+        })
+        .collect();
+    json!({
         "enforcement": outcome.enforcement(),
         "status": outcome.status,
-        "request": format!("{:?}", outcome.request),
+        "request": request,
+        "request_body": body,
         "events": events,
         "judge_questions": outcome.callouts.len(),
         "output": outcome.text(),

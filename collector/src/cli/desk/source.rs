@@ -47,6 +47,11 @@ impl Source {
         Ok(Self { file: file.to_owned(), json: value.to_string(), value, places, prefix: String::new() })
     }
 
+    /// Gives it as JSON: of a JSON file its own text.
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
     /// Makes a source of a field of it.
     pub(crate) fn field(&self, name: &str) -> Self {
         let value = self.value.get(name).cloned().unwrap_or_default();
