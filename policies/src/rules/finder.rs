@@ -92,6 +92,8 @@ pub(super) struct Finder {
     /// How many tags may still belong to a flag.
     flag_tags: u8,
     in_hidden: bool,
+    /// The last character of what is decided was taken out.
+    is_taken_out: bool,
     is_refused: bool,
 }
 
@@ -159,6 +161,7 @@ impl Finder {
             out.edited.decided = true;
             out.edited.text.push_str(passes);
             self.previous = clear.last;
+            self.is_taken_out = false;
             self.states.fill(State::default());
         }
         (rest, text.len().saturating_sub(clear.looked))
@@ -207,6 +210,8 @@ impl Finder {
                 }
             }
             None => {
+                // It goes where the character before it went.
+                let kept = if self.is_taken_out { 0 } else { kept };
                 out.edited.decided = true;
                 out.edited.changed |= kept == 0;
                 if kept > 0 {
@@ -349,6 +354,7 @@ impl Finder {
         out.edited.decided = true;
         out.edited.changed |= bytes != came;
         out.edited.text.push_str(self.raw.get(..bytes).unwrap_or_default());
+        self.is_taken_out = false;
         self.let_go(end, bytes, came);
     }
 
@@ -359,6 +365,7 @@ impl Finder {
         }
         let (bytes, came) = self.measure(end);
         (out.edited.decided, out.edited.changed) = (true, true);
+        self.is_taken_out = true;
         self.let_go(end, bytes, came);
         came
     }

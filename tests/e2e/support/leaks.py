@@ -66,8 +66,7 @@ def disguised(sample: Sample) -> list[Sample]:
     value = sample.value
     return [
         replace(sample, form="full width", value=value.translate(_WIDE)),
-        # Only where the match is not decided yet: behind that, what is invisible stays where the rest is swallowed.
-        replace(sample, form="zero width", value="\u200b".join(value[:12]) + value[12:]),
+        replace(sample, form="zero width", value="\u200b".join(value)),
         replace(sample, form="look-alikes", value=value.translate(_LOOK_ALIKE)),
     ]
 

@@ -100,6 +100,16 @@ fn a_pattern_without_end_is_replaced_at_its_shortest_and_swallows_the_rest() {
 }
 
 #[test]
+fn what_is_invisible_behind_a_character_that_goes_goes_with_it() {
+    let search = search(&[(Looks::Pattern("sk-[a-z0-9]{4,}"), "*"), (Looks::Term("owl"), "+")]);
+    let hidden = "s\u{200b}k\u{200b}-\u{200b}a\u{200b}b\u{200b}c\u{200b}d\u{200b}e\u{200b}f\u{200b} o\u{200b}";
+    for cut in (0..hidden.len()).filter(|cut| hidden.is_char_boundary(*cut)) {
+        assert_eq!(run(&search, &[&hidden[..cut], &hidden[cut..]]).0, "* o\u{200b}", "{cut}");
+    }
+    assert_eq!(once(&search, "an owl\u{ad}\u{200b}s"), "an +s");
+}
+
+#[test]
 fn what_follows_a_match_waits_only_while_it_could_belong_to_it() {
     let search = search(&[(Looks::Pattern(r"a@[a-z]{1,9}(?:\.[a-z]{2,9})+"), "*")]);
     let (mut finder, mut out) = (Finder::default(), Output::default());
