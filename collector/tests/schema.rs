@@ -136,7 +136,7 @@ fn every_policy_has_a_schema_of_its_own() {
 #[test]
 fn nothing_of_it_is_in_the_module() {
     let tree = ["tree", "--locked", "--package", "weir-plugin", "--target", "wasm32-wasip1", "--edges", "normal,build"];
-    let output = Command::new(env!("CARGO")).args(tree).current_dir(root()).output().expect("cargo can be run");
+    let output = Command::new(env!("CARGO")).args(tree).current_dir(root()).output().expect("a tree");
     let tree = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success() && tree.contains("weir-policies"), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!tree.contains("schemars"), "{tree}");
