@@ -79,6 +79,7 @@ mod rules;
 pub mod schema;
 mod stop_after_tools;
 mod string_replacement;
+mod summarise;
 mod text;
 mod text_judge;
 mod tool_call_judge;
@@ -94,6 +95,7 @@ pub use no_op::NoOp;
 pub use rate_limit::RateLimit;
 pub use rules::{RuleHold, Rules};
 pub use stop_after_tools::StopAfterTools;
+pub use summarise::Summarise;
 pub use text_judge::TextJudge;
 pub use tool_call_judge::ToolCallJudge;
 pub use tool_rules::ToolRules;
@@ -115,5 +117,6 @@ pub fn registry() -> Registry {
         .with("string_replacement", string_replacement::make)
         .with("text_judge", text_judge::make)
         .with("tool_rules", tool_rules::make)
+        .with("summarise", summarise::make)
         .with("parallel", parallel::make)
 }

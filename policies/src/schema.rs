@@ -18,6 +18,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("budget", of::<crate::budget::Config>()),
         ("cache_response", of::<crate::cache_response::Config>()),
         ("string_replacement", of::<crate::string_replacement::Config>()),
+        ("summarise", of::<crate::summarise::Config>()),
         ("text_judge", of::<crate::text_judge::Config>()),
         ("parallel", parallel(tool_rules.clone())),
         ("tool_rules", tool_rules),
