@@ -29,7 +29,7 @@ fn the_documents_in_the_readme_are_read() {
 fn the_documents_of_the_other_page_are_read_too() {
     let documents: Vec<&str> =
         include_str!("../controls.md").split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(documents.len(), 1);
+    assert_eq!(documents.len(), 2);
     for document in documents {
         let read = Document::parse(document, &weir_policies::registry(), &|_| None);
         assert!(read.is_ok(), "{document}: {}", read.unwrap_err());
