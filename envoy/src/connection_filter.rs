@@ -76,7 +76,9 @@ impl StreamContext for ConnectionContext {
     fn on_upstream_data(&mut self, size: usize, _: bool) -> Action {
         let Some((_, connection)) = &self.connection else { return Action::Continue };
         match connection.stage() {
-            Stage::Idle | Stage::Open | Stage::Ended => {}
+            Stage::Idle | Stage::Open => {}
+            // The provider may end before the connection is closed: the client has its end.
+            Stage::Ended => host::replace_written(size, &[]),
             Stage::HeadDue => {
                 let written = host::written(size);
                 connection.set_stage(match Head::of(&written) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -132,3 +134,26 @@ def test_whole_answers_keep_their_connections(gateway: MakeGateway, provider: Pr
     answer = ask(gateway(blocking("cancel"), connection_filter=True).url, CHAT, whole)
     assert answer.complete
     assert "connection" not in answer.headers
+
+
+def raw_response(url: str) -> bytes:
+    """All bytes of the connection."""
+    host, port = url.removeprefix("http://").split(":")
+    body = json.dumps(question(CHAT, "Say hello.")).encode()
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_nothing_is_written_behind_the_end(gateway: MakeGateway, provider: Provider) -> None:
+    """Also where the provider ends before the connection is closed."""
+    provider.pace = 0.0002
+    url = gateway(blocking("cancel"), connection_filter=True).url
+    for _ in range(20):
+        received = raw_response(url)
+        assert received.count(b"data: [DONE]") == 1
+        assert received.count(b"\r\n0\r\n\r\n") == 1
+        assert received.endswith(b"\r\n0\r\n\r\n")
