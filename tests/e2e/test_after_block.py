@@ -11,10 +11,12 @@ from typing import Any
 import openai
 import pytest
 from conftest import MakeGateway
+from harness.http_server import Reply
 from harness.provider import Provider
 from support.clients import Anthropic
 from support.documents import Document, document
 from support.exchange import CHAT, MESSAGES, NAMES, PATHS, Answer, ask, question, streaming
+from support.scripts import Register, recorded
 from support.sink import Sink
 from test_disconnects import eventually
 
@@ -136,24 +138,31 @@ def test_whole_answers_keep_their_connections(gateway: MakeGateway, provider: Pr
     assert "connection" not in answer.headers
 
 
-def raw_response(url: str) -> bytes:
+def raw_response(url: str, script: str) -> bytes:
     """All bytes of the connection."""
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps(question(CHAT, "Say hello.")).encode()
-    head = (
-        f"POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
+    fields = {"host": host, "x-mock-script": script, "content-type": "application/json", "content-length": len(body)}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(head.encode() + body)
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\n{head}\r\n".encode() + body)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_nothing_is_written_behind_the_end(gateway: MakeGateway, provider: Provider) -> None:
-    """Also where the provider ends before the connection is closed."""
-    provider.pace = 0.0002
+def test_nothing_is_written_behind_the_end(gateway: MakeGateway, script: Register) -> None:
+    """Also where the provider ends after the block and before the connection is closed."""
+
+    async def ends_soon(reply: Reply) -> None:
+        *events, last = recorded(CHAT, "Say hello.")
+        await reply.start(200, [("content-type", "text/event-stream")])
+        await reply.write(b"".join(events))
+        await reply.pause(0.002)
+        await reply.write(last)
+        await reply.end()
+
     url = gateway(blocking("cancel"), connection_filter=True).url
     for _ in range(20):
-        received = raw_response(url)
+        received = raw_response(url, script(ends_soon))
         assert received.count(b"data: [DONE]") == 1
         assert received.count(b"\r\n0\r\n\r\n") == 1
         assert received.endswith(b"\r\n0\r\n\r\n")
