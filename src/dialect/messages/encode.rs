@@ -81,11 +81,42 @@ struct Progress {
 struct Unopened {
     raw: Vec<u8>,
     slot: Slot,
-    /// What came after it and does not depend on it (`ping`).
-    following: Vec<u8>,
+    /// What came after it, in its order.
+    following: Vec<Following>,
+    /// Bytes in `following`.
+    following_bytes: usize,
     /// Some of the block was removed.
     lost: bool,
 }
+
+/// An event behind the beginning of a text block that has not left.
+#[derive(Debug)]
+enum Following {
+    /// It does not depend on the block (`ping`).
+    Independent(Vec<u8>),
+    /// A delta that carries no text (a citation): it leaves if the block does.
+    Textless(Vec<u8>),
+}
+
+impl Unopened {
+    const fn new(raw: Vec<u8>, slot: Slot) -> Self {
+        Self { raw, slot, following: Vec::new(), following_bytes: 0, lost: false }
+    }
+
+    /// Keeps an event back, if there is room for it.
+    fn keep(&mut self, raw: &[u8], of: fn(Vec<u8>) -> Following) -> bool {
+        let following_bytes = self.following_bytes.saturating_add(raw.len());
+        let has_room = following_bytes <= MAX_UNOPENED_BYTES;
+        if has_room {
+            self.following_bytes = following_bytes;
+            self.following.push(of(raw.to_vec()));
+        }
+        has_room
+    }
+}
+
+/// What may wait behind the beginning of a text block, in bytes: with more, the block is opened.
+const MAX_UNOPENED_BYTES: usize = 64 * 1024;
 
 /// Writes the frames of one response.
 #[derive(Debug, Default)]
@@ -119,6 +150,17 @@ pub(super) fn action_of(actions: &[SlotAction], position: usize) -> &SlotAction 
 /// Whether every slot of `frame` leaves as it came.
 pub(super) fn keeps_all(frame: &Frame, actions: &[SlotAction]) -> bool {
     (0..frame.slots.len()).all(|position| *action_of(actions, position) == SlotAction::Keep)
+}
+
+/// Whether an event that passes is a delta with text: a citation is none.
+pub(super) fn says_text(raw: &[u8]) -> bool {
+    let mut says_text = false;
+    with_data(raw, |data| {
+        let fields = json::members(core::str::from_utf8(data).unwrap_or_default());
+        let delta = json::member(&fields, "delta").map(json::members).unwrap_or_default();
+        says_text = json::member(&delta, "text").is_some_and(|text| !json::string(text).is_empty());
+    });
+    says_text
 }
 
 /// The member in which the text of a block of this kind stands.
@@ -198,8 +240,7 @@ impl Encoder {
         let slot = frame.slots.first().filter(|_| frame.role == FrameRole::Content);
         let action = action_of(actions, 0);
         if let Some(unopened) = &mut self.unopened {
-            if frame.role == FrameRole::Free {
-                unopened.following.extend_from_slice(raw);
+            if frame.role == FrameRole::Free && unopened.keep(raw, Following::Independent) {
                 return true;
             }
             let says_nothing = *action == SlotAction::Remove || *action == SlotAction::Replace(String::new());
@@ -210,6 +251,15 @@ impl Encoder {
                 }
                 Some(slot) if !slot.stops && says_nothing => {
                     unopened.lost = true;
+                    return true;
+                }
+                Some(slot)
+                    if slot.kind == BlockKind::Text
+                        && !slot.stops
+                        && *action == SlotAction::Keep
+                        && !says_text(raw)
+                        && unopened.keep(raw, Following::Textless) =>
+                {
                     return true;
                 }
                 _ => self.open_deferred(out),
@@ -224,27 +274,36 @@ impl Encoder {
             is_empty = json::member(&block, text_member(slot.kind)).is_none_or(|text| json::string(text).is_empty());
         });
         if is_empty {
-            self.unopened = Some(Unopened { raw: raw.to_vec(), slot: *slot, following: Vec::new(), lost: false });
+            self.unopened = Some(Unopened::new(raw.to_vec(), *slot));
         }
         is_empty
     }
 
     /// The client is to have the block after all.
     fn open_deferred(&mut self, out: &mut Vec<u8>) {
-        if let Some(unopened) = self.unopened.take() {
-            self.start(&unopened.raw, &unopened.slot, &SlotAction::Keep, out);
-            if !unopened.following.is_empty() {
-                self.boundary.verbatim(&unopened.following, out);
+        let Some(unopened) = self.unopened.take() else { return };
+        self.start(&unopened.raw, &unopened.slot, &SlotAction::Keep, out);
+        let message = self.message.get_or_insert_default();
+        message.lost |= unopened.lost;
+        let position = message.open.len().saturating_sub(1);
+        if let Some(open) = message.open.last_mut() {
+            open.lost = unopened.lost;
+        }
+        for following in &unopened.following {
+            match following {
+                Following::Independent(raw) => self.boundary.verbatim(raw, out),
+                Following::Textless(raw) => self.write_renumbered(raw, position, Edits::default(), out),
             }
         }
     }
 
     /// All of the block was removed: its beginning and its end go with it.
     fn give_up_unopened(&mut self, out: &mut Vec<u8>) {
-        if let Some(unopened) = self.unopened.take() {
-            self.start(&unopened.raw, &unopened.slot, &SlotAction::Remove, out);
-            if !unopened.following.is_empty() {
-                self.boundary.verbatim(&unopened.following, out);
+        let Some(unopened) = self.unopened.take() else { return };
+        self.start(&unopened.raw, &unopened.slot, &SlotAction::Remove, out);
+        for following in &unopened.following {
+            if let Following::Independent(raw) = following {
+                self.boundary.verbatim(raw, out);
             }
         }
     }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::block::{BlockKind, Chunk, build_text_chunk};
+use crate::dialect::framing::WITHHELD;
 use crate::dialect::testing::{Transcript, data_of, keep, run, run_body, stream};
 use crate::dialect::{
     DecodeError, Decoder, Delta, Dialect, Encoder, Ending, Frame, FrameRole, Insertion, MAX_BLOCKS, SlotAction, TooLate,
@@ -411,6 +412,46 @@ fn a_text_block_that_lost_its_text_is_not_empty() {
         run(MESSAGES, [stream.as_bytes()], |delta| if delta.text.is_empty() { SlotAction::Keep } else { SlotAction::Remove });
     assert_eq!(client(&removed.output).0.len(), 1);
     assert!(!removed.output().contains("secret"));
+}
+
+#[test]
+fn a_citation_does_not_keep_a_text_block_that_lost_its_text() {
+    let citation = |index| delta(index, r#"{"type":"citations_delta","citation":{"cited_text":"c"}}"#);
+    let cited = |before: bool| {
+        let mut block = text_block(0, "secret");
+        block.insert(if before { 1 } else { 2 }, citation(0));
+        block
+    };
+    let removed_texts = |stream: &str| {
+        run(MESSAGES, [stream.as_bytes()], |delta| if delta.text == "secret" { SlotAction::Remove } else { SlotAction::Keep })
+    };
+    for before in [true, false] {
+        let alone = removed_texts(&message(&[cited(before)], "end_turn"));
+        assert_eq!(client(&alone.output).0.len(), 1, "{}", alone.output());
+        assert!(alone.output().contains(WITHHELD) && !alone.output().contains("cited"), "{}", alone.output());
+        let followed = removed_texts(&message(&[cited(before), text_block(1, "said")], "end_turn"));
+        assert_eq!(client(&followed.output).0.len(), 1, "{}", followed.output());
+        assert!(!followed.output().contains("cited"), "{}", followed.output());
+        let untouched = message(&[cited(before)], "end_turn");
+        assert_eq!(keep(MESSAGES, &untouched).output(), untouched);
+    }
+    // What follows the text that is left keeps its citation, under the block's new index.
+    let mut second = text_block(1, "secret");
+    second.splice(2..2, [citation(1), text(1, "left")]);
+    let partly = removed_texts(&message(&[text_block(0, "secret"), second], "end_turn"));
+    assert_eq!(client(&partly.output).0.len(), 1, "{}", partly.output());
+    assert!(partly.output().contains("cited") && !partly.output().contains(r#""index":1"#), "{}", partly.output());
+}
+
+#[test]
+fn what_waits_for_the_first_text_of_a_block_is_bounded() {
+    let citation = delta(0, r#"{"type":"citations_delta","citation":{"cited_text":"c"}}"#);
+    let mut block = text_block(0, "secret");
+    block.splice(2..2, core::iter::repeat_n(citation, 2_000));
+    let stream = message(&[block], "end_turn");
+    let removed =
+        run(MESSAGES, [stream.as_bytes()], |delta| if delta.text.is_empty() { SlotAction::Keep } else { SlotAction::Remove });
+    assert!(removed.output().contains("cited") && removed.output().contains(WITHHELD), "the block is opened, and not empty");
 }
 
 /// An encoder that has let `events` pass.

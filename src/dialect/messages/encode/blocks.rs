@@ -1,6 +1,6 @@
 //! Writes what becomes of content blocks.
 
-use super::{Encoder, OpenBlock, start_value, text_member};
+use super::{Encoder, OpenBlock, says_text, start_value, text_member};
 use crate::block::BlockKind;
 use crate::dialect::framing::{WITHHELD, with_data};
 use crate::dialect::messages::is_empty_input;
@@ -91,9 +91,10 @@ impl Encoder {
             return;
         };
         if *action == SlotAction::Keep {
-            let is_text = open.kind == BlockKind::Text;
-            open.has_text |= is_text;
-            message.has_content |= is_text;
+            if open.kind == BlockKind::Text && !open.has_text {
+                open.has_text = says_text(raw);
+                message.has_content |= open.has_text;
+            }
             if !open.renumbered {
                 return self.boundary.verbatim(raw, out);
             }
