@@ -149,6 +149,19 @@ fn sarif_names_rule_level_file_line_and_column() {
 }
 
 #[test]
+fn sarif_is_what_its_schema_says() {
+    let faults = look_at("rules #1.yaml", "policy: {id: p}\nchain:\n  - use: no_such\n  - use: rules\n    with: {rules: []}\n");
+    let unreadable = look_at("p.yaml", "a: [\n");
+    let right = look_at("p.json", r#"{"policy": {"id": "p"}, "chain": [{"use": "no_op"}]}"#);
+    assert!(!faults.findings.is_empty() && !unreadable.findings.is_empty());
+    for reports in [vec![faults, unreadable, right], vec![]] {
+        let log = sarif::log(&reports);
+        let read: serde_sarif::sarif::Sarif = serde_json::from_value(log.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), log, "what the schema does not name is lost in reading");
+    }
+}
+
+#[test]
 fn yaml_and_json_are_the_same_document() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = folder.path().join("p.yaml");
