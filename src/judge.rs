@@ -180,8 +180,17 @@ fn question_body(judge: &Judge, question: &JudgeQuestion<'_>) -> Vec<u8> {
     serde_json::to_vec(&request).unwrap_or_default()
 }
 
-/// Reads the body of a judge's answer.
-fn read_answer(body: &[u8]) -> Result<Verdict, JudgeError> {
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The text of its first choice.
+    pub content: String,
+    /// Why it ended there, where the model says it.
+    pub finish_reason: Option<String>,
+}
+
+/// Reads the body of a chat.completions response; `None` where it is none.
+pub fn read_completion(body: &[u8]) -> Option<Completion> {
     #[derive(Deserialize)]
     struct Message {
         content: String,
@@ -189,17 +198,24 @@ fn read_answer(body: &[u8]) -> Result<Verdict, JudgeError> {
     #[derive(Deserialize)]
     struct Choice {
         message: Message,
+        finish_reason: Option<String>,
     }
     #[derive(Deserialize)]
     struct Answer {
         choices: Vec<Choice>,
     }
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let choice = answer.choices.into_iter().next()?;
+    Some(Completion { content: choice.message.content, finish_reason: choice.finish_reason })
+}
+
+/// Reads the body of a judge's answer.
+fn read_answer(body: &[u8]) -> Result<Verdict, JudgeError> {
     if body.len() > MAX_ANSWER_BYTES {
         return Err(JudgeError::TooLarge);
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| JudgeError::NotAnAnswer)?;
-    let choice = answer.choices.first().ok_or(JudgeError::NotAnAnswer)?;
-    let mut verdict: Verdict = serde_json::from_str(&choice.message.content).map_err(|_| JudgeError::NotAVerdict)?;
+    let completion = read_completion(body).ok_or(JudgeError::NotAnAnswer)?;
+    let mut verdict: Verdict = serde_json::from_str(&completion.content).map_err(|_| JudgeError::NotAVerdict)?;
     if !(0.0..=1.0).contains(&verdict.probability) {
         return Err(JudgeError::ProbabilityOutOfRange);
     }

@@ -85,6 +85,7 @@ mod text_judge;
 mod tool_call_judge;
 mod tool_list;
 mod tool_rules;
+mod writer;
 
 pub use block_requests::BlockRequests;
 pub use budget::Budget;

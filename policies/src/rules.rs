@@ -7,10 +7,9 @@ mod finder;
 mod groups;
 mod request;
 mod search;
+mod summary;
 mod texts;
 mod tool_calls;
-
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use weir::block::{BlockKind, ContentBlock, ToolCallBlock};
@@ -25,11 +24,12 @@ use weir::policy::{
 };
 
 pub use config::RuleHold;
-use config::{Action, InAnswer, Rule};
+use config::{Action, Book, InAnswer, Rule};
 use groups::{Group, Groups};
 use texts::{Done, Side, Texts};
 
 use crate::joined::TextKey;
+use crate::writer::Writer;
 
 /// The word by which it is counted that replacements would make a text too long.
 const TOO_LONG: &str = "rewritten_too_large";
@@ -39,22 +39,34 @@ const TOO_LONG: &str = "rewritten_too_large";
 /// Rules search the normalised view of a text, which is not changed by it: see [`crate`]'s README. What waits is the end of the text
 /// that could still become part of a match; a pattern is decided at its shortest match, and what continues it goes with it.
 ///
-/// Events: `rules.matched`, at the end of an exchange in which a rule matched. Reason codes: those of the rules, or `RULE_REDACTED`,
-/// `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`, `NOT_ALLOWED`.
+/// Events: `rules.matched`, at the end of an exchange in which a rule matched; `rules.summarised`, `rules.summary_failed`. Reason codes: those of the rules, or `RULE_REDACTED`,
+/// `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`, `RULE_SUMMARISED`, `SUMMARY_FAILED`, `NOT_ALLOWED`.
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
     groups: Groups,
+    /// The rules by which whole texts are summarised, and the model that does it where there are such rules.
+    summaries: Groups,
+    writer: Option<Writer>,
 }
 
 impl Rules {
-    /// Reads a configuration: what stands under `with`.
+    /// Reads a configuration: what stands under `with`, and the judges of the document.
     ///
     /// # Errors
     /// When anything in it is wrong, with the path of the field.
-    pub fn new(with: &str) -> Result<Self, DocumentError> {
-        let (rules, groups) = config::compile(parse(with)?)?;
-        Ok(Self { rules, groups })
+    pub fn new(config: PolicyConfig<'_>) -> Result<Self, DocumentError> {
+        let Book { rules, groups, summaries, summary } = config::compile(parse(config.with)?)?;
+        let writer = summary.map(|settings| Writer::new(settings, config).map_err(|error| error.below("summary"))).transpose()?;
+        Ok(Self { rules, groups, summaries, writer })
+    }
+
+    /// Gives how much text can wait for each rule of a configuration: what stands under `with`.
+    ///
+    /// # Errors
+    /// When anything in it is wrong, with the path of the field.
+    pub fn holds_of(with: &str) -> Result<Vec<RuleHold>, DocumentError> {
+        Ok(config::compile(parse(with)?)?.rules.iter().map(Rule::hold).collect())
     }
 
     /// Gives how much text can wait for each rule.
@@ -66,14 +78,54 @@ impl Rules {
         self.rules.get(number)
     }
 
-    fn group_of(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> Option<&Arc<Group>> {
+    fn searches_requests(&self) -> bool {
+        self.groups.has_requests() || self.summaries.has_requests()
+    }
+
+    /// Tells which text of an answer a block is.
+    fn scope_of(block: &ContentBlock, cx: &StreamingContext<Texts>) -> Option<InAnswer> {
         let is_mcp = cx.scratchpad(|texts| texts.is_mcp);
         let is_mcp = is_mcp.unwrap_or_else(|| {
             let is_mcp = cx.request().dialect == Some(Dialect::McpTool);
             cx.scratchpad(|texts| texts.is_mcp = Some(is_mcp));
             is_mcp
         });
-        self.groups.of_answer(InAnswer::of(block.kind(), is_mcp)?)
+        InAnswer::of(block.kind(), is_mcp)
+    }
+
+    /// Searches a delta of a text as it flows.
+    fn search_delta<'d>(
+        &self,
+        group: &Group,
+        delta: &'d str,
+        block: &ContentBlock,
+        cx: &StreamingContext<Texts>,
+    ) -> DeltaAction<'d> {
+        let (key, most_growth) = (TextKey::of(block), cx.limits().max_rewritten_bytes);
+        let (action, done) = cx.scratchpad(|texts| {
+            texts.output.edited.most_growth = Some(most_growth);
+            let action = match key {
+                TextKey::Unknown(_) => texts.watch_delta(group, key, delta),
+                TextKey::Joined { .. } => texts.take_delta(group, key, delta),
+            };
+            (action, texts.count(Side::Answer))
+        });
+        self.say_of_answer(&done, cx);
+        action
+    }
+
+    /// Decides what is undecided of a text that flows, as far as a block's end decides it.
+    fn end_block(&self, group: &Group, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+        let key = TextKey::of(block);
+        let (action, done) = cx.scratchpad(|texts| {
+            let action = match key {
+                TextKey::Unknown(_) => texts.end_watch(group, key),
+                TextKey::Joined { .. } => texts.end_block(key),
+            };
+            (action, texts.count(Side::Answer))
+        });
+        self.say_of_answer(&done, cx);
+        action
     }
 
     /// Says what a step did; the rule by which all that follows is refused.
@@ -83,6 +135,11 @@ impl Rules {
                 Action::Redact | Action::Replace => Decision::Rewrite,
                 Action::Refuse => Decision::Refuse,
                 Action::Escalate => Decision::Escalate,
+                // Whether there is a summary is known later.
+                Action::Summary => {
+                    cx.note_denylist_hit(&rule.id);
+                    continue;
+                }
                 Action::Observe | Action::Allow => Decision::Allow,
             };
             if rule.action == Action::Allow {
@@ -122,13 +179,18 @@ fn refusal(rule: &Rule) -> Refusal {
 
 impl Policy<Texts> for Rules {
     fn greatest_hold(&self) -> Hold {
+        if self.summaries.has_answers(|_| true) {
+            return Hold::Texts;
+        }
         Hold::Bytes(self.holds().iter().map(|hold| hold.bytes).max().unwrap_or_default())
     }
 
     fn interests(&self) -> Interests {
-        let searches_requests = self.groups.has_requests();
+        let searches_requests = self.searches_requests();
+        let holds_texts = self.summaries.has_answers(|_| true);
         Interests {
-            content: self.groups.has_answers(|scope| scope != InAnswer::ToolArgument),
+            content: holds_texts || self.groups.has_answers(|scope| scope != InAnswer::ToolArgument),
+            content_text: holds_texts,
             reasoning: self.groups.has_answers(|scope| scope == InAnswer::Reasoning),
             tool_calls: self.groups.has_answers(|scope| scope == InAnswer::ToolArgument),
             request_parts: searches_requests,
@@ -146,36 +208,23 @@ impl Policy<Texts> for Rules {
     }
 
     async fn on_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {
-        if self.groups.has_requests() { self.search_request(request, cx) } else { RequestAction::SendRequest }
+        if self.searches_requests() { self.search_request(request, cx).await } else { RequestAction::SendRequest }
     }
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
-        let Some(group) = self.group_of(block, cx) else { return DeltaAction::Forward };
-        let (key, most_growth) = (TextKey::of(block), cx.limits().max_rewritten_bytes);
-        let (action, done) = cx.scratchpad(|texts| {
-            texts.output.edited.most_growth = Some(most_growth);
-            let action = match key {
-                TextKey::Unknown(_) => texts.watch_delta(group, key, delta),
-                TextKey::Joined { .. } => texts.take_delta(group, key, delta),
-            };
-            (action, texts.count(Side::Answer))
-        });
-        self.say_of_answer(&done, cx);
-        action
+        let Some(scope) = Self::scope_of(block, cx) else { return DeltaAction::Forward };
+        let action = self.groups.of_answer(scope).map(|group| self.search_delta(group, delta, block, cx));
+        // Where a text is held whole, the rules that see it flow change nothing of it.
+        if self.summaries.of_answer(scope).is_some() { DeltaAction::Hold } else { action.unwrap_or(DeltaAction::Forward) }
     }
 
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
-        let Some(group) = self.group_of(block, cx) else { return BlockAction::Forward };
-        let key = TextKey::of(block);
-        let (action, done) = cx.scratchpad(|texts| {
-            let action = match key {
-                TextKey::Unknown(_) => texts.end_watch(group, key),
-                TextKey::Joined { .. } => texts.end_block(key),
-            };
-            (action, texts.count(Side::Answer))
-        });
-        self.say_of_answer(&done, cx);
-        action
+        let Some(scope) = Self::scope_of(block, cx) else { return BlockAction::Forward };
+        let action = self.groups.of_answer(scope).map(|group| self.end_block(group, block, cx));
+        match self.summaries.of_answer(scope) {
+            Some(group) => self.summarise_block(group, block, cx).await,
+            None => action.unwrap_or(BlockAction::Forward),
+        }
     }
 
     fn on_text_end<'d>(&self, _: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
@@ -225,7 +274,7 @@ fn by_rule_count(metadata: &Value) -> usize {
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
-    Ok(SharedPolicy::new("Rules", Rules::new(config.with)?))
+    Ok(SharedPolicy::new("Rules", Rules::new(config)?))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const README: &str = include_str!("../README.md");
 fn the_documents_in_the_readme_are_read() {
     let documents: Vec<&str> =
         README.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("split gives at least one piece")).collect();
-    assert_eq!(documents.len(), 6);
+    assert_eq!(documents.len(), 7);
     for document in documents {
         let environment = |name: &str| (name == "JUDGE_KEY").then(|| "secret".to_owned());
         let read = Document::parse(document, &weir_policies::registry(), &environment);

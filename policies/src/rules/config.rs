@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use weir::block::BlockKind;
 use weir::document::DocumentError;
+use weir::policy::Hold;
 
 use super::detect::{self, HIDDEN_TEXT};
 use super::groups::Groups;
@@ -12,6 +13,7 @@ use super::search::{Effect, Sought, Term};
 use crate::in_request::InRequest;
 use crate::normal::{fold, normalised};
 use crate::pattern::Pattern;
+use crate::writer::Settings;
 
 /// Most rules of a policy.
 const MAX_RULES: usize = 1000;
@@ -38,6 +40,8 @@ const MOST_BYTES: usize = 4;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     rules: Vec<RawRule>,
+    /// The model that writes summaries, for rules with that action.
+    summary: Option<Settings>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +86,8 @@ pub(super) enum Action {
     Replace,
     /// The request, or the rest of the answer, does not leave.
     Refuse,
+    /// A summary that a model writes takes the place of the whole text.
+    Summary,
     /// A person is to look at it; nothing is changed.
     Escalate,
     /// It is counted.
@@ -108,6 +114,19 @@ impl InAnswer {
     /// What a rule is for that does not say. Not reasoning: where it may be signed, it has to wait until that is known.
     const USUAL: [Self; 4] = [Self::Text, Self::Refusal, Self::ToolArgument, Self::ToolResult];
 
+    /// Those of a summary, and those that it can be for: a call's arguments are no text, and reasoning may be signed.
+    const SUMMARISED: [Self; 2] = [Self::Text, Self::ToolResult];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Refusal => "refusal",
+            Self::Reasoning => "reasoning",
+            Self::ToolArgument => "tool_argument",
+            Self::ToolResult => "tool_result",
+        }
+    }
+
     /// The texts of what a server of MCP answers are results of tools.
     pub(super) const fn of(kind: BlockKind, is_mcp: bool) -> Option<Self> {
         match kind {
@@ -129,7 +148,7 @@ pub(super) struct Rule {
     pub(super) category: Option<String>,
     pub(super) request: Vec<InRequest>,
     pub(super) answer: Vec<InAnswer>,
-    /// How many characters can wait for it.
+    /// How many characters can wait for it, unless it has whole texts wait.
     pub(super) hold: usize,
 }
 
@@ -142,11 +161,21 @@ pub struct RuleHold {
     pub characters: usize,
     /// Most bytes that these have, where each comes in its longest form.
     pub bytes: usize,
+    /// Whole texts wait for it, however long they are.
+    pub holds_texts: bool,
+}
+
+impl RuleHold {
+    /// Gives what waits.
+    pub const fn hold(&self) -> Hold {
+        if self.holds_texts { Hold::Texts } else { Hold::Bytes(self.bytes) }
+    }
 }
 
 impl Rule {
     pub(super) fn hold(&self) -> RuleHold {
-        RuleHold { id: self.id.clone(), characters: self.hold, bytes: self.hold.saturating_mul(MOST_BYTES) }
+        let holds_texts = self.action == Action::Summary && !self.answer.is_empty();
+        RuleHold { id: self.id.clone(), characters: self.hold, bytes: self.hold.saturating_mul(MOST_BYTES), holds_texts }
     }
 }
 
@@ -163,8 +192,18 @@ struct Compiled {
     pattern_bytes: usize,
 }
 
+/// All rules, ready to search.
+pub(super) struct Book {
+    pub(super) rules: Vec<Rule>,
+    /// Rules that work on texts as they flow.
+    pub(super) groups: Groups,
+    /// Rules by which a whole text is summarised.
+    pub(super) summaries: Groups,
+    pub(super) summary: Option<Settings>,
+}
+
 /// Compiles all rules.
-pub(super) fn compile(config: Config) -> Result<(Vec<Rule>, Groups), DocumentError> {
+pub(super) fn compile(config: Config) -> Result<Book, DocumentError> {
     if config.rules.is_empty() || config.rules.len() > MAX_RULES {
         return Err(DocumentError::new("rules", format!("must have 1 to {MAX_RULES} rules")));
     }
@@ -173,11 +212,43 @@ pub(super) fn compile(config: Config) -> Result<(Vec<Rule>, Groups), DocumentErr
         compiled.add(number, raw).map_err(|error| error.below(&format!("rules[{number}]")))?;
     }
     let Compiled { rules, effects, terms, term_paths, sought, hidden, .. } = compiled;
-    let groups = Groups::new(&rules, &terms, &sought, &hidden, &effects.into()).map_err(|same| {
-        let path = |term: usize| term_paths.get(term).cloned().unwrap_or_default();
-        DocumentError::new(path(same.later), format!("is the same as {}: keep one of the two", path(same.earlier)))
-    })?;
-    Ok((rules, groups))
+    check_summaries(&rules, config.summary.as_ref())?;
+    let effects = effects.into();
+    let group = |is_wanted: &dyn Fn(&Rule) -> bool| {
+        Groups::new(&rules, is_wanted, &terms, &sought, &hidden, &effects).map_err(|same| {
+            let path = |term: usize| term_paths.get(term).cloned().unwrap_or_default();
+            DocumentError::new(path(same.later), format!("is the same as {}: keep one of the two", path(same.earlier)))
+        })
+    };
+    let groups = group(&|rule| rule.action != Action::Summary)?;
+    let summaries = group(&|rule| rule.action == Action::Summary)?;
+    Ok(Book { rules, groups, summaries, summary: config.summary })
+}
+
+/// Checks that summaries can be written, and that no rule edits as they flow the texts of answers that are held whole for one.
+fn check_summaries(rules: &[Rule], summary: Option<&Settings>) -> Result<(), DocumentError> {
+    let summarising = || rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Summary);
+    if summary.is_some() && summarising().next().is_none() {
+        return Err(DocumentError::new("summary", "no rule has the action summary"));
+    }
+    for (number, rule) in summarising() {
+        if summary.is_none() {
+            let message = format!("rule {:?} needs a model that writes: name it under summary", rule.id);
+            return Err(DocumentError::new(format!("rules[{number}].action"), message));
+        }
+        let edits = |other: &&Rule| matches!(other.action, Action::Redact | Action::Replace | Action::Refuse);
+        for other in rules.iter().filter(edits) {
+            if let Some(scope) = rule.answer.iter().find(|scope| other.answer.contains(scope)) {
+                let (id, scope, other) = (&rule.id, scope.name(), &other.id);
+                let message = format!(
+                    "rule {id:?} holds each {scope} whole to summarise it, and rule {other:?} edits {scope} as it flows: \
+                     give one of them an entry of the chain of its own, or other texts"
+                );
+                return Err(DocumentError::new(format!("rules[{number}].answer"), message));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Compiled {
@@ -192,9 +263,10 @@ impl Compiled {
         self.effects.push(match raw.action {
             Action::Refuse => Effect::Refuse,
             Action::Redact | Action::Replace => Effect::Replace(raw.with.unwrap_or_else(|| "[redacted]".to_owned())),
+            // Of the match nothing is shown in events; what becomes of the text is no matter of searching.
+            Action::Summary => Effect::Replace("[redacted]".to_owned()),
             Action::Escalate | Action::Observe | Action::Allow => Effect::Watch,
         });
-        let is_for_requests = raw.action == Action::Allow;
         let is_held = matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);
         self.rules.push(Rule {
             id: raw.id,
@@ -202,8 +274,8 @@ impl Compiled {
             message: raw.message.unwrap_or_else(|| "This was refused by policy.".to_owned()),
             reason_code: raw.reason_code.unwrap_or_else(|| raw.action.reason_code().to_owned()),
             category: raw.category,
-            request: raw.request.unwrap_or_else(|| if is_for_requests { vec![InRequest::User] } else { InRequest::ALL.to_vec() }),
-            answer: raw.answer.unwrap_or_else(|| if is_for_requests { Vec::new() } else { InAnswer::USUAL.to_vec() }),
+            request: raw.request.unwrap_or_else(|| raw.action.usual_request().to_vec()),
+            answer: raw.answer.unwrap_or_else(|| raw.action.usual_answer().to_vec()),
             hold: if is_held { hold.max(longest_allowed) } else { 0 },
         });
         Ok(())
@@ -319,6 +391,9 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
     if raw.action == Action::Allow && raw.answer.as_ref().is_some_and(|answer| !answer.is_empty()) {
         return fail("answer", "cannot have an allow rule: whether a streamed answer has a match is known when it has left");
     }
+    if raw.action == Action::Summary {
+        check_scopes_of_summary(raw)?;
+    }
     if raw.request.as_ref().is_some_and(Vec::is_empty)
         && (raw.action == Action::Allow || raw.answer.as_ref().is_some_and(Vec::is_empty))
     {
@@ -339,12 +414,47 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
     Ok(())
 }
 
+fn check_scopes_of_summary(raw: &RawRule) -> Result<(), DocumentError> {
+    if raw.request.as_ref().is_some_and(|request| request.contains(&InRequest::ToolArgument)) {
+        let message = format!(
+            "rule {:?} cannot summarise tool_argument: arguments are values that a tool was called with, no text",
+            raw.id
+        );
+        return Err(DocumentError::new("request", message));
+    }
+    let mut answer = raw.answer.iter().flatten();
+    if let Some(scope) = answer.find(|scope| !InAnswer::SUMMARISED.contains(scope)) {
+        let message = format!("rule {:?} cannot summarise {}: text and tool_result alone can be", raw.id, scope.name());
+        return Err(DocumentError::new("answer", message));
+    }
+    Ok(())
+}
+
 impl Action {
+    /// What texts of requests a rule is for that does not say.
+    const fn usual_request(self) -> &'static [InRequest] {
+        match self {
+            Self::Allow => &[InRequest::User],
+            Self::Summary => &[InRequest::User, InRequest::ToolResult],
+            _ => &InRequest::ALL,
+        }
+    }
+
+    /// As [`Self::usual_request`], of answers.
+    const fn usual_answer(self) -> &'static [InAnswer] {
+        match self {
+            Self::Allow => &[],
+            Self::Summary => &InAnswer::SUMMARISED,
+            _ => &InAnswer::USUAL,
+        }
+    }
+
     const fn reason_code(self) -> &'static str {
         match self {
             Self::Redact => "RULE_REDACTED",
             Self::Replace => "RULE_REPLACED",
             Self::Refuse => "RULE_REFUSED",
+            Self::Summary => "RULE_SUMMARISED",
             Self::Escalate => "RULE_ESCALATED",
             Self::Observe => "RULE_OBSERVED",
             Self::Allow => "NOT_ALLOWED",

@@ -15,7 +15,8 @@ impl Rules {
     /// Takes out of a text what rules are against, whatever texts they are for; `None` where there is nothing.
     pub(super) fn redact_shown(&self, text: &str) -> Option<String> {
         let (mut shown, mut is_changed) = (text.to_owned(), false);
-        for group in self.groups.all().into_iter().filter(|group| !group.acting.is_empty()) {
+        let groups = self.groups.all().into_iter().chain(self.summaries.all());
+        for group in groups.filter(|group| !group.acting.is_empty()) {
             let mut texts = Texts::default();
             texts.begin();
             texts.output.edited.most_growth = Some(MAX_GROWTH);

@@ -26,6 +26,7 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn new(
         rules: &[Rule],
+        is_wanted: &dyn Fn(&Rule) -> bool,
         terms: &[Term],
         sought: &[Sought],
         hidden: &[usize],
@@ -43,7 +44,8 @@ impl Groups {
                 let mut wanted = vec![false; rules.len()];
                 for number in &numbers {
                     if let (Some(wanted), Some(rule)) = (wanted.get_mut(*number), rules.get(*number)) {
-                        *wanted = is_acting == matches!(rule.action, Action::Redact | Action::Replace | Action::Refuse);
+                        *wanted = is_acting
+                            == matches!(rule.action, Action::Redact | Action::Replace | Action::Refuse | Action::Summary);
                     }
                 }
                 let is_wanted = |rule: usize| wanted.get(rule).copied().unwrap_or_default();
@@ -56,7 +58,9 @@ impl Groups {
             made.push(Arc::clone(&group));
             Ok(Some(group))
         };
-        let numbers = |covers: &dyn Fn(&Rule) -> bool| (0..rules.len()).filter(|at| rules.get(*at).is_some_and(covers)).collect();
+        let numbers = |covers: &dyn Fn(&Rule) -> bool| {
+            (0..rules.len()).filter(|at| rules.get(*at).is_some_and(|rule| is_wanted(rule) && covers(rule))).collect()
+        };
         for scope in InRequest::ALL {
             let group = group_of(numbers(&|rule| rule.request.contains(&scope)))?;
             groups.request.extend(group.map(|group| (scope, group)));

@@ -6,15 +6,16 @@ use weir::exchange::Request;
 use weir::policy::{PolicyContext, Refusal, RequestAction};
 
 use super::config::Action;
+use super::summary::Matched;
 use super::texts::{Done, Side, Texts};
 use super::{Rules, TOO_LONG, refusal};
 use crate::in_request::InRequest;
 
 /// What takes the place of a text of a request of which nothing is left: providers refuse empty texts.
-const NOTHING_LEFT: &str = "[removed]";
+pub(super) const NOTHING_LEFT: &str = "[removed]";
 
 impl Rules {
-    pub(super) fn search_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {
+    pub(super) async fn search_request(&self, request: &Request, cx: &PolicyContext<Texts>) -> RequestAction {
         let parts = match request.parts() {
             Ok(parts) => parts,
             // A policy before this one made it so.
@@ -26,13 +27,18 @@ impl Rules {
         let most_growth = cx.limits().max_rewritten_bytes;
         // A message is allowed where a text of it is.
         let (mut message, mut is_allowed) = (String::new(), false);
+        let mut to_summarise: Vec<Matched<'_>> = Vec::new();
         let done: Done = cx.scratchpad(|texts| {
             texts.begin();
             texts.output.edited.most_growth = Some(most_growth);
             for part in &parts {
-                let Some((scope, group)) =
-                    InRequest::of(part.scope).and_then(|scope| Some((scope, self.groups.of_request(scope)?)))
-                else {
+                let Some(scope) = InRequest::of(part.scope) else { continue };
+                let summarising = self.summaries.of_request(scope);
+                let rules = summarising.map(|group| texts.find(group, &part.text)).unwrap_or_default();
+                let Some(group) = self.groups.of_request(scope) else {
+                    if !rules.is_empty() {
+                        to_summarise.push(Matched { part, rules, edited: None });
+                    }
                     continue;
                 };
                 if self.requires(scope) {
@@ -42,7 +48,10 @@ impl Rules {
                     }
                 }
                 let before = texts.watched();
-                if let Some(text) = texts.edit(group, &part.text) {
+                let edited = texts.edit(group, &part.text);
+                if !rules.is_empty() {
+                    to_summarise.push(Matched { part, rules, edited });
+                } else if let Some(text) = edited {
                     rewrite.replace(part, if text.is_empty() { NOTHING_LEFT } else { &text });
                 }
                 if self.requires(scope) {
@@ -71,6 +80,7 @@ impl Rules {
             cx.conclude(Decision::Refuse, &rule.reason_code);
             return RequestAction::Refuse(refusal(rule));
         }
+        self.summarise_parts(&to_summarise, &mut rewrite, cx).await;
         match rewrite.into_body() {
             Some(body) => RequestAction::SendRequestBody(body),
             None => RequestAction::SendRequest,

@@ -2,8 +2,13 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn read(with: &str) -> Result<Rules, DocumentError> {
+    let judges = Default::default();
+    Rules::new(PolicyConfig { with, judges: &judges })
+}
+
 fn error(with: &Value) -> DocumentError {
-    Rules::new(&with.to_string()).unwrap_err()
+    read(&with.to_string()).unwrap_err()
 }
 
 fn one(rule: Value) -> Value {
@@ -58,7 +63,7 @@ fn what_can_wait_for_each_rule_is_known() {
         {"id": "mail", "match": {"pattern": r"\b[a-z]{1,8}@b\.[a-z]{2,}"}, "allowed": ["somebody@b.example"]},
         {"id": "seen", "match": {"terms": ["heron"]}, "action": "observe"},
     ]});
-    let holds = Rules::new(&with.to_string()).unwrap().holds();
+    let holds = read(&with.to_string()).unwrap().holds();
     let holds: Vec<_> = holds.iter().map(|hold| (hold.id.as_str(), hold.characters, hold.bytes)).collect();
     assert_eq!(holds, [("terms", 10, 40), ("keys", 22, 88), ("mail", 18, 72), ("seen", 0, 0)]);
 }
@@ -76,7 +81,7 @@ fn the_bounds_are_kept() {
 #[test]
 fn every_detector_waits_for_a_bounded_text() {
     let names: Vec<Value> = detect::names().into_iter().map(|name| json!({"id": name, "match": {"detect": [name]}})).collect();
-    for hold in Rules::new(&json!({ "rules": names }).to_string()).unwrap().holds() {
+    for hold in read(&json!({ "rules": names }).to_string()).unwrap().holds() {
         assert!(hold.characters <= 600, "{hold:?}");
     }
 }
@@ -89,7 +94,7 @@ fn loading_takes() {
     for terms in [0, 10, 1_000, 10_000] {
         let with = many_terms(terms);
         let begun = std::time::Instant::now();
-        let rules = Rules::new(&with).unwrap();
+        let rules = read(&with).unwrap();
         let loaded = begun.elapsed();
         println!(
             "{terms} terms and all detectors: {loaded:?}, greatest hold {:?}",

@@ -7,7 +7,7 @@ use weir::policy::{BlockAction, DeltaAction};
 
 use super::finder::{Finder, Output};
 use super::groups::Group;
-use crate::joined::{TextKey, watched_action};
+use crate::joined::{Edited, TextKey, watched_action};
 
 /// Where a rule matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,23 @@ impl Texts {
             watching.finish(&group.watching, &mut self.watched);
         }
         self.output.edited.changed.then(|| mem::take(&mut self.output.edited.text))
+    }
+
+    /// Counts the matches in a whole text that stays as it is; gives the rules that matched, each once. Between [`Self::begin`] and
+    /// [`Self::count`].
+    pub(super) fn find(&mut self, group: &Group, text: &str) -> SmallVec<[usize; 2]> {
+        // What would become of it is not used, and does not grow.
+        let (mut finder, mut found) = (Finder::default(), Output { edited: Edited::within(0), ..Output::default() });
+        finder.feed(&group.acting, text, &mut found);
+        finder.finish(&group.acting, &mut found);
+        let mut rules = SmallVec::new();
+        for rule in found.hits {
+            self.output.hits.push(rule);
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        rules
     }
 
     /// Makes ready for a step.

@@ -58,8 +58,11 @@ pub(super) fn of(chain: &Chain, document: &Value) -> Vec<Held> {
         held.push(one(None, policy.greatest_hold()));
         let entry = document.get("chain").and_then(|chain| chain.get(index));
         let with = entry.filter(|entry| entry.get("use").is_some_and(|name| name == "rules")).and_then(|entry| entry.get("with"));
-        if let Some(rules) = with.and_then(|with| Rules::new(&with.to_string()).ok()) {
-            held.extend(rules.holds().into_iter().map(|hold| one(Some(hold.id), Hold::Bytes(hold.bytes))));
+        if let Some(rules) = with.and_then(|with| Rules::holds_of(&with.to_string()).ok()) {
+            held.extend(rules.into_iter().map(|rule| {
+                let hold = rule.hold();
+                one(Some(rule.id), hold)
+            }));
         }
     }
     held

@@ -45,6 +45,21 @@ fn of_rules_the_greatest_hold_is_told_and_that_of_each() {
 }
 
 #[test]
+fn of_a_rule_that_summarises_it_is_told_that_texts_wait() {
+    let yaml = "policy: {id: p}\njudges: {one: {cluster: c, model: m}}\nchain:\n- use: rules\n  with:\n    summary: {judge: one}\n    rules:\n    - {id: bird, match: {terms: [nightingale]}, action: summary}\n    - {id: result, match: {terms: [owl]}, action: summary, answer: []}\n";
+    let report = look_at("p.yaml", yaml);
+    let told: Vec<_> = report.holds.iter().map(Held::text).collect();
+    assert_eq!(
+        told,
+        [
+            "Rules holds each text until it is decided",
+            "Rules, rule \"bird\", holds each text until it is decided",
+            "Rules, rule \"result\", holds at most 0 bytes of text",
+        ]
+    );
+}
+
+#[test]
 fn an_error_has_the_line_and_column_of_its_field_and_a_hint() {
     let yaml = "policy: {id: p}\n\njudges:\n  main: {cluster: judge, model: m}\nchain:\n  - use: tool_call_judge\n    with:\n      judge: main\n      block_mesage: no\n";
     let report = look_at("p.yaml", yaml);

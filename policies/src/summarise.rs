@@ -1,9 +1,5 @@
 //! Summarise: a model writes what stands in the place of long texts.
 
-mod writer;
-
-use core::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir::block::{BlockKind, ContentBlock, build_text_chunk};
@@ -18,18 +14,8 @@ use weir::policy::{
 };
 use weir::state::Scope;
 
-use self::writer::{Failure, MAX_TEXT_BYTES, Summary, Writer};
 use crate::in_request::InRequest;
-
-/// Most texts of a request that are summarised.
-const MAX_TEXTS: usize = 32;
-
-/// Most bytes of instructions.
-const MAX_INSTRUCTION_BYTES: usize = 8 * 1024;
-
-/// Longest and shortest time for which summaries are kept.
-const MAX_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-const MIN_KEPT: Duration = Duration::from_secs(1);
+use crate::writer::{Failure, MAX_TEXT_BYTES, MAX_TEXTS, Settings, Summary, Writer};
 
 /// Puts a summary in the place of texts that are longer than some length, in requests (the results of tools, as a rule) and in answers.
 /// A model of the document's `judges` writes it. Summaries of requests are kept, so that the same text has the same one in every turn.
@@ -50,13 +36,13 @@ pub(crate) struct Config {
     /// The model that writes, of `judges`.
     judge: String,
     /// What it is told.
-    #[serde(default = "Config::default_instructions")]
+    #[serde(default = "Settings::default_instructions")]
     instructions: String,
     /// Texts of more bytes are summarised.
     #[serde(default = "Config::default_longer_than")]
     longer_than: usize,
     /// Most bytes of a summary.
-    #[serde(default = "Config::default_max_bytes")]
+    #[serde(default = "Settings::default_max_bytes")]
     max_bytes: usize,
     /// Which texts of requests.
     #[serde(default = "Config::default_request")]
@@ -71,25 +57,15 @@ pub(crate) struct Config {
     #[serde(default = "Config::default_message")]
     message: String,
     /// How long summaries of texts of requests are kept.
-    #[serde(default = "Config::default_kept_for")]
+    #[serde(default = "Settings::default_kept_for")]
     keep_for: DocumentDuration,
-    #[serde(default = "Config::default_scope")]
+    #[serde(default = "Settings::default_scope")]
     scope: Scope,
 }
 
 impl Config {
-    fn default_instructions() -> String {
-        "Summarise the text for the model that works with it. Keep names, numbers, identifiers, errors and decisions; \
-         leave out repetition and instructions to the reader."
-            .to_owned()
-    }
-
     const fn default_longer_than() -> usize {
         8 * 1024
-    }
-
-    const fn default_max_bytes() -> usize {
-        2 * 1024
     }
 
     fn default_request() -> Vec<InRequest> {
@@ -100,27 +76,22 @@ impl Config {
         "[A long text was withheld: there is no summary of it.]".to_owned()
     }
 
-    const fn default_kept_for() -> DocumentDuration {
-        DocumentDuration(Duration::from_secs(3600))
+    fn settings(&self) -> Settings {
+        Settings {
+            judge: self.judge.clone(),
+            instructions: self.instructions.clone(),
+            max_bytes: self.max_bytes,
+            on_error: self.on_error,
+            message: self.message.clone(),
+            keep_for: self.keep_for,
+            scope: self.scope,
+        }
     }
 
-    const fn default_scope() -> Scope {
-        Scope::Worker
-    }
-
-    fn check(&self, config: PolicyConfig<'_>) -> Result<(), DocumentError> {
+    fn check(&self) -> Result<(), DocumentError> {
         let checks = [
-            ("judge", config.judges.contains_key(self.judge.as_str()), "there is no such judge under judges"),
-            (
-                "instructions",
-                !self.instructions.trim().is_empty() && self.instructions.len() <= MAX_INSTRUCTION_BYTES,
-                "must have 1 to 8192 bytes",
-            ),
-            ("max_bytes", (64..=writer::MAX_SUMMARY_BYTES).contains(&self.max_bytes), "must be between 64 and 8192"),
             ("longer_than", self.longer_than > self.max_bytes, "must be more than max_bytes: a summary is shorter than its text"),
             ("longer_than", self.longer_than < MAX_TEXT_BYTES, "must be less than 262144"),
-            ("message", !self.message.trim().is_empty() && self.message.len() <= 2048, "must have 1 to 2048 bytes"),
-            ("keep_for", (MIN_KEPT..=MAX_KEPT).contains(&self.keep_for.0), "must be between 1s and 30days"),
             ("request", !(self.request.is_empty() && self.answer.is_empty()), "name a text in request or in answer"),
         ];
         let wrong = checks.iter().find(|(_, is_right, _)| !is_right);
@@ -204,11 +175,8 @@ impl Policy for Summarise {
         let long: Vec<&RequestPart<'_>> = parts.iter().filter(|part| self.is_sought(part)).collect();
         let mut rewrite = request.rewrite();
         for (number, part) in long.into_iter().enumerate() {
-            let written = if number < MAX_TEXTS {
-                self.writer.find_or_write(&part.text, &self.config, cx).await
-            } else {
-                Err(Failure::TooMany)
-            };
+            let written =
+                if number < MAX_TEXTS { self.writer.find_or_write(&part.text, cx).await } else { Err(Failure::TooMany) };
             match written {
                 Ok(summary) => {
                     rewrite.replace(part, &summary.text);
@@ -235,7 +203,7 @@ impl Policy for Summarise {
         let written = if block.is_truncated() || block.ambiguity().is_some() {
             Err(Failure::Incomplete)
         } else {
-            self.writer.write(block.text(), &self.config, cx).await
+            self.writer.write(block.text(), cx).await
         };
         let text = match written {
             Ok(summary) => {
@@ -251,10 +219,7 @@ impl Policy for Summarise {
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {
     let own: Config = parse(config.with)?;
-    own.check(config)?;
-    let Some(judge) = config.judges.get(own.judge.as_str()) else {
-        return Err(DocumentError::new("judge", "there is no such judge under judges"));
-    };
-    let writer = Writer::new(judge.clone(), &own);
+    let writer = Writer::new(own.settings(), config)?;
+    own.check()?;
     Ok(SharedPolicy::new("Summarise", Summarise { config: own, writer }))
 }
