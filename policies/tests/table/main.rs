@@ -1,0 +1,19 @@
+//! Each policy over all dialects, streamed and whole: the same decision, and the same for the client.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a panic fails the test, as it should"
+)]
+
+mod cached_answers;
+mod exchange;
+mod judges;
+mod quotas;
+mod requests;
+mod summaries;
+mod texts;
+mod tools;
