@@ -10,6 +10,10 @@ use core::cell::Cell;
 pub(crate) struct TakeCell<T>(Cell<T>);
 
 impl<T: Default> TakeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Cell::new(value))
+    }
+
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let mut value = self.0.take();
         let result = work(&mut value);

@@ -75,7 +75,12 @@ impl Chain {
 
     /// Joins what the policies want to see: what none of them wants is not read.
     pub fn interests(&self) -> Interests {
-        self.policies.iter().fold(Interests::NONE, |joined, policy| joined.and(policy.interests()))
+        Interests::of(&self.policies)
+    }
+
+    /// Whether any of its policies has a rollout of its own.
+    pub fn has_policy_rollouts(&self) -> bool {
+        self.policies.iter().any(|policy| policy.rollout().is_some())
     }
 
     /// Makes the same chain, of which every run of a hook is told

@@ -130,6 +130,11 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
+    /// Makes it without any, to be numbered from `first` on.
+    pub(crate) fn numbered_from(first: u32) -> Self {
+        Self { begun: first, ..Self::default() }
+    }
+
     /// Begins to wait for a judge's verdict. `None` when the exchange has asked as often as it may.
     pub(crate) fn question(
         &mut self,

@@ -105,7 +105,7 @@ impl<'p> Play<'p> {
                 let progress = self.exchange.handle_request_head(&head, *end, self.now);
                 self.request(Cause::Step, progress);
             }
-            Step::RequestBody { chunk, end } if self.outcome.request == RequestOutcome::Held || self.exchange.is_observed() => {
+            Step::RequestBody { chunk, end } if self.outcome.request == RequestOutcome::Held || self.exchange.has_observers() => {
                 let progress = self.exchange.handle_request_body(chunk, *end, self.now);
                 self.request(Cause::Step, progress);
             }

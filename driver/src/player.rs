@@ -42,14 +42,19 @@ impl fmt::Debug for Player {
 pub struct Stores {
     worker: Table,
     proxy: Table,
+    /// Of policies that are observed beside enforced ones.
+    worker_beside: Table,
+    proxy_beside: Table,
 }
 
 impl Stores {
     /// Carries out what the engine asks of the store.
     pub(crate) fn carry_out(&mut self, request: &StoreRequest, now: Timestamp) -> Result<Stored, StateError> {
-        let table = match request.scope {
-            Scope::Worker => &mut self.worker,
-            Scope::Proxy => &mut self.proxy,
+        let table = match (request.scope, request.is_beside) {
+            (Scope::Worker, false) => &mut self.worker,
+            (Scope::Worker, true) => &mut self.worker_beside,
+            (Scope::Proxy, false) => &mut self.proxy,
+            (Scope::Proxy, true) => &mut self.proxy_beside,
         };
         table.carry_out(&request.key, &request.operation, now)
     }

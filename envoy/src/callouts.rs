@@ -61,7 +61,7 @@ impl Callouts {
                         progress => resumed = progress,
                     }
                 }
-                Effect::Callout(callout) if exchange.is_observed() => self.put_off.push(callout),
+                Effect::Callout(callout) if exchange.is_beside(callout.id) => self.put_off.push(callout),
                 Effect::Callout(callout) => {
                     if self.send(&callout) {
                         continue;

@@ -56,6 +56,14 @@ impl Kept {
         has_room_for(bytes) && (is_short || KEPT_BYTES.load(Relaxed).saturating_add(bytes) <= MAX_KEPT_BYTES)
     }
 
+    /// Whether it may keep that many bytes more for policies that are observed beside enforced ones: they leave half of what there
+    /// is to those that are enforced.
+    pub(crate) fn may_observe(&self, bytes: usize) -> bool {
+        let needed = bytes.saturating_mul(WORKING_FACTOR);
+        HEAP.allocated().saturating_add(needed) <= MAX_AT_BEGINNING / 2
+            && KEPT_BYTES.load(Relaxed).saturating_add(bytes) <= MAX_KEPT_BYTES / 2
+    }
+
     /// Notes how much it is now.
     pub(crate) fn set(&mut self, bytes: usize) {
         KEPT_BYTES.fetch_sub(core::mem::replace(&mut self.0, bytes), Relaxed);

@@ -98,8 +98,11 @@ impl Stream {
                 .map(|name| header(name).unwrap_or_default());
         let [mcp_protocol_version, mcp_method, mcp_name] =
             ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| header(name).unwrap_or_default());
-        let session =
-            if chain.rollout.is_plain() { Vec::new() } else { header(chain.rollout.session_header()).unwrap_or_default() };
+        let session = if chain.rollout.is_plain() && !chain.has_policy_rollouts() {
+            Vec::new()
+        } else {
+            header(chain.rollout.session_header()).unwrap_or_default()
+        };
         let caller = caller::read();
         let head = RequestHead {
             method: &method,
@@ -187,7 +190,7 @@ impl Stream {
 
     /// Shows the engine what passes.
     fn observe_request(&mut self, size: usize, end: bool) -> Action {
-        if !self.kept.may_grow(size) {
+        if !self.has_memory_for(size) {
             self.fail("worker_memory", "the worker's memory is used up: what is observed only is not looked at");
             self.request = RequestState::Passing;
             self.exchange.handle_request_shortage();
@@ -208,7 +211,7 @@ impl Stream {
         let RequestState::Held(held) = &self.request else { return Action::Continue };
         let Held { size, ballast, .. } = *held;
         let decoded = if self.exchange.is_request_encoded() { self.chain.limits.max_request_bytes } else { 0 };
-        if !self.kept.may_grow(size.saturating_sub(ballast).max(decoded)) {
+        if !self.has_memory_for(size.saturating_sub(ballast).max(decoded)) {
             return self.answer_failure(503, "worker_memory", "The proxy is busy with too many long requests; try again later.");
         }
         let body = host::body(BufferType::HttpRequestBody, ballast, size);

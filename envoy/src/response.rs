@@ -192,7 +192,7 @@ impl Stream {
     fn observe_response(&mut self, size: usize, end: bool) -> Action {
         let new = host::body(BufferType::HttpResponseBody, 0, size);
         let mut unused = self.plugin.take_buffer();
-        let _nothing_follows_from_it = if self.kept.may_grow(size) {
+        let _nothing_follows_from_it = if self.has_memory_for(size) {
             self.exchange.handle_response_body(&new, end, Now::Clock(host::now), &mut unused)
         } else {
             self.exchange.handle_shortage(&new, end, host::now(), &mut unused)
@@ -222,7 +222,8 @@ impl Stream {
                 ballast
             }
         };
-        let is_short_of_memory = !self.kept.may_grow(size.saturating_sub(read));
+        let is_short_of_memory = !self.has_memory_for(size.saturating_sub(read));
+        let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         open.ended = end;
         let asked_before = self.callouts.count();
         let mut out = self.plugin.take_buffer();

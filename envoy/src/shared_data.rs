@@ -23,8 +23,14 @@ use crate::host;
 /// Buckets of a process, at most a mebibyte for each sixteen.
 const BUCKETS: u64 = 1024;
 
+/// Buckets of what policies keep that are observed beside enforced ones.
+const BUCKETS_BESIDE: u64 = 64;
+
 /// What a bucket may have.
 const BUCKET: TableLimits = TableLimits { keys: 1024, bytes: 64 * 1024 };
+
+/// What a worker may keep of policies that are observed beside enforced ones.
+const BESIDE: TableLimits = TableLimits { keys: 16 * 1024, bytes: 4 * 1024 * 1024 };
 
 /// How often a bucket is read again because another worker wrote in between.
 const ATTEMPTS: usize = 32;
@@ -32,12 +38,15 @@ const ATTEMPTS: usize = 32;
 /// What hashes of credentials are salted with: the same for all workers, another in every process.
 const SALT: &str = "weir.salt";
 
-/// Says that the buckets are there.
-const READY: &str = "weir.state.ready";
+/// Says that the buckets are there, those of observed policies, too.
+const READY: &str = "weir.state.ready.2";
 
 thread_local! {
     /// A module has one thread in each worker: this is the worker's own table, whatever is configured.
     static WORKER: RefCell<Table> = RefCell::default();
+
+    /// What policies keep there that are observed beside enforced ones.
+    static WORKER_BESIDE: RefCell<Table> = RefCell::new(Table::new(BESIDE));
 
     /// It never changes.
     static SALT_READ: OnceCell<Rc<[u8]>> = const { OnceCell::new() };
@@ -48,8 +57,8 @@ pub(crate) fn prepare() {
     if host::shared_data(READY).0.is_some() {
         return;
     }
-    for bucket in 0..BUCKETS {
-        let name = bucket_name(bucket);
+    let enforced = (0..BUCKETS).map(|bucket| bucket_name(bucket, false));
+    for name in enforced.chain((0..BUCKETS_BESIDE).map(|bucket| bucket_name(bucket, true))) {
         if host::shared_data(&name).1.is_none() {
             let _ = host::set_shared_data(&name, &[], None);
         }
@@ -75,7 +84,7 @@ pub(crate) fn salt() -> Option<Rc<[u8]>> {
 /// Carries out what the engine asks of the store. Any phase.
 pub(crate) fn carry_out(request: &StoreRequest, now: Timestamp) -> Result<Stored, StateError> {
     match request.scope {
-        Scope::Worker => WORKER.with(|worker| match worker.try_borrow_mut() {
+        Scope::Worker => if request.is_beside { &WORKER_BESIDE } else { &WORKER }.with(|worker| match worker.try_borrow_mut() {
             Ok(mut table) => table.carry_out(&request.key, &request.operation, now),
             Err(_) => Err(StateError::Unavailable),
         }),
@@ -84,7 +93,8 @@ pub(crate) fn carry_out(request: &StoreRequest, now: Timestamp) -> Result<Stored
 }
 
 fn carry_out_shared(request: &StoreRequest, now: Timestamp) -> Result<Stored, StateError> {
-    let name = bucket_name(hash(request.key.as_bytes()).checked_rem(BUCKETS).unwrap_or_default());
+    let buckets = if request.is_beside { BUCKETS_BESIDE } else { BUCKETS };
+    let name = bucket_name(hash(request.key.as_bytes()).checked_rem(buckets).unwrap_or_default(), request.is_beside);
     for _ in 0..ATTEMPTS {
         // Without a version the write could not be held back if another worker wrote in between.
         let (bytes, Some(version)) = host::shared_data(&name) else { return Err(StateError::Unavailable) };
@@ -103,8 +113,8 @@ fn carry_out_shared(request: &StoreRequest, now: Timestamp) -> Result<Stored, St
     Err(StateError::Contended)
 }
 
-fn bucket_name(bucket: u64) -> String {
-    format!("weir.state.{bucket}")
+fn bucket_name(bucket: u64, is_beside: bool) -> String {
+    if is_beside { format!("weir.state.beside.{bucket}") } else { format!("weir.state.{bucket}") }
 }
 
 /// Spreads keys. The workers must agree about it, so that it cannot be random; who chooses keys that fall together fills

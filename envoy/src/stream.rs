@@ -112,7 +112,7 @@ impl Stream {
     /// A judge answered, or did not.
     pub(crate) fn handle_callout_reply(&mut self, token: u32, reply: Option<(u16, Vec<u8>)>) {
         let Some(id) = self.callouts.take(token) else { return };
-        if self.over && !self.exchange.is_observed() {
+        if self.over && !self.exchange.is_beside(id) {
             return;
         }
         let reply =
@@ -182,6 +182,17 @@ impl Stream {
     fn note_kept(&mut self) {
         let keeps = !self.over || self.is_finishing();
         self.kept.set(if keeps { self.exchange.kept_bytes() } else { 0 });
+    }
+
+    /// Whether there is memory to take in that many bytes. Where there is none for policies that are observed beside enforced ones,
+    /// too, they do without.
+    pub(crate) fn has_memory_for(&mut self, bytes: usize) -> bool {
+        let observed = self.exchange.observed();
+        if observed > 0 && !self.kept.may_observe(bytes.saturating_mul(observed)) {
+            self.exchange.give_up_observed();
+            self.note_kept();
+        }
+        self.kept.may_grow(bytes)
     }
 
     /// Whether there is memory to wait for what an observed exchange has asked.

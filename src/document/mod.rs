@@ -22,7 +22,7 @@ use crate::evidence::Evidence;
 use crate::judge::{Credential, Judge};
 use crate::limits::Limits;
 use crate::policy::SharedPolicy;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, check_policies};
 use crate::route::Routes;
 
 pub(crate) use self::configuration::read_text;
@@ -176,6 +176,7 @@ struct RawIdentity {
 struct RawChainEntry {
     r#use: String,
     with: Option<Box<RawValue>>,
+    rollout: Option<Rollout>,
 }
 
 #[derive(Deserialize)]
@@ -223,10 +224,11 @@ impl Document {
             .collect::<Result<HashMap<_, _>, DocumentError>>()?;
         let policies = raw
             .chain
-            .iter()
+            .into_iter()
             .enumerate()
             .map(|(index, entry)| make_policy(entry, registry, &judges).map_err(|error| error.below(&format!("chain[{index}]"))))
             .collect::<Result<Vec<_>, _>>()?;
+        check_policies(&policies)?;
         if let Some(sink) = &raw.events {
             check_sink(sink)?;
         }
@@ -266,7 +268,7 @@ impl Document {
 }
 
 fn make_policy(
-    entry: &RawChainEntry,
+    entry: RawChainEntry,
     registry: &Registry,
     judges: &HashMap<String, Judge>,
 ) -> Result<SharedPolicy, DocumentError> {
@@ -277,7 +279,11 @@ fn make_policy(
         ));
     };
     let with = entry.with.as_deref().map_or("{}", RawValue::get);
-    factory(PolicyConfig { with, judges }).map_err(|error| error.below("with"))
+    let policy = factory(PolicyConfig { with, judges }).map_err(|error| error.below("with"))?;
+    Ok(match entry.rollout {
+        Some(rollout) => policy.in_rollout(rollout),
+        None => policy,
+    })
 }
 
 fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Option<String>) -> Result<Judge, DocumentError> {

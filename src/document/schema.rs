@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::projects::RawProjects;
 use super::{DocumentDuration, RawDocument};
-use crate::rollout::Share;
+use crate::rollout::{Rollout, Share};
 use crate::route::{AllowedRoute, Endpoint, PathPattern};
 use crate::state::Scope;
 
@@ -72,12 +72,21 @@ fn entry(policies: &[(&'static str, Value)]) -> Value {
             json!({"if": {"properties": {"use": {"const": name}}}, "then": then})
         })
         .collect();
+    let mut rollout = of::<Rollout>();
+    if let Some(rollout) = rollout.as_object_mut() {
+        rollout.insert("description".to_owned(), json!("Whether what it decides is done, where the document's rollout does it."));
+        // These are the document's.
+        for field in ["rollback", "session_header"] {
+            rollout.get_mut("properties").and_then(Value::as_object_mut).map(|properties| properties.remove(field));
+        }
+    }
     json!({
         "type": "object",
         "description": "A policy of the chain.",
         "properties": {
             "use": {"enum": names, "description": "Which policy."},
             "with": {"description": "How it is configured."},
+            "rollout": rollout,
         },
         "required": ["use"],
         "additionalProperties": false,

@@ -8,6 +8,8 @@ use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::enforcement::Told;
+use super::observed::{Observed, Stand, first_number, owner};
 use super::observer::Observer;
 use super::{
     CalloutId, CalloutReply, Effect, EndReason, Governing, RequestHead, RequestProgress, ResponseHead, ResponseMode,
@@ -18,8 +20,9 @@ use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::reply::Reply;
 use crate::id::CallId;
-use crate::rollout::{Key, Standing, Tally, tally};
-use crate::route::Endpoint;
+use crate::policy::Part;
+use crate::rollout::{Key, Rollout, Standing, Tally, tally};
+use crate::route::{Endpoint, Route, RouteAction, Routes};
 use crate::state::{StateError, StoreRequestId, Stored};
 use crate::time::{Now, Timestamp};
 
@@ -32,6 +35,10 @@ pub struct Exchange {
     governing: Governing,
     /// Of an observed exchange.
     observer: Option<Box<Observer>>,
+    /// Policies that are observed alone.
+    observed: Vec<Observed>,
+    /// Where those stand that have a rollout of their own and are enforced.
+    enforced: Vec<Stand>,
     /// What is counted once it is over.
     closing: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
@@ -45,7 +52,13 @@ impl fmt::Debug for Exchange {
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
-        Self { governing: Governing::new(chain, call_id, now), observer: None, closing: None }
+        Self {
+            governing: Governing::new(chain, Part::default(), call_id, now),
+            observer: None,
+            observed: Vec::new(),
+            enforced: Vec::new(),
+            closing: None,
+        }
     }
 
     /// Id of the exchange.
@@ -61,6 +74,16 @@ impl Exchange {
     /// Whether the exchange is observed only: nothing of it may be touched.
     pub const fn is_observed(&self) -> bool {
         self.observer.is_some()
+    }
+
+    /// Whether anybody observes it, beside whoever is enforced: what leaves is to be fed all the same.
+    pub const fn has_observers(&self) -> bool {
+        self.observer.is_some() || !self.observed.is_empty()
+    }
+
+    /// Whether nothing of the stream waits for that callout.
+    pub fn is_beside(&self, id: CalloutId) -> bool {
+        self.is_observed() || owner(id.0) > 0
     }
 
     /// Where the exchange stands in the rollout, once the request's head came.
@@ -85,8 +108,10 @@ impl Exchange {
 
     /// The request head came; `end` if no body follows.
     pub fn handle_request_head(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) -> RequestProgress {
+        self.part(head, end, now);
         if self.governing.assign(head, now).is_enforced {
-            return self.governing.handle_request_head(head, end, now);
+            let progress = self.governing.handle_request_head(head, end, now);
+            return self.show_request(progress, end);
         }
         let observer = self.observer.insert(Box::new(Observer::new()));
         let progress = self.governing.handle_request_head(head, end, now);
@@ -96,14 +121,59 @@ impl Exchange {
 
     /// Bytes of the request body came; the engine keeps them until `end`.
     pub fn handle_request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> RequestProgress {
+        self.observed.iter_mut().for_each(|observed| observed.request_body(chunk, end, now));
         let progress = self.governing.handle_request_body(chunk, end, now);
-        let Some(observer) = &mut self.observer else { return progress };
+        let Some(observer) = &mut self.observer else { return self.show_request(progress, end) };
         observer.note_request(&mut self.governing, progress, now);
         if end { RequestProgress::Send } else { RequestProgress::Observe }
     }
 
+    /// What passes the enforced policies unread is to be shown to those that are observed.
+    fn show_request(&self, progress: RequestProgress, end: bool) -> RequestProgress {
+        if progress == RequestProgress::Send && !end && self.has_observers() { RequestProgress::Observe } else { progress }
+    }
+
+    /// Parts those that are observed alone from the other policies.
+    fn part(&mut self, head: &RequestHead<'_>, end: bool, now: Timestamp) {
+        let chain = Arc::clone(&self.governing.shared.chain);
+        if !chain.has_policy_rollouts() {
+            return;
+        }
+        let is_read = chain.is_linked && self.governing.is_dialect(head, end);
+        let mut enforced = Vec::new();
+        for (place, policy) in chain.policies.iter().enumerate() {
+            let standing = policy.rollout().map(|rollout| self.governing.stand(rollout, head, false));
+            if standing.is_none_or(|standing| standing.is_enforced) {
+                enforced.push(policy.clone());
+            }
+            let Some(standing) = standing.filter(|_| is_read) else { continue };
+            let stand = Stand { policy: policy.name(), place, standing };
+            if standing.is_enforced {
+                self.enforced.push(stand);
+            } else {
+                let beside = Some(first_number(self.observed.len().saturating_add(1)));
+                let part = Part { policies: Some(vec![policy.clone()]), beside };
+                let mut observed = Observed::new(stand, self.governing.anew(part, now));
+                observed.request_head(head, end, now);
+                self.observed.push(observed);
+            }
+        }
+        self.governing = self.governing.anew(Part { policies: Some(enforced), beside: None }, now);
+    }
+
+    /// There is no memory for policies that are observed beside enforced ones: they do not look at any more of the exchange.
+    pub fn give_up_observed(&mut self) {
+        self.observed.iter_mut().for_each(Observed::give_up);
+    }
+
+    /// How many policies are observed beside those that are enforced: each reads the exchange for itself.
+    pub const fn observed(&self) -> usize {
+        self.observed.len()
+    }
+
     /// There is no memory to look at the request's body: of an observed exchange it passes, and nothing more is looked at.
     pub fn handle_request_shortage(&mut self) {
+        self.give_up_observed();
         if let Some(observer) = &mut self.observer {
             observer.give_up_request(&mut self.governing);
         }
@@ -111,10 +181,15 @@ impl Exchange {
 
     /// The response head came; `end` if no body follows.
     pub fn handle_response_head(&mut self, head: &ResponseHead<'_>, end: bool, now: Timestamp) -> ResponseMode {
-        match &mut self.observer {
+        let mut is_shown = false;
+        for observed in &mut self.observed {
+            is_shown |= observed.response_head(head, end, now) == ResponseMode::Observe;
+        }
+        let mode = match &mut self.observer {
             None => self.governing.handle_response_head(head, end, now),
             Some(observer) => observer.response_head(&mut self.governing, head, end, now),
-        }
+        };
+        if mode == ResponseMode::Pass && is_shown { ResponseMode::Observe } else { mode }
     }
 
     /// What the `content-type` of the response's head is to be set to, once that head came; `None` where it stays as it is.
@@ -130,15 +205,18 @@ impl Exchange {
 
     /// Bytes of the response body came. After [`ResponseMode::Refuse`] the first call, with whatever bytes, gives the answer.
     pub fn handle_response_body(&mut self, chunk: &[u8], end: bool, now: impl Into<Now>, out: &mut Vec<u8>) -> ResponseProgress {
+        let now = now.into();
+        self.observed.iter_mut().for_each(|observed| observed.look(chunk, end, now));
         let Some(observer) = &mut self.observer else { return self.governing.handle_response_body(chunk, end, now, out) };
         out.extend_from_slice(chunk);
-        observer.look(&mut self.governing, chunk, end, now.into());
+        observer.look(&mut self.governing, chunk, end, now);
         ResponseProgress::Flowing
     }
 
     /// As [`Self::handle_response_body`], where there is no memory to work on the bytes: the response gets the verdict for what
     /// is beyond a bound (`limits.on_exceeded`).
     pub fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
+        self.give_up_observed();
         let Some(observer) = &mut self.observer else { return self.governing.handle_shortage(chunk, end, now, out) };
         out.extend_from_slice(chunk);
         observer.give_up(&mut self.governing, chunk);
@@ -177,12 +255,45 @@ impl Exchange {
 
     /// A callout of an observed exchange is sent now, which the host had put off: its time begins.
     pub fn note_sent(&mut self, id: CalloutId, now: Timestamp) {
-        self.governing.shared.waits.with(|waits| waits.note_sent(id, now));
+        match self.find(id.0) {
+            Some(observed) => observed.note_sent(id, now),
+            None => self.governing.shared.waits.with(|waits| waits.note_sent(id, now)),
+        }
     }
 
     /// A callout was answered. What that sets going in the response is appended to `out`.
     pub fn handle_callout_reply(&mut self, id: CalloutId, reply: CalloutReply<'_>, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        if let Some(observed) = self.find(id.0) {
+            observed.wake(now, |governing, out| governing.handle_callout_reply(id, reply, now, out));
+            return self.settle();
+        }
+        if self.is_over() {
+            return Resumed::Nothing;
+        }
         self.wake(now, out, |governing, out| governing.handle_callout_reply(id, reply, now, out))
+    }
+
+    /// Finds the observed policy that has that number.
+    fn find(&mut self, number: u32) -> Option<&mut Observed> {
+        self.observed.get_mut(owner(number).checked_sub(1)?)
+    }
+
+    /// Whether those that are enforced have ended, and others may not have.
+    fn is_over(&self) -> bool {
+        self.governing.ended && !self.observed.is_empty() && self.closing.is_none()
+    }
+
+    /// Records the enforcement event, once all is over.
+    fn settle(&mut self) -> Resumed {
+        if self.governing.closed.is_some() && !self.observed.iter().any(Observed::is_finishing) {
+            let model = self.observed.first().map(Observed::model);
+            let is_enforced = self.standing().is_enforced;
+            let enforced = self.enforced.iter().map(|stand| stand.describe(is_enforced).into());
+            let policies = self.observed.iter().map(Observed::tell).chain(enforced).collect();
+            self.governing.record(Told { policies, model });
+        }
+        self.begin_closing();
+        Resumed::Nothing
     }
 
     /// The store answered. What that sets going in the response is appended to `out`.
@@ -193,14 +304,26 @@ impl Exchange {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Resumed {
+        if let Some(observed) = self.find(id.0) {
+            observed.wake(now, |governing, out| governing.handle_store_reply(id, stored, now, out));
+            return self.settle();
+        }
+        let is_over = self.is_over();
         let resumed = self.wake(now, out, |governing, out| governing.handle_store_reply(id, stored, now, out));
         self.close();
-        resumed
+        if is_over { Resumed::Nothing } else { resumed }
     }
 
     /// Time passed: ends the waits whose deadline is over.
     pub fn handle_tick(&mut self, now: Timestamp, out: &mut Vec<u8>) -> Resumed {
+        for observed in &mut self.observed {
+            observed.wake(now, |governing, out| governing.handle_tick(now, out));
+        }
+        if self.is_over() {
+            return self.settle();
+        }
         let resumed = self.wake(now, out, |governing, out| governing.handle_tick(now, out));
+        let _nothing_to_resume = self.settle();
         self.close();
         resumed
     }
@@ -210,8 +333,7 @@ impl Exchange {
         let Some(observer) = &mut self.observer else { return wake(&mut self.governing, out) };
         let resumed = wake(&mut self.governing, &mut Vec::new());
         observer.resume(&mut self.governing, resumed, now);
-        self.begin_closing();
-        Resumed::Nothing
+        self.settle()
     }
 
     /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once. Of an observed
@@ -222,13 +344,16 @@ impl Exchange {
             Some(_) if self.governing.ended => {}
             Some(observer) => observer.end(&mut self.governing, reason, now),
         }
-        self.begin_closing();
+        let status = self.governing.status;
+        self.observed.iter_mut().for_each(|observed| observed.end(reason, status, now));
+        let _nothing_to_resume = self.settle();
     }
 
     /// Whether the exchange is over for everybody but its policies, who wait for verdicts: whoever keeps it until this is false,
     /// and brings answers and ticks as before, gets its enforcement event with them.
     pub fn is_finishing(&self) -> bool {
-        self.observer.as_ref().is_some_and(|observer| observer.is_finishing())
+        let is_finishing = self.observer.as_ref().is_some_and(|observer| observer.is_finishing());
+        is_finishing || self.observed.iter().any(Observed::is_finishing)
     }
 
     /// Nobody can keep it any longer: records the enforcement event without the verdicts that it waits for.
@@ -236,7 +361,8 @@ impl Exchange {
         if let Some(observer) = &mut self.observer {
             observer.finish(&mut self.governing);
         }
-        self.begin_closing();
+        self.observed.iter_mut().for_each(Observed::finish);
+        let _nothing_to_resume = self.settle();
     }
 
     /// Counts the exchange for the rollout, once it is over.
@@ -260,12 +386,13 @@ impl Exchange {
 
     /// The next thing to be carried out beside the stream.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.governing.poll_effect()
+        self.governing.poll_effect().or_else(|| self.observed.iter_mut().find_map(Observed::poll_effect))
     }
 
     /// When [`Self::handle_tick`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.governing.next_deadline()
+        let own = if self.is_over() { None } else { self.governing.next_deadline() };
+        self.observed.iter().filter_map(Observed::next_deadline).chain(own).min()
     }
 
     /// Whether anything of the response came and has not left; the beginning of an event is nothing that could leave.
@@ -293,7 +420,8 @@ impl Exchange {
     /// Bytes of bodies that the exchange keeps: what was read and has neither left nor been decided.
     pub fn kept_bytes(&self) -> usize {
         let early = self.observer.as_ref().map_or(0, |observer| observer.kept_bytes());
-        self.governing.kept_bytes().saturating_add(early)
+        let observed = self.observed.iter().fold(0_usize, |sum, observed| sum.saturating_add(observed.kept_bytes()));
+        self.governing.kept_bytes().saturating_add(early).saturating_add(observed)
     }
 
     /// What the chain concluded so far.
@@ -320,6 +448,22 @@ impl Governing {
         if rollout.is_plain() {
             return Standing::default();
         }
+        let standing = self.stand(rollout, head, rollout.state.is_rolled_back(now));
+        self.shared.standing.set(standing);
+        standing
+    }
+
+    /// Whether the request is of a dialect that the chain governs.
+    fn is_dialect(&self, head: &RequestHead<'_>, end: bool) -> bool {
+        let chain = &self.shared.chain;
+        let find = if end { Routes::find_bodiless } else { Routes::find };
+        let route = find(&chain.routes, &chain.targets, head.method, head.path);
+        matches!(route, Route { endpoint: Endpoint::Dialect(_), action: RouteAction::Govern })
+    }
+
+    /// Tells where the exchange stands in that rollout.
+    fn stand(&self, rollout: &Rollout, head: &RequestHead<'_>, is_rolled_back: bool) -> Standing {
+        let chain = &self.shared.chain;
         let peer = head.caller.and_then(|caller| caller.peer.as_deref()).map(str::as_bytes);
         let key = Key {
             user: Some(head.policy_user).filter(|name| !name.is_empty()).or(peer),
@@ -328,9 +472,7 @@ impl Governing {
         };
         let route = chain.routes.find(&chain.targets, head.method, head.path);
         let dialect = if let Endpoint::Dialect(dialect) = route.endpoint { Some(dialect) } else { None };
-        let standing = rollout.assign(&key, dialect, rollout.state.is_rolled_back(now));
-        self.shared.standing.set(standing);
-        standing
+        rollout.assign(&key, dialect, is_rolled_back)
     }
 
     /// What the exchange came to, for the rollout; once.

@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 use crate::end::End;
 use crate::event::{EventKind, Severity};
 use crate::policy::Shared;
-use crate::rollout::Mode;
+use crate::rollout::{Mode, Standing};
 use crate::route::Endpoint;
 
 /// Bytes of a token where the provider does not say how many there were: English text has about four.
@@ -26,11 +26,19 @@ pub(super) struct Facts {
     pub(super) rest: Option<Rest>,
 }
 
-pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
+/// What the event tells beside the enforced policies.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Where each policy with a rollout of its own stands, and what it would have decided where it was observed.
+    pub(super) policies: Vec<Value>,
+    /// The model, as an observed policy has read it: where none is enforced, nobody else reads the request.
+    pub(super) model: Option<String>,
+}
+
+pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>, told: Told) {
     let request = shared.request();
     let decision = shared.outcome.decision();
-    let reason_code = shared.outcome.reason_code();
-    let reason_code = shared.chain.reason_codes.get(&reason_code).cloned().unwrap_or(reason_code);
+    let reason_code = reason_code(shared);
     let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
     let route = request.endpoint.unwrap_or(Endpoint::Unknown);
     let standing = shared.standing.get();
@@ -73,11 +81,13 @@ pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
         if let Some(rest) = facts.rest {
             metadata.insert("after_block".to_owned(), rest.name().into());
         }
-        if standing.mode == Mode::Canary {
-            metadata.insert("rollout_arm".to_owned(), if standing.is_enforced { "canary" } else { "control" }.into());
-            metadata.insert("rollout_key".to_owned(), standing.key.into());
-            metadata.insert("rollout_bucket".to_owned(), standing.bucket.into());
+        if !told.policies.is_empty() {
+            metadata.insert("policy_rollouts".to_owned(), told.policies.into());
         }
+        if let Some(model) = told.model.filter(|_| request.model.is_empty()) {
+            metadata.insert("model".to_owned(), model.into());
+        }
+        tell_arm(standing, metadata);
         if !standing.is_enforced {
             tell_what_would_have_been(shared, facts, metadata);
         }
@@ -87,6 +97,44 @@ pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>) {
     let summary =
         format!("{would}{} on {route}: {reason_code}, status {}, {}", decision.name(), facts.end.status, facts.end.reason.name());
     shared.emit_value(EventKind::Response, "enforcement", severity, summary, metadata);
+}
+
+/// Tells where a policy with a rollout of its own stands.
+pub(super) fn describe_standing(policy: &'static str, place: usize, standing: Standing) -> Map<String, Value> {
+    let mut told = Map::from_iter([
+        ("policy".to_owned(), policy.into()),
+        ("place".to_owned(), place.into()),
+        ("rollout_mode".to_owned(), standing.mode.name().into()),
+        ("enforced".to_owned(), standing.is_enforced.into()),
+    ]);
+    tell_arm(standing, &mut told);
+    told
+}
+
+/// Tells what an observed policy would have decided, and done.
+pub(super) fn tell_observed(shared: &Shared, facts: &Facts, told: &mut Map<String, Value>) {
+    let (questions, waited) = shared.waits.with(|waits| (waits.questions(), waits.judged()));
+    told.insert("decision".to_owned(), shared.outcome.decision().name().into());
+    told.insert("reason_code".to_owned(), reason_code(shared).into());
+    told.insert("triggered_categories".to_owned(), shared.outcome.take_categories().into());
+    told.insert("allowlist_hits".to_owned(), shared.outcome.take_allowlist_hits().into());
+    told.insert("denylist_hits".to_owned(), shared.outcome.take_denylist_hits().into());
+    told.insert("judge_questions".to_owned(), questions.into());
+    told.insert("judge_latency_ms".to_owned(), millis(waited).into());
+    tell_what_would_have_been(shared, facts, told);
+}
+
+fn reason_code(shared: &Shared) -> String {
+    let reason_code = shared.outcome.reason_code();
+    shared.chain.reason_codes.get(&reason_code).cloned().unwrap_or(reason_code)
+}
+
+fn tell_arm(standing: Standing, metadata: &mut Map<String, Value>) {
+    if standing.mode == Mode::Canary {
+        metadata.insert("rollout_arm".to_owned(), if standing.is_enforced { "canary" } else { "control" }.into());
+        metadata.insert("rollout_key".to_owned(), standing.key.into());
+        metadata.insert("rollout_bucket".to_owned(), standing.bucket.into());
+    }
 }
 
 /// How long the answer would have been held, and how many of its tokens would not have left.

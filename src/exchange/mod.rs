@@ -3,6 +3,7 @@
 mod arms;
 mod calls;
 mod enforcement;
+mod observed;
 mod observer;
 mod pipeline;
 mod release_queue;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use self::calls::{Calls, Wire};
+use self::enforcement::Told;
 use self::pipeline::Pipeline;
 use self::replay::{Given, Replay};
 use self::request::{Asking, Reading};
@@ -36,7 +38,7 @@ use crate::dialect::reply::Reply;
 use crate::dialect::{Dialect, Ending};
 use crate::head::is_event_stream;
 use crate::id::CallId;
-use crate::policy::Shared;
+use crate::policy::{Part, Shared};
 use crate::rollout::Tally;
 use crate::route::Endpoint;
 use crate::state::{StateError, StoreRequestId, Stored};
@@ -118,6 +120,14 @@ struct Governing {
     rest: Option<Rest>,
     /// What it came to, once it is over.
     tally: Option<Tally>,
+    /// It is over, and its enforcement event has still to be recorded.
+    closed: Option<Closed>,
+}
+
+/// What the enforcement event is made of.
+struct Closed {
+    facts: enforcement::Facts,
+    changes: Option<serde_json::Value>,
 }
 
 enum Phase {
@@ -159,9 +169,9 @@ impl fmt::Debug for Governing {
 
 impl Governing {
     /// An exchange at its beginning.
-    fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
+    fn new(chain: Arc<Chain>, part: Part, call_id: CallId, now: Timestamp) -> Self {
         let max_held_bytes = chain.limits.max_held_bytes;
-        let shared = Rc::new(Shared::new(chain, call_id, now));
+        let shared = Rc::new(Shared::new(chain, part, call_id, now));
         let pipeline = Pipeline::new(&shared);
         Self {
             shared,
@@ -176,7 +186,15 @@ impl Governing {
             ended: false,
             rest: None,
             tally: None,
+            closed: None,
         }
+    }
+
+    /// The same exchange at its beginning, with that part of the policies.
+    fn anew(&self, part: Part, now: Timestamp) -> Self {
+        let mut governing = Self::new(Arc::clone(&self.shared.chain), part, self.call_id(), now);
+        governing.limit_held_bytes(self.max_held_bytes);
+        governing
     }
 
     /// Id of the exchange.
@@ -196,7 +214,7 @@ impl Governing {
 
     /// Whether the request is on its way and what comes back will be read: it must not be compressed.
     fn reads_response(&self) -> bool {
-        matches!(self.phase, Phase::Sent(_)) && self.shared.chain.interests().reads_response()
+        matches!(self.phase, Phase::Sent(_)) && self.shared.interests().reads_response()
     }
 
     /// Whether the request's body comes encoded. Where it may be rewritten it leaves decoded, rewritten or not.
@@ -521,7 +539,7 @@ impl Governing {
         request::error(&self.shared, self.shared.request().dialect, status, word, message)
     }
 
-    /// The exchange is over. Runs `on_stream_complete` of every policy and records the enforcement event, once.
+    /// The exchange is over. Runs `on_stream_complete` of every policy, once; [`Self::record`] is to follow.
     fn handle_end(&mut self, reason: EndReason, now: Timestamp) {
         self.shared.set_now(now);
         let request = self.shared.request();
@@ -552,7 +570,7 @@ impl Governing {
             held,
             rest: self.rest,
         };
-        enforcement::record(&self.shared, &facts, self.pipeline.changes());
+        self.closed = Some(Closed { facts, changes: self.pipeline.changes() });
         self.tally = Some(Tally {
             // What the engine refuses by itself, anybody can bring about.
             is_refused: decision >= Decision::Escalate && self.shared.outcome.decided_by().is_some(),
@@ -561,6 +579,13 @@ impl Governing {
             went_wrong: reason != EndReason::Completed || self.status >= 500,
             held,
         });
+    }
+
+    /// Records the enforcement event of what is over, with what is to be told of single policies' rollouts.
+    fn record(&mut self, told: Told) {
+        let Some(Closed { facts, changes }) = self.closed.take() else { return };
+        enforcement::record(&self.shared, &facts, changes, told);
+        let decision = self.shared.outcome.decision();
         let effective = if self.shared.standing.get().is_enforced { decision } else { Decision::Allow };
         self.shared.push_effect(Effect::Observe(Observation::Decided(effective)));
     }

@@ -34,6 +34,8 @@ pub(super) struct Observer {
     early: Option<Box<Early>>,
     /// The policies look at the response.
     reads_response: bool,
+    /// Nothing of the exchange is looked at any more.
+    has_given_up: bool,
     /// What they would have sent; empty between calls, it keeps its memory for the next.
     sunk: Vec<u8>,
     /// The status that the client got.
@@ -47,7 +49,15 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 
 impl Observer {
     pub(super) const fn new() -> Self {
-        Self { request: Request::Undecided, early: None, reads_response: false, sunk: Vec::new(), status: 0, ended: None }
+        Self {
+            request: Request::Undecided,
+            early: None,
+            reads_response: false,
+            has_given_up: false,
+            sunk: Vec::new(),
+            status: 0,
+            ended: None,
+        }
     }
 
     /// Whether the exchange has ended and verdicts are awaited still.
@@ -57,6 +67,9 @@ impl Observer {
 
     /// The policies have, or have not yet, decided about the request.
     pub(super) fn note_request(&mut self, governing: &mut Governing, progress: RequestProgress, now: Timestamp) {
+        if self.has_given_up {
+            return;
+        }
         self.request = match progress {
             RequestProgress::Hold => return,
             RequestProgress::Send | RequestProgress::SendBody(_) | RequestProgress::Observe => Request::Sent,
@@ -155,6 +168,24 @@ impl Observer {
         self.request = Request::Answered;
         governing.stop_looking();
         governing.fail_to_observe("unobserved", "the worker's memory is used up: the exchange is not looked at");
+    }
+
+    /// There is no memory to look at what is left of the exchange.
+    pub(super) fn give_up_rest(&mut self, governing: &mut Governing) {
+        if core::mem::replace(&mut self.has_given_up, true) {
+            return;
+        }
+        self.early = None;
+        self.reads_response = false;
+        self.give_up_request(governing);
+        super::request::drop_body(&governing.shared);
+    }
+
+    /// The status that the client got, where no answer of a provider's had one.
+    pub(super) const fn note_status(&mut self, status: u16) {
+        if self.status == 0 {
+            self.status = status;
+        }
     }
 
     /// Bytes of a response that are kept until the request is decided.

@@ -93,8 +93,7 @@ impl Pipeline {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
         let limits = shared.chain.limits;
         let stages = shared
-            .chain
-            .policies
+            .policies()
             .iter()
             .map(|policy| Stage::new(policy.start(Rc::clone(shared)), policy.interests(), limits.max_response_bytes))
             .collect();

@@ -24,7 +24,7 @@ use crate::wire::encoding::{Decoder, Encoding, READABLE};
 
 pub(super) use self::answer::{error, local_answer, refused};
 pub(super) use self::body::{read, read_again, unreadable_calls};
-pub(super) use self::hooks::{ask, forget_body, may_change, unsayable};
+pub(super) use self::hooks::{ask, drop_body, forget_body, may_change, unsayable};
 
 /// Longest `x-policy-user` that is kept, in bytes.
 const MAX_USER_BYTES: usize = 256;
@@ -128,7 +128,7 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         RouteAction::Block => return block(shared, head, endpoint),
         RouteAction::Govern => {}
     }
-    if !chain.interests().reads_request() && chain.routes.stored_input != RouteAction::Block {
+    if !shared.interests().reads_request() && chain.routes.stored_input != RouteAction::Block {
         return Step::Unread;
     }
     let limits = chain.limits;

@@ -90,7 +90,7 @@ impl Governed {
     ) -> Opening {
         let request = shared.request();
         let Some(dialect) = request.dialect else { return Opening::Pass };
-        if !shared.chain.interests().reads_response() {
+        if !shared.interests().reads_response() {
             return Opening::Pass;
         }
         if (300..400).contains(&head.status) {
@@ -145,7 +145,7 @@ impl Governed {
             max_held_bytes,
             encoding: decoder,
             release_queue: ReleaseQueue::new(dialect, shape, wire.encoder, Rc::clone(&shared.output)),
-            reader: FrameReader::new(dialect, wire.decoder, Wants::of(&shared.chain)),
+            reader: FrameReader::new(dialect, wire.decoder, Wants::of(shared.policies())),
             parser: sse::Parser::new(shared.chain.limits.max_event_bytes),
             opening: Gate::Closed { stage: 0, hook: None },
             announced,
@@ -388,7 +388,10 @@ impl Governed {
                 let held = shared.now().since(since);
                 self.held = self.held.saturating_add(held);
                 self.held_since = None;
-                shared.push_effect(Effect::Observe(Observation::Held(held)));
+                // Of what is observed nothing was held.
+                if shared.standing.get().is_enforced {
+                    shared.push_effect(Effect::Observe(Observation::Held(held)));
+                }
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::outcome::{Conclusion, Outcome};
 use super::output::{FinishReason, Outgoing, Output, OutputEnd, Place, Turn};
-use super::{Refusal, SharedPolicy};
+use super::{Interests, Part, Refusal, SharedPolicy};
 use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
 use crate::caller::Caller;
@@ -48,6 +48,7 @@ impl core::error::Error for OutputFinished {}
 /// What all contexts of an exchange share with the exchange.
 pub(crate) struct Shared {
     pub(crate) chain: Arc<Chain>,
+    pub(crate) part: Part,
     pub(crate) call_id: CallId,
     now: Cell<Now>,
     pub(crate) request: TakeCell<Rc<Request>>,
@@ -80,15 +81,17 @@ pub(crate) struct Texts {
 }
 
 impl Shared {
-    pub(crate) fn new(chain: Arc<Chain>, call_id: CallId, now: Timestamp) -> Self {
+    pub(crate) fn new(chain: Arc<Chain>, part: Part, call_id: CallId, now: Timestamp) -> Self {
+        let first_number = part.beside.unwrap_or_default();
         Self {
             chain,
+            part,
             call_id,
             now: Cell::new(Now::At(now)),
             request: TakeCell::default(),
             caller: TakeCell::default(),
             asked: TakeCell::default(),
-            waits: TakeCell::default(),
+            waits: TakeCell::new(Waits::numbered_from(first_number)),
             effects: TakeCell::default(),
             output: Rc::default(),
             outcome: Outcome::default(),
@@ -97,8 +100,18 @@ impl Shared {
             usage: Cell::default(),
             standing: Cell::default(),
             texts: Cell::default(),
-            events: Cell::new(0),
+            events: Cell::new(first_number),
         }
+    }
+
+    /// Gives the policies that run, in their order.
+    pub(crate) fn policies(&self) -> &[SharedPolicy] {
+        self.part.policies(&self.chain)
+    }
+
+    /// Joins what they want to see: what none of them wants is not read.
+    pub(crate) fn interests(&self) -> Interests {
+        Interests::of(self.policies())
     }
 
     /// Text of the answer came.

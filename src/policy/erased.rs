@@ -16,6 +16,7 @@ use super::{
 use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
 use crate::head::{Request, Response};
+use crate::rollout::Rollout;
 
 /// A hook that runs, boxed: one box a whole-thing hook, none a delta.
 pub(crate) struct Hook {
@@ -58,12 +59,23 @@ pub struct SharedPolicy {
     name: &'static str,
     policy: Arc<dyn ErasedPolicy>,
     is_traced: bool,
+    rollout: Option<Arc<Rollout>>,
 }
 
 impl SharedPolicy {
     /// Wraps `policy`; `name` is its class as events show it.
     pub fn new<S: Default + 'static, P: Policy<S>>(name: &'static str, policy: P) -> Self {
-        Self { name, policy: Arc::new(Typed(policy, PhantomData)), is_traced: false }
+        Self { name, policy: Arc::new(Typed(policy, PhantomData)), is_traced: false, rollout: None }
+    }
+
+    /// The same policy, with a rollout of its own.
+    pub(crate) fn in_rollout(self, rollout: Rollout) -> Self {
+        Self { rollout: Some(Arc::new(rollout)), ..self }
+    }
+
+    /// Its own rollout, where the document gives it one.
+    pub fn rollout(&self) -> Option<&Rollout> {
+        self.rollout.as_deref()
     }
 
     /// The same policy, of which every run of a hook is told.

@@ -12,6 +12,7 @@ mod context;
 mod erased;
 mod outcome;
 mod output;
+mod part;
 
 use core::fmt::Debug;
 
@@ -23,6 +24,7 @@ pub(crate) use erased::{Hook, HookOutput, Instance};
 pub use outcome::Conclusion;
 pub(crate) use output::{At, Outgoing, Output, Place, build_refusal_chunk};
 pub use output::{FinishReason, OutputEnd, Turn};
+pub(crate) use part::Part;
 
 use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
@@ -81,6 +83,11 @@ impl Interests {
     pub const TOOL_CALLS: Self = Self { request: true, response: true, tool_calls: true, ..Self::NONE };
     /// Content deltas without aggregation, with the hooks of whole requests and responses.
     pub const CONTENT_DELTAS: Self = Self { request: true, response: true, content: true, reasoning: true, ..Self::NONE };
+
+    /// Joins the interests of these policies.
+    pub(crate) fn of(policies: &[SharedPolicy]) -> Self {
+        policies.iter().fold(Self::NONE, |joined, policy| joined.and(policy.interests()))
+    }
 
     /// Joins the interests of two policies.
     #[must_use]

@@ -11,6 +11,7 @@
 //! ```
 
 mod guard;
+mod policies;
 mod sequential;
 
 use core::time::Duration;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::guard::{Guard, GuardState};
 pub(crate) use self::guard::{Tally, tally};
+pub(crate) use self::policies::check_policies;
 pub use self::sequential::{Arms, Comparison};
 use crate::dialect::Dialect;
 use crate::document::{DocumentDuration, DocumentError};
@@ -115,7 +117,7 @@ pub struct Step {
     pub min_exchanges: u64,
 }
 
-/// The `rollout` of a policy document.
+/// The `rollout` of a policy document, or of a policy in its chain.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

@@ -99,6 +99,9 @@ pub struct StoreRequest {
     pub scope: Scope,
     /// The key, within a namespace of the policy document and the policy's class.
     pub key: String,
+    /// A policy asks that is observed beside enforced ones: what it keeps stands in a store of its own, so that it takes neither
+    /// counts nor room from theirs.
+    pub is_beside: bool,
     /// What is to be done.
     pub operation: Operation,
 }
@@ -274,7 +277,8 @@ impl<'c> State<'c> {
 
     fn send(&self, id: StoreRequestId, key: &str, operation: Operation) {
         let key = format!("{}/{}/{key}", self.shared.chain.id, self.class);
-        self.shared.push_effect(Effect::Store(StoreRequest { id, scope: self.scope, key, operation }));
+        let is_beside = self.shared.part.beside.is_some();
+        self.shared.push_effect(Effect::Store(StoreRequest { id, scope: self.scope, key, is_beside, operation }));
     }
 }
 

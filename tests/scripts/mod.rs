@@ -15,6 +15,7 @@ mod mcp_peculiarities;
 mod mcp_results;
 mod parity;
 mod peculiar_messages;
+mod policy_rollouts;
 mod requests;
 mod response_heads;
 mod rollout;

@@ -11,11 +11,11 @@ use weir_test_support::script::{JudgeReply, JudgeRule, Script, Step, document};
 
 use crate::{play, test};
 
-const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
+pub(super) const DIALECTS: [Dialect; 3] = [Dialect::ChatCompletions, Dialect::Messages, Dialect::Responses];
 const CALL: Said<'static> = Said::Call { id: "call_1", name: "rm", arguments: &["{\"path\"", ":\"/srv\"}"] };
 const TEXT: Said<'static> = Said::Text(&["I will ", "do it."]);
 
-fn in_mode(chain: Value, rollout: &Value) -> Value {
+pub(super) fn in_mode(chain: Value, rollout: &Value) -> Value {
     let mut document = document(chain);
     document["rollout"] = rollout.clone();
     document
@@ -25,12 +25,12 @@ fn shadow(chain: Value) -> Value {
     in_mode(chain, &json!({"mode": "shadow"}))
 }
 
-fn answer() -> Answer<'static> {
+pub(super) fn answer() -> Answer<'static> {
     Answer { said: vec![TEXT, CALL], cut: false }
 }
 
 /// The exchange streamed and whole, with the body that the provider answers.
-fn both(dialect: Dialect, document: &Value) -> [(Script, Vec<u8>); 2] {
+pub(super) fn both(dialect: Dialect, document: &Value) -> [(Script, Vec<u8>); 2] {
     let (streamed, whole) = (answer().streamed(dialect), answer().whole(dialect));
     [
         (Script::events(dialect, document.clone(), &streamed), streamed),
@@ -40,7 +40,7 @@ fn both(dialect: Dialect, document: &Value) -> [(Script, Vec<u8>); 2] {
 
 /// Every byte leaves in the step in which it came.
 #[track_caller]
-fn assert_passed(outcome: &Outcome, script: &Script, body: &[u8]) {
+pub(super) fn assert_passed(outcome: &Outcome, script: &Script, body: &[u8]) {
     assert_eq!(outcome.request, RequestOutcome::Sent);
     assert_eq!(outcome.text(), String::from_utf8_lossy(body));
     let came = script.steps.iter().enumerate().filter_map(|(number, step)| match step {
@@ -138,7 +138,7 @@ fn what_cannot_be_read_passes_and_is_told() {
     assert_eq!(outcome.events_of("request_malformed").len(), 1);
 }
 
-fn as_user(mut script: Script, user: &str) -> Script {
+pub(super) fn as_user(mut script: Script, user: &str) -> Script {
     if let Some(Step::RequestHead { headers, .. }) = script.steps.first_mut() {
         headers.push(("x-policy-user".to_owned(), user.as_bytes().to_vec()));
     }

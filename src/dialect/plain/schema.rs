@@ -1,7 +1,7 @@
 //! What frames of a dialect are made of, as static tables.
 
 use super::names::{is_folded_same, is_same_but_folded};
-use crate::chain::Chain;
+use crate::policy::SharedPolicy;
 
 /// Everything that is known of the frames of a dialect.
 #[derive(Debug)]
@@ -76,9 +76,9 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// What the policies of `chain` look at.
-    pub(crate) fn of(chain: &Chain) -> Self {
-        chain.policies.iter().map(|policy| policy.interests()).fold(Self::default(), |wants, interests| Self {
+    /// What these policies look at.
+    pub(crate) fn of(policies: &[SharedPolicy]) -> Self {
+        policies.iter().map(|policy| policy.interests()).fold(Self::default(), |wants, interests| Self {
             text: wants.text || interests.content || interests.content_text,
             calls: wants.calls || interests.tool_calls,
             reasoning: wants.reasoning || (interests.content && interests.reasoning),

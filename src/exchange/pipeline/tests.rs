@@ -6,7 +6,7 @@ use crate::chain::Chain;
 use crate::dialect::Encoder;
 use crate::effect::Effect;
 use crate::id::CallId;
-use crate::policy::{Interests, Policy, SharedPolicy};
+use crate::policy::{Interests, Part, Policy, SharedPolicy};
 use crate::time::Timestamp;
 
 /// Looks at everything, and does nothing.
@@ -29,7 +29,7 @@ struct Broken {
 impl Broken {
     fn new() -> Self {
         let chain = Chain::new(vec![SharedPolicy::new("looking", Looking)]);
-        let shared = Rc::new(Shared::new(chain.into(), CallId::from_bytes([1; 16]), Timestamp::default()));
+        let shared = Rc::new(Shared::new(chain.into(), Part::default(), CallId::from_bytes([1; 16]), Timestamp::default()));
         let pipeline = Pipeline::new(&shared);
         let dialect = Dialect::ChatCompletions;
         let queue = ReleaseQueue::new(dialect, Shape::Stream, Encoder::new(dialect), Rc::clone(&shared.output));

@@ -51,7 +51,7 @@ pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
     if endpoint == MCP {
         return finish_messages(shared, reading, asking);
     }
-    let reads_parts = shared.chain.interests().request_parts;
+    let reads_parts = shared.interests().request_parts;
     let facts = request::read(endpoint, &reading.body)
         .and_then(|facts| if reads_parts { parts::read(&reading.body).map(|_| facts) } else { Ok(facts) });
     let facts = match facts {

@@ -118,7 +118,7 @@ fn failed(shared: &Shared, endpoint: Endpoint) -> Step {
 /// Whether the body may leave changed: a policy rewrites requests, or the calls in them.
 pub(in crate::exchange) fn may_change(shared: &Shared) -> bool {
     let has_calls = shared.request().dialect == Some(Dialect::McpTool);
-    let interests = shared.chain.interests();
+    let interests = shared.interests();
     interests.rewrites_request || (has_calls && interests.tool_calls)
 }
 
@@ -131,14 +131,19 @@ fn leave(shared: &Shared, is_changed: bool) -> RequestProgress {
 
 /// Drops the body unless a policy wants to see it later.
 pub(in crate::exchange) fn forget_body(shared: &Shared) {
-    if !shared.chain.interests().request_body {
-        shared.request.with(|request| *request = Rc::new(without_body(request)));
+    if !shared.interests().request_body {
+        drop_body(shared);
     }
+}
+
+/// Drops the body, whoever may want to see it.
+pub(in crate::exchange) fn drop_body(shared: &Shared) {
+    shared.request.with(|request| *request = Rc::new(without_body(request)));
 }
 
 /// Whether the policy said beforehand that it rewrites requests; the proxy may have let a fixed length go otherwise.
 fn rewrites(shared: &Shared, stage: usize) -> bool {
-    shared.chain.policies.get(stage).is_some_and(|policy| policy.interests().rewrites_request)
+    shared.policies().get(stage).is_some_and(|policy| policy.interests().rewrites_request)
 }
 
 pub(super) fn without_body(request: &Request) -> Request {
