@@ -66,6 +66,8 @@ class Settings:
     """Weir as a network filter too, so that streams can be cancelled."""
     provider_http2: bool = False
     """HTTP/2 towards the provider; clients choose for themselves."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the VM."""
     configuration: Configuration = SHIPPED
     log: Mapping[str, str] = field(default_factory=dict)
     """Further fields of the access log."""
@@ -149,6 +151,9 @@ def _set_plugin(plugin: dict[str, Any], settings: Settings) -> None:
     plugin["vm_config"]["code"] = {"local": {"filename": str(settings.wasm)}}
     if chosen.hold_request_head:
         plugin["allow_on_headers_stop_iteration"] = settings.hold_request_head
+    if settings.variables:
+        given = plugin["vm_config"].setdefault("environment_variables", {})
+        given["key_values"] = {**given.get("key_values", {}), **settings.variables}
     if settings.policy is not None:
         document = settings.policy if isinstance(settings.policy, str) else json.dumps(_fitted(settings.policy, chosen))
         plugin["configuration"]["value"] = document

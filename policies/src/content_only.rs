@@ -116,6 +116,8 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
 
 #[cfg(test)]
 mod tests {
+    use weir::document::Environment;
+
     use super::*;
 
     #[test]
@@ -134,8 +136,17 @@ mod tests {
     #[test]
     fn an_empty_notice_is_refused() {
         let judges = hashbrown::HashMap::new();
-        assert_eq!(make(PolicyConfig { with: r#"{"notice":" "}"#, judges: &judges }).unwrap_err().path, "notice");
-        assert_eq!(make(PolicyConfig { with: r#"{"notices":""}"#, judges: &judges }).unwrap_err().path, "notices");
-        assert_eq!(make(PolicyConfig { with: "{}", judges: &judges }).unwrap().name(), "ContentOnly");
+        assert_eq!(
+            make(PolicyConfig { with: r#"{"notice":" "}"#, judges: &judges, environment: Environment::NONE }).unwrap_err().path,
+            "notice"
+        );
+        assert_eq!(
+            make(PolicyConfig { with: r#"{"notices":""}"#, judges: &judges, environment: Environment::NONE }).unwrap_err().path,
+            "notices"
+        );
+        assert_eq!(
+            make(PolicyConfig { with: "{}", judges: &judges, environment: Environment::NONE }).unwrap().name(),
+            "ContentOnly"
+        );
     }
 }

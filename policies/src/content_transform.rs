@@ -414,6 +414,7 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use weir::document::Environment;
 
     use super::*;
 
@@ -520,7 +521,7 @@ mod tests {
     }
 
     fn error(with: &str) -> DocumentError {
-        make(PolicyConfig { with, judges: &hashbrown::HashMap::new() }).unwrap_err()
+        make(PolicyConfig { with, judges: &hashbrown::HashMap::new(), environment: Environment::NONE }).unwrap_err()
     }
 
     #[test]
@@ -548,6 +549,6 @@ mod tests {
         let long = [rule("a".repeat(MAX_TOTAL_BYTES)), rule("b".to_owned())];
         assert_eq!(error(&json!({ "replace": long }).to_string()).path, "replace[1].find");
         let most = json!({ "replace": [rule("a".repeat(MAX_TOTAL_BYTES))] }).to_string();
-        assert!(make(PolicyConfig { with: &most, judges: &hashbrown::HashMap::new() }).is_ok());
+        assert!(make(PolicyConfig { with: &most, judges: &hashbrown::HashMap::new(), environment: Environment::NONE }).is_ok());
     }
 }

@@ -33,6 +33,11 @@ impl InRequest {
         }
     }
 
+    /// Says whether such texts are the application's own, which its user does not see.
+    pub(crate) const fn is_unseen(self) -> bool {
+        matches!(self, Self::System | Self::ToolDescription)
+    }
+
     /// Whether a text is of one of `kinds`.
     pub(crate) fn has(kinds: &[Self], scope: RequestScope) -> bool {
         Self::of(scope).is_some_and(|kind| kinds.contains(&kind))

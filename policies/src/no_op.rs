@@ -30,13 +30,16 @@ pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentErr
 
 #[cfg(test)]
 mod tests {
+    use weir::document::Environment;
+
     use super::*;
 
     #[test]
     fn it_takes_no_configuration() {
         let judges = hashbrown::HashMap::new();
-        assert_eq!(make(PolicyConfig { with: "{}", judges: &judges }).unwrap().name(), "NoOp");
-        let error = make(PolicyConfig { with: r#"{"threshold":1}"#, judges: &judges }).unwrap_err();
+        assert_eq!(make(PolicyConfig { with: "{}", judges: &judges, environment: Environment::NONE }).unwrap().name(), "NoOp");
+        let error =
+            make(PolicyConfig { with: r#"{"threshold":1}"#, judges: &judges, environment: Environment::NONE }).unwrap_err();
         assert_eq!(error.path, "threshold");
     }
 }

@@ -5,8 +5,10 @@ mod detect;
 mod evidence;
 mod finder;
 mod groups;
+mod placeholder;
 mod request;
 mod search;
+mod searched;
 mod summary;
 mod texts;
 mod tool_calls;
@@ -24,8 +26,10 @@ use weir::policy::{
 };
 
 pub use config::RuleHold;
-use config::{Action, Book, InAnswer, Rule};
+use config::{Action, Book, Config, InAnswer, Rule};
 use groups::{Group, Groups};
+use placeholder::{Key, Placeholders};
+use searched::Way;
 use texts::{Done, Side, Texts};
 
 use crate::joined::TextKey;
@@ -48,6 +52,7 @@ pub struct Rules {
     /// The rules by which whole texts are summarised, and the model that does it where there are such rules.
     summaries: Groups,
     writer: Option<Writer>,
+    placeholders: Option<Placeholders>,
 }
 
 impl Rules {
@@ -56,9 +61,12 @@ impl Rules {
     /// # Errors
     /// When anything in it is wrong, with the path of the field.
     pub fn new(config: PolicyConfig<'_>) -> Result<Self, DocumentError> {
-        let Book { rules, groups, summaries, summary } = config::compile(parse(config.with)?)?;
+        let mut raw: Config = parse(config.with)?;
+        let key = Key::read(raw.key.take(), raw.key_env.take(), config.environment)?;
+        let Book { rules, groups, summaries, summary } = config::compile(raw)?;
+        let placeholders = Placeholders::new(key, &rules)?;
         let writer = summary.map(|settings| Writer::new(settings, config).map_err(|error| error.below("summary"))).transpose()?;
-        Ok(Self { rules, groups, summaries, writer })
+        Ok(Self { rules, groups, summaries, writer, placeholders })
     }
 
     /// Gives how much text can wait for each rule of a configuration: what stands under `with`.
@@ -93,10 +101,15 @@ impl Rules {
         InAnswer::of(block.kind(), is_mcp)
     }
 
+    /// What becomes of placeholders in a text of an answer.
+    fn way_of(&self, scope: InAnswer) -> Way {
+        if self.placeholders.as_ref().is_some_and(|placeholders| placeholders.restores(scope)) { Way::Restore } else { Way::Keep }
+    }
+
     /// Searches a delta of a text as it flows.
     fn search_delta<'d>(
         &self,
-        group: &Group,
+        (group, way): (&Group, Way),
         delta: &'d str,
         block: &ContentBlock,
         cx: &StreamingContext<Texts>,
@@ -106,7 +119,7 @@ impl Rules {
             texts.output.edited.most_growth = Some(most_growth);
             let action = match key {
                 TextKey::Unknown(_) => texts.watch_delta(group, key, delta),
-                TextKey::Joined { .. } => texts.take_delta(group, key, delta),
+                TextKey::Joined { .. } => texts.take_delta(group, way, key, delta),
             };
             (action, texts.count(Side::Answer))
         });
@@ -182,7 +195,9 @@ impl Policy<Texts> for Rules {
         if self.summaries.has_answers(|_| true) {
             return Hold::Texts;
         }
-        Hold::Bytes(self.holds().iter().map(|hold| hold.bytes).max().unwrap_or_default())
+        let most = self.holds().iter().map(|hold| hold.bytes).max().unwrap_or_default();
+        let placeholder = self.placeholders.as_ref().map_or(0, |_| placeholder::MAX_BYTES);
+        Hold::Bytes(most.saturating_add(placeholder))
     }
 
     fn interests(&self) -> Interests {
@@ -213,7 +228,7 @@ impl Policy<Texts> for Rules {
 
     fn on_content_delta<'d>(&self, delta: &'d str, block: &ContentBlock, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
         let Some(scope) = Self::scope_of(block, cx) else { return DeltaAction::Forward };
-        let action = self.groups.of_answer(scope).map(|group| self.search_delta(group, delta, block, cx));
+        let action = self.groups.of_answer(scope).map(|group| self.search_delta((group, self.way_of(scope)), delta, block, cx));
         // Where a text is held whole, the rules that see it flow change nothing of it.
         if self.summaries.of_answer(scope).is_some() { DeltaAction::Hold } else { action.unwrap_or(DeltaAction::Forward) }
     }
@@ -240,9 +255,10 @@ impl Policy<Texts> for Rules {
         action
     }
 
-    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, _: &StreamingContext<Texts>) -> DeltaAction<'d> {
+    fn on_tool_call_delta<'d>(&self, _: &'d str, _: &ToolCallBlock, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {
         // Only whole arguments can be read as what they are.
-        DeltaAction::Hold
+        let is_searched = self.groups.of_answer(InAnswer::ToolArgument).is_some_and(|group| !group.is_empty());
+        if is_searched || cx.scratchpad(|texts| texts.restores()) { DeltaAction::Hold } else { DeltaAction::Forward }
     }
 
     async fn on_tool_call_complete(&self, block: &ToolCallBlock, cx: &StreamingContext<Texts>) -> BlockAction {
@@ -250,7 +266,8 @@ impl Policy<Texts> for Rules {
     }
 
     fn on_stream_complete(&self, _: &End, cx: &PolicyContext<Texts>) {
-        let (counts, most_held) = cx.scratchpad(|texts| (std::mem::take(&mut texts.counts), texts.most_held));
+        let (counts, most_held, restored) =
+            cx.scratchpad(|texts| (std::mem::take(&mut texts.counts), texts.most_held, texts.restored));
         if counts.is_empty() {
             return;
         }
@@ -264,13 +281,16 @@ impl Policy<Texts> for Rules {
             let entry = json!({ "action": rule.action, "request": count.request, "answer": count.answer });
             by_rule.insert(rule.id.clone(), entry);
         }
-        let metadata = json!({ "matches": total, "by_rule": by_rule, "held_bytes": most_held });
-        cx.emit("rules.matched", format!("{total} matches of {} rules", by_rule_count(&metadata)), severity, metadata);
+        let rules = by_rule.len();
+        let mut metadata = Map::new();
+        metadata.insert("matches".to_owned(), total.into());
+        metadata.insert("by_rule".to_owned(), by_rule.into());
+        metadata.insert("held_bytes".to_owned(), most_held.into());
+        if self.placeholders.is_some() {
+            metadata.insert("restored".to_owned(), restored.into());
+        }
+        cx.emit("rules.matched", format!("{total} matches of {rules} rules"), severity, metadata.into());
     }
-}
-
-fn by_rule_count(metadata: &Value) -> usize {
-    metadata.get("by_rule").and_then(Value::as_object).map_or(0, Map::len)
 }
 
 pub(crate) fn make(config: PolicyConfig<'_>) -> Result<SharedPolicy, DocumentError> {

@@ -598,6 +598,7 @@ mod tests {
     use core::time::Duration;
 
     use hashbrown::HashMap;
+    use weir::document::Environment;
     use weir::judge::Judge;
 
     use super::*;
@@ -612,7 +613,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             credential: None,
         };
-        make(PolicyConfig { with, judges: &HashMap::from_iter([("main".to_owned(), main)]) })
+        make(PolicyConfig { with, judges: &HashMap::from_iter([("main".to_owned(), main)]), environment: Environment::NONE })
     }
 
     #[test]

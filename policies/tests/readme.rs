@@ -17,9 +17,13 @@ const README: &str = include_str!("../README.md");
 fn the_documents_in_the_readme_are_read() {
     let documents: Vec<&str> =
         README.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("split gives at least one piece")).collect();
-    assert_eq!(documents.len(), 7);
+    assert_eq!(documents.len(), 8);
     for document in documents {
-        let environment = |name: &str| (name == "JUDGE_KEY").then(|| "secret".to_owned());
+        let environment = |name: &str| match name {
+            "JUDGE_KEY" => Some("secret".to_owned()),
+            "PLACEHOLDER_KEY" => Some("a secret of thirty-two bytes, or more".to_owned()),
+            _ => None,
+        };
         let read = Document::parse(document, &weir_policies::registry(), &environment);
         assert!(read.is_ok(), "{document}: {}", read.unwrap_err());
     }

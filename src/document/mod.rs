@@ -36,6 +36,42 @@ pub struct PolicyConfig<'a> {
     pub with: &'a str,
     /// The judges of the document.
     pub judges: &'a HashMap<String, Judge>,
+    /// The variables that it can take secrets from.
+    pub environment: Environment<'a>,
+}
+
+/// The variables that a document can name.
+#[derive(Clone, Copy)]
+pub struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl fmt::Debug for Environment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // They hold secrets.
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+impl Environment<'static> {
+    /// No variables.
+    pub const NONE: Self = Self(&|_| None);
+}
+
+impl<'a> Environment<'a> {
+    /// Looks variables up with `find`.
+    pub const fn new(find: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self(find)
+    }
+
+    /// Gives the value of a variable.
+    ///
+    /// # Errors
+    /// When there is none; `field` is the path of what names it.
+    pub fn variable(&self, name: &str, field: impl Into<String>) -> Result<String, DocumentError> {
+        (self.0)(name).ok_or_else(|| {
+            let message = format!("the VM has no variable {name:?}: name it in vm_config.environment_variables");
+            DocumentError::new(field, message)
+        })
+    }
 }
 
 /// Makes a policy from its configuration; error paths are relative to `with`. It may capture what its policies share.
@@ -217,16 +253,19 @@ impl Document {
         if raw.policy.id.is_empty() {
             return Err(DocumentError::new("policy.id", "must not be empty"));
         }
+        let variables = Environment::new(environment);
         let judges = raw
             .judges
             .into_iter()
-            .map(|(name, judge)| Ok((name.clone(), read_judge(name, judge, environment)?)))
+            .map(|(name, judge)| Ok((name.clone(), read_judge(name, judge, variables)?)))
             .collect::<Result<HashMap<_, _>, DocumentError>>()?;
         let policies = raw
             .chain
             .into_iter()
             .enumerate()
-            .map(|(index, entry)| make_policy(entry, registry, &judges).map_err(|error| error.below(&format!("chain[{index}]"))))
+            .map(|(index, entry)| {
+                make_policy(entry, registry, &judges, variables).map_err(|error| error.below(&format!("chain[{index}]")))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         check_policies(&policies)?;
         if let Some(sink) = &raw.events {
@@ -271,6 +310,7 @@ fn make_policy(
     entry: RawChainEntry,
     registry: &Registry,
     judges: &HashMap<String, Judge>,
+    environment: Environment<'_>,
 ) -> Result<SharedPolicy, DocumentError> {
     let Some(factory) = registry.factory(&entry.r#use) else {
         return Err(DocumentError::new(
@@ -279,14 +319,14 @@ fn make_policy(
         ));
     };
     let with = entry.with.as_deref().map_or("{}", RawValue::get);
-    let policy = factory(PolicyConfig { with, judges }).map_err(|error| error.below("with"))?;
+    let policy = factory(PolicyConfig { with, judges, environment }).map_err(|error| error.below("with"))?;
     Ok(match entry.rollout {
         Some(rollout) => policy.in_rollout(rollout),
         None => policy,
     })
 }
 
-fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Option<String>) -> Result<Judge, DocumentError> {
+fn read_judge(name: String, judge: RawJudge, environment: Environment<'_>) -> Result<Judge, DocumentError> {
     let at = |field: &str| format!("judges.{name}.{field}");
     let timeout = judge.timeout.0;
     if timeout.is_zero() || timeout > MAX_JUDGE_TIMEOUT {
@@ -306,13 +346,7 @@ fn read_judge(name: String, judge: RawJudge, environment: &dyn Fn(&str) -> Optio
     let credential = match (judge.api_key, judge.api_key_env) {
         (Some(_), Some(_)) => return Err(DocumentError::new(at("api_key"), "give api_key or api_key_env, not both")),
         (Some(secret), None) => Some(Credential::new(secret)),
-        (None, Some(variable)) => {
-            let secret = environment(&variable).ok_or_else(|| {
-                let message = format!("the VM has no variable {variable:?}: name it in vm_config.environment_variables");
-                DocumentError::new(at("api_key_env"), message)
-            })?;
-            Some(Credential::new(secret))
-        }
+        (None, Some(variable)) => Some(Credential::new(environment.variable(&variable, at("api_key_env"))?)),
         (None, None) => None,
     };
     let authority = judge.authority.unwrap_or_else(|| judge.cluster.clone());

@@ -42,6 +42,10 @@ pub(crate) struct Config {
     rules: Vec<RawRule>,
     /// The model that writes summaries, for rules with that action.
     summary: Option<Settings>,
+    /// The secret that placeholders of reversible rules are made with.
+    pub(super) key: Option<String>,
+    /// Name of the environment variable that holds it.
+    pub(super) key_env: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +65,9 @@ struct RawRule {
     #[serde(default)]
     allowed: Vec<String>,
     capture: Option<u8>,
+    /// Values in requests get placeholders, which are restored in the answer.
+    #[serde(default)]
+    reversible: bool,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +124,11 @@ impl InAnswer {
     /// Those of a summary, and those that it can be for: a call's arguments are no text, and reasoning may be signed.
     const SUMMARISED: [Self; 2] = [Self::Text, Self::ToolResult];
 
+    /// Says whether placeholders are restored in such texts.
+    pub(super) const fn is_restored(self) -> bool {
+        matches!(self, Self::Text | Self::Refusal | Self::ToolArgument)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -148,6 +160,8 @@ pub(super) struct Rule {
     pub(super) category: Option<String>,
     pub(super) request: Vec<InRequest>,
     pub(super) answer: Vec<InAnswer>,
+    /// Values in requests get placeholders, which are restored in the answer.
+    pub(super) is_reversible: bool,
     /// How many characters can wait for it, unless it has whole texts wait.
     pub(super) hold: usize,
 }
@@ -232,6 +246,14 @@ fn check_summaries(rules: &[Rule], summary: Option<&Settings>) -> Result<(), Doc
         return Err(DocumentError::new("summary", "no rule has the action summary"));
     }
     for (number, rule) in summarising() {
+        if rules.iter().any(|rule| rule.is_reversible) && rule.answer.iter().any(|scope| scope.is_restored()) {
+            let message = format!(
+                "rule {:?} holds each text whole, and placeholders are restored in it as it flows: give one of them an entry of \
+                 the chain of its own",
+                rule.id
+            );
+            return Err(DocumentError::new(format!("rules[{number}].answer"), message));
+        }
         if summary.is_none() {
             let message = format!("rule {:?} needs a model that writes: name it under summary", rule.id);
             return Err(DocumentError::new(format!("rules[{number}].action"), message));
@@ -276,6 +298,7 @@ impl Compiled {
             category: raw.category,
             request: raw.request.unwrap_or_else(|| raw.action.usual_request().to_vec()),
             answer: raw.answer.unwrap_or_else(|| raw.action.usual_answer().to_vec()),
+            is_reversible: raw.reversible,
             hold: if is_held { hold.max(longest_allowed) } else { 0 },
         });
         Ok(())
@@ -382,6 +405,7 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
         (Action::Redact | Action::Replace, _) | (_, None) => {}
         (_, Some(_)) => return fail("with", "is for the actions redact and replace"),
     }
+    check_reversible(raw)?;
     if raw.message.as_ref().is_some_and(|message| message.len() > MAX_WITH_BYTES || message.trim().is_empty()) {
         return fail("message", "must have 1 to 4096 bytes");
     }
@@ -410,6 +434,26 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
     }
     if raw.reason_code.as_ref().is_some_and(|code| code.is_empty() || code.len() > MAX_ID_BYTES) {
         return fail("reason_code", "must have 1 to 128 bytes");
+    }
+    Ok(())
+}
+
+fn check_reversible(raw: &RawRule) -> Result<(), DocumentError> {
+    let fail = |field: &str, message: &str| Err(DocumentError::new(field, message));
+    if !raw.reversible {
+        return Ok(());
+    }
+    if raw.action != Action::Redact {
+        return fail("reversible", "is for the action redact");
+    }
+    if raw.with.is_some() {
+        return fail("with", "has no place in a reversible rule: a placeholder takes the place of the match");
+    }
+    if raw.request.as_ref().is_some_and(Vec::is_empty) {
+        return fail("request", "must name a scope: a reversible rule puts placeholders in requests");
+    }
+    if raw.r#match.detect.iter().flatten().any(|name| name == HIDDEN_TEXT) {
+        return fail("reversible", "cannot be with hidden_text, which is taken out for good");
     }
     Ok(())
 }

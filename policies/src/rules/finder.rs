@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::placeholder::Taking;
 use super::search::{Effect, Search};
 use crate::automaton::State;
 use crate::joined::Edited;
@@ -54,6 +55,10 @@ pub(super) struct Output {
     pub(super) hits: Vec<usize>,
     /// The rule by which the rest of the text is refused.
     pub(super) refused: Option<usize>,
+    /// What reversible rules take out of the text of a request.
+    pub(super) taking: Option<Taking>,
+    /// How many placeholders were restored.
+    pub(super) restored: u64,
 }
 
 impl Output {
@@ -98,6 +103,15 @@ pub(super) struct Finder {
 }
 
 impl Finder {
+    /// Begins behind a character that is not searched.
+    pub(super) fn behind(character: char) -> Self {
+        Self { previous: Some(character), ..Self::default() }
+    }
+
+    pub(super) const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     /// Gives how many bytes at the end of the text are undecided.
     pub(super) const fn undecided(&self) -> usize {
         self.undecided
@@ -211,6 +225,9 @@ impl Finder {
             }
             None => {
                 // It goes where the character before it went.
+                if let Some(taking) = out.taking.as_mut().filter(|_| self.is_taken_out && !is_hidden) {
+                    taking.add(character.encode_utf8(&mut [0; 4]));
+                }
                 let kept = if self.is_taken_out { 0 } else { kept };
                 out.edited.decided = true;
                 out.edited.changed |= kept == 0;
@@ -315,6 +332,9 @@ impl Finder {
                 if !found.goes_on {
                     out.hits.push(found.rule);
                 }
+                if let Some(taking) = &mut out.taking {
+                    taking.begin(found.rule, goes_on, out.edited.text.len(), with.len());
+                }
                 let removed = self.remove(found.end, out);
                 if goes_on {
                     return;
@@ -365,6 +385,9 @@ impl Finder {
         }
         let (bytes, came) = self.measure(end);
         (out.edited.decided, out.edited.changed) = (true, true);
+        if let Some(taking) = &mut out.taking {
+            taking.add(self.raw.get(..bytes).unwrap_or_default());
+        }
         self.is_taken_out = true;
         self.let_go(end, bytes, came);
         came

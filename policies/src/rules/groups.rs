@@ -16,6 +16,13 @@ pub(super) struct Group {
     pub(super) watching: Search,
 }
 
+impl Group {
+    /// Says whether nothing is looked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.acting.is_empty() && self.watching.is_empty()
+    }
+}
+
 /// The groups of all kinds of text.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -33,12 +40,9 @@ impl Groups {
         effects: &Arc<[Effect]>,
     ) -> Result<Self, SameTerm> {
         let (mut groups, mut made): (Self, Vec<Arc<Group>>) = (Self::default(), Vec::new());
-        let mut group_of = |numbers: Vec<usize>| -> Result<Option<Arc<Group>>, SameTerm> {
-            if numbers.is_empty() {
-                return Ok(None);
-            }
+        let mut group_of = |numbers: Vec<usize>| -> Result<Arc<Group>, SameTerm> {
             if let Some(known) = made.iter().find(|group| group.rules == numbers) {
-                return Ok(Some(Arc::clone(known)));
+                return Ok(Arc::clone(known));
             }
             let search = |is_acting: bool| {
                 let mut wanted = vec![false; rules.len()];
@@ -56,18 +60,24 @@ impl Groups {
             };
             let group = Arc::new(Group { acting: search(true)?, watching: search(false)?, rules: numbers });
             made.push(Arc::clone(&group));
-            Ok(Some(group))
+            Ok(group)
         };
-        let numbers = |covers: &dyn Fn(&Rule) -> bool| {
+        let restores = rules.iter().any(|rule| rule.is_reversible && is_wanted(rule));
+        let numbers = |covers: &dyn Fn(&Rule) -> bool| -> Vec<usize> {
             (0..rules.len()).filter(|at| rules.get(*at).is_some_and(|rule| is_wanted(rule) && covers(rule))).collect()
         };
         for scope in InRequest::ALL {
-            let group = group_of(numbers(&|rule| rule.request.contains(&scope)))?;
-            groups.request.extend(group.map(|group| (scope, group)));
+            let numbers = numbers(&|rule| rule.request.contains(&scope));
+            if !numbers.is_empty() {
+                groups.request.push((scope, group_of(numbers)?));
+            }
         }
         for scope in InAnswer::ALL {
-            let group = group_of(numbers(&|rule| rule.answer.contains(&scope)))?;
-            groups.answer.extend(group.map(|group| (scope, group)));
+            let numbers = numbers(&|rule| rule.answer.contains(&scope));
+            // Placeholders are restored also where no rule searches.
+            if !numbers.is_empty() || (restores && scope.is_restored()) {
+                groups.answer.push((scope, group_of(numbers)?));
+            }
         }
         Ok(groups)
     }

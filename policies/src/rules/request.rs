@@ -25,6 +25,8 @@ impl Rules {
         };
         let mut rewrite = request.rewrite();
         let most_growth = cx.limits().max_rewritten_bytes;
+        // What an MCP server answers is not restored.
+        let placeholders = self.placeholders.as_ref().filter(|_| request.dialect != Some(Dialect::McpTool));
         // A message is allowed where a text of it is.
         let (mut message, mut is_allowed) = (String::new(), false);
         let mut to_summarise: Vec<Matched<'_>> = Vec::new();
@@ -48,7 +50,10 @@ impl Rules {
                     }
                 }
                 let before = texts.watched();
-                let edited = texts.edit(group, &part.text);
+                let edited = match placeholders {
+                    Some(made) => texts.edit_reversibly(group, &part.text, made, scope.is_unseen()),
+                    None => texts.edit(group, &part.text),
+                };
                 if !rules.is_empty() {
                     to_summarise.push(Matched { part, rules, edited });
                 } else if let Some(text) = edited {

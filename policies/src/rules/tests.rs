@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
+use weir::document::Environment;
 
 use super::*;
 
 fn read(with: &str) -> Result<Rules, DocumentError> {
     let judges = Default::default();
-    Rules::new(PolicyConfig { with, judges: &judges })
+    Rules::new(PolicyConfig { with, judges: &judges, environment: Environment::NONE })
 }
 
 fn error(with: &Value) -> DocumentError {

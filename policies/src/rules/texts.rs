@@ -7,6 +7,8 @@ use weir::policy::{BlockAction, DeltaAction};
 
 use super::finder::{Finder, Output};
 use super::groups::Group;
+use super::placeholder::{Known, Placeholders, Taking};
+use super::searched::{Found, Searched, Way};
 use crate::joined::{Edited, TextKey, watched_action};
 
 /// Where a rule matched.
@@ -27,8 +29,7 @@ pub(super) struct Count {
 #[derive(Debug)]
 struct OpenText {
     key: TextKey,
-    acting: Finder,
-    watching: Finder,
+    searched: Searched,
 }
 
 /// What a policy of rules knows of an exchange.
@@ -43,6 +44,10 @@ pub(crate) struct Texts {
     /// It was said that replacements would make the texts too long.
     pub(super) said_exceeded: bool,
     pub(super) is_mcp: Option<bool>,
+    /// The placeholders that the request has.
+    known: Known,
+    /// How many were restored.
+    pub(super) restored: u64,
 }
 
 /// What a step was about.
@@ -56,31 +61,28 @@ pub(super) struct Done {
 }
 
 impl Texts {
-    pub(super) fn take_delta<'d>(&mut self, group: &Group, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
+    pub(super) fn take_delta<'d>(&mut self, group: &Group, way: Way, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
         self.begin();
         let position = self.open.iter().position(|text| text.key == key).unwrap_or_else(|| {
-            self.open.push(OpenText { key, acting: Finder::default(), watching: Finder::default() });
+            self.open.push(OpenText { key, searched: Searched::default() });
             self.open.len().saturating_sub(1)
         });
         let Some(text) = self.open.get_mut(position) else { return DeltaAction::Drop };
-        let (output, watched) = (&mut self.output, &mut self.watched);
-        text.acting.feed(&group.acting, delta, output);
-        if !group.watching.is_empty() {
-            text.watching.feed(&group.watching, delta, watched);
-        }
-        if output.edited.exceeded {
-            text.acting = Finder::default();
+        let mut found = Found { output: &mut self.output, watched: &mut self.watched };
+        text.searched.feed(group, (&self.known, way), delta, &mut found);
+        if self.output.edited.exceeded {
+            text.searched = Searched::default();
             return DeltaAction::Drop;
         }
-        let undecided = text.acting.undecided();
+        let undecided = text.searched.undecided();
         self.most_held = self.most_held.max(undecided);
-        output.edited.delta_action(undecided)
+        self.output.edited.delta_action(undecided)
     }
 
     /// As [`Self::take_delta`], for what cannot be edited: it is dropped where a rule would change something of it.
     pub(super) fn watch_delta<'d>(&mut self, group: &Group, key: TextKey, delta: &'d str) -> DeltaAction<'d> {
-        let _edited = self.take_delta(group, key, delta);
-        let undecided = self.open.iter().find(|text| text.key == key).map_or(0, |text| text.acting.undecided());
+        let _edited = self.take_delta(group, Way::Keep, key, delta);
+        let undecided = self.open.iter().find(|text| text.key == key).map_or(0, |text| text.searched.undecided());
         watched_action(self.output.edited.changed, undecided)
     }
 
@@ -88,7 +90,7 @@ impl Texts {
     pub(super) fn end_block(&mut self, key: TextKey) -> BlockAction {
         self.begin();
         match self.open.iter().find(|text| text.key == key) {
-            Some(text) if text.acting.undecided() > 0 => BlockAction::Hold,
+            Some(text) if text.searched.undecided() > 0 => BlockAction::Hold,
             _ => BlockAction::Forward,
         }
     }
@@ -98,8 +100,7 @@ impl Texts {
         self.begin();
         let Some(position) = self.open.iter().position(|text| text.key == key) else { return DeltaAction::Forward };
         let mut text = self.open.swap_remove(position);
-        text.acting.finish(&group.acting, &mut self.output);
-        text.watching.finish(&group.watching, &mut self.watched);
+        text.searched.finish(group, &mut Found { output: &mut self.output, watched: &mut self.watched });
         self.output.edited.end_action()
     }
 
@@ -112,16 +113,32 @@ impl Texts {
     /// Searches a text that stands for itself; another in its place, where that changes it. After [`Self::begin`], and until
     /// [`Self::count`], of any number of texts.
     pub(super) fn edit(&mut self, group: &Group, text: &str) -> Option<String> {
-        let (mut acting, mut watching) = (Finder::default(), Finder::default());
+        self.search_whole(group, text, Way::Restore);
+        self.output.edited.changed.then(|| mem::take(&mut self.output.edited.text))
+    }
+
+    /// As [`Self::edit`], of a request: reversible rules put placeholders in it.
+    pub(super) fn edit_reversibly(&mut self, group: &Group, text: &str, made: &Placeholders, is_system: bool) -> Option<String> {
+        made.note_written(text, &mut self.known);
+        self.output.taking = Some(Taking::of(made.reversible()));
+        self.search_whole(group, text, Way::Keep);
+        let taken = self.output.taking.take().map(Taking::into_taken).unwrap_or_default();
+        made.put(taken, is_system, &mut self.known, &mut self.output.edited);
+        self.output.edited.changed.then(|| mem::take(&mut self.output.edited.text))
+    }
+
+    fn search_whole(&mut self, group: &Group, text: &str, way: Way) {
         self.output.edited.clear();
         self.watched.edited.clear();
-        acting.feed(&group.acting, text, &mut self.output);
-        acting.finish(&group.acting, &mut self.output);
-        if !group.watching.is_empty() {
-            watching.feed(&group.watching, text, &mut self.watched);
-            watching.finish(&group.watching, &mut self.watched);
-        }
-        self.output.edited.changed.then(|| mem::take(&mut self.output.edited.text))
+        let mut searched = Searched::default();
+        let mut found = Found { output: &mut self.output, watched: &mut self.watched };
+        searched.feed(group, (&self.known, way), text, &mut found);
+        searched.finish(group, &mut found);
+    }
+
+    /// Says whether a placeholder of the request is restored in the answer.
+    pub(super) const fn restores(&self) -> bool {
+        self.known.restores()
     }
 
     /// Counts the matches in a whole text that stays as it is; gives the rules that matched, each once. Between [`Self::begin`] and
@@ -151,6 +168,7 @@ impl Texts {
     /// Adds up what the last step did.
     pub(super) fn count(&mut self, side: Side) -> Done {
         let mut done = Done { refused: self.output.refused, ..Done::default() };
+        self.restored = self.restored.saturating_add(mem::take(&mut self.output.restored));
         done.exceeded = self.output.edited.exceeded && !mem::replace(&mut self.said_exceeded, true);
         for rule in self.output.hits.drain(..).chain(self.watched.hits.drain(..)) {
             let position = self.counts.iter().position(|count| count.rule == rule).unwrap_or_else(|| {

@@ -97,6 +97,7 @@ fn a_file_that_is_neither_yaml_nor_json_is_unreadable_at_a_line() {
 #[test]
 fn mistakes_are_errors_and_what_may_not_be_meant_warnings() {
     assert_eq!(paths(&json!({"policy": {"id": "p"}, "chain": [{"use": "no_such"}]})), ["chain[0].use"]);
+    let reversible = json!({"id": "a", "match": {"terms": ["x"]}, "reversible": true});
     let document = json!({"policy": {"id": "p"}, "limits": {"on_unreadable": "allow"}, "routes": {"unknown": "allow"},
         "judges": {"main": {"cluster": "judge", "model": "m", "api_key": "k"}, "spare": {"cluster": "judge", "model": "m"}},
         "chain": [{"use": "tool_call_judge", "with": {"judge": "main", "on_error": "allow", "allow": ["rm_all", "ls"], "deny": ["rm*"]}},
@@ -104,7 +105,9 @@ fn mistakes_are_errors_and_what_may_not_be_meant_warnings() {
             {"use": "tool_rules", "with": {"rules": [{"tools": ["a*"], "verdict": "deny"}, {"tools": ["ab"], "verdict": "allow"},
                 {"tools": ["b", "ab"], "verdict": "deny"}]}},
             {"use": "block_requests", "with": {"rules": [{"models": ["gpt-*"]}, {"models": ["gpt-5"], "above_bytes": 9}]}},
-            {"use": "block_requests", "with": {"rules": [{"models": ["gpt-*"], "above_bytes": 9}, {"models": ["gpt-5"]}]}}]});
+            {"use": "block_requests", "with": {"rules": [{"models": ["gpt-*"], "above_bytes": 9}, {"models": ["gpt-5"]}]}},
+            {"use": "rules", "with": {"key": "k".repeat(32), "rules": [reversible]}},
+            {"use": "rules", "with": {"key_env": "KEY", "rules": [reversible]}}]});
     assert_eq!(
         paths(&document),
         [
@@ -117,6 +120,7 @@ fn mistakes_are_errors_and_what_may_not_be_meant_warnings() {
             "chain[2]",
             "chain[2].with.rules[1]",
             "chain[3].with.rules[1]",
+            "chain[5].with.key",
         ]
     );
 }

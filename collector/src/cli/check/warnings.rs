@@ -69,6 +69,10 @@ fn look_at_policy(path: &str, name: &str, with: &Value, targets: Targets, findin
             }
         }
         "rules" => {
+            if with.get("key").is_some() {
+                let message = "a secret stands in the document; key_env takes it from the VM's environment";
+                findings.add(Kind::Secret, format!("{path}.key"), message);
+            }
             for (index, rule) in rules.iter().enumerate() {
                 warn_of_scopes(&format!("{path}.rules[{index}]"), rule, targets, findings);
             }
