@@ -12,6 +12,7 @@
 mod cached_answers;
 mod exchange;
 mod judges;
+mod policy_rollouts;
 mod quotas;
 mod requests;
 mod summaries;
