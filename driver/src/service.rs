@@ -1,10 +1,31 @@
 //! The services that an exchange asks, faked.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use serde_json::json;
-use weir::exchange::CalloutReply;
+use serde_json::{Value, json};
+use weir::exchange::{Callout, CalloutReply};
 use weir::judge::Judge;
+
+/// The categories of OpenAI's `/v1/moderations`.
+const CATEGORIES: [&str; 13] = [
+    "harassment",
+    "harassment/threatening",
+    "hate",
+    "hate/threatening",
+    "illicit",
+    "illicit/violent",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "sexual",
+    "sexual/minors",
+    "violence",
+    "violence/graphic",
+];
+
+/// The score from which on a text is flagged.
+const FLAGGED: f64 = 0.5;
 
 /// What a service answers, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +58,26 @@ impl ServiceReply {
         let answer = json!({"id": "chatcmpl-judge", "object": "chat.completion", "created": 1, "model": "small-judge",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}]});
         Self::response(200, answer.to_string())
+    }
+
+    /// Answers as OpenAI's moderations do: `scores` gives the scores of a text; the categories that it leaves out have 0. A text is
+    /// flagged from 0.5 on. What is no question of moderations gets 400.
+    pub fn moderation(question: &Callout, scores: impl Fn(&str) -> Vec<(String, f64)>) -> Self {
+        let body: Value = serde_json::from_slice(&question.body).unwrap_or_default();
+        let texts =
+            body.get("input").and_then(Value::as_array).map(|texts| texts.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+        let Some(Some(texts)) = texts else { return Self::response(400, "{}") };
+        let results: Vec<Value> = texts
+            .into_iter()
+            .map(|text| {
+                let zeros = CATEGORIES.iter().map(|name| ((*name).to_owned(), 0.0));
+                let scores: BTreeMap<String, f64> = zeros.chain(scores(text)).collect();
+                let categories: BTreeMap<&String, bool> = scores.iter().map(|(name, score)| (name, *score >= FLAGGED)).collect();
+                let flagged = categories.values().any(|flag| *flag);
+                json!({"flagged": flagged, "categories": categories, "category_scores": scores})
+            })
+            .collect();
+        Self::response(200, json!({"id": "modr-1", "model": body.get("model"), "results": results}).to_string())
     }
 
     /// Answers with this HTTP response.

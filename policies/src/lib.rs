@@ -67,6 +67,7 @@ mod in_request;
 mod joined;
 mod json;
 mod meter;
+mod moderation;
 mod no_op;
 mod normal;
 mod panel;
@@ -77,6 +78,7 @@ mod rate_limit;
 mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod service;
 mod stop_after_tools;
 mod string_replacement;
 mod summarise;

@@ -1,5 +1,6 @@
-//! Rules: terms, patterns and detectors, and what is done where they match.
+//! Rules: terms, patterns, detectors and categories, and what is done where they match.
 
+mod categories;
 pub(crate) mod config;
 mod detect;
 mod evidence;
@@ -25,6 +26,7 @@ use weir::policy::{
     StreamingContext,
 };
 
+use categories::{Asked, ByCategory};
 pub use config::RuleHold;
 use config::{Action, Book, Config, InAnswer, Rule};
 use groups::{Group, Groups};
@@ -33,18 +35,20 @@ use searched::Way;
 use texts::{Done, Side, Texts};
 
 use crate::joined::TextKey;
+use crate::moderation::Moderation;
 use crate::writer::Writer;
 
 /// The word by which it is counted that replacements would make a text too long.
 const TOO_LONG: &str = "rewritten_too_large";
 
-/// Finds terms, patterns and values of known forms in requests and answers, and redacts, replaces, refuses, or tells of them.
+/// Finds terms, patterns, values of known forms and categories in requests and answers, and redacts, replaces, refuses, or tells of them.
 ///
 /// Rules search the normalised view of a text, which is not changed by it: see [`crate`]'s README. What waits is the end of the text
 /// that could still become part of a match; a pattern is decided at its shortest match, and what continues it goes with it.
 ///
-/// Events: `rules.matched`, at the end of an exchange in which a rule matched; `rules.summarised`, `rules.summary_failed`. Reason codes: those of the rules, or `RULE_REDACTED`,
-/// `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`, `RULE_SUMMARISED`, `SUMMARY_FAILED`, `NOT_ALLOWED`.
+/// Events: `rules.matched`, at the end of an exchange in which a rule matched; `rules.summarised`, `rules.summary_failed`; `rules.categorised`,
+/// `rules.moderation_failed`. Reason codes: those of the rules, or `RULE_REDACTED`, `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`,
+/// `RULE_SUMMARISED`, `SUMMARY_FAILED`, `MODERATION_FAILED`, `NOT_ALLOWED`.
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -53,6 +57,9 @@ pub struct Rules {
     summaries: Groups,
     writer: Option<Writer>,
     placeholders: Option<Placeholders>,
+    /// The rules for categories, and the service that tells of them where there are such rules.
+    by_category: ByCategory,
+    moderation: Option<Moderation>,
 }
 
 impl Rules {
@@ -63,10 +70,12 @@ impl Rules {
     pub fn new(config: PolicyConfig<'_>) -> Result<Self, DocumentError> {
         let mut raw: Config = parse(config.with)?;
         let key = Key::read(raw.key.take(), raw.key_env.take(), config.environment)?;
-        let Book { rules, groups, summaries, summary } = config::compile(raw)?;
+        let Book { rules, groups, summaries, summary, by_category, moderation } = config::compile(raw)?;
         let placeholders = Placeholders::new(key, &rules)?;
         let writer = summary.map(|settings| Writer::new(settings, config).map_err(|error| error.below("summary"))).transpose()?;
-        Ok(Self { rules, groups, summaries, writer, placeholders })
+        let moderation = moderation.map(|settings| Moderation::new(settings, config)).transpose();
+        let moderation = moderation.map_err(|error| error.below("moderation"))?;
+        Ok(Self { rules, groups, summaries, writer, placeholders, by_category, moderation })
     }
 
     /// Gives how much text can wait for each rule of a configuration: what stands under `with`.
@@ -87,7 +96,7 @@ impl Rules {
     }
 
     fn searches_requests(&self) -> bool {
-        self.groups.has_requests() || self.summaries.has_requests()
+        self.groups.has_requests() || self.summaries.has_requests() || self.by_category.has_requests()
     }
 
     /// Tells which text of an answer a block is.
@@ -186,13 +195,18 @@ impl Rules {
     }
 }
 
+/// Whether a block cannot be taken as a whole for one text.
+fn is_unclear(block: &ContentBlock) -> bool {
+    block.is_truncated() || (block.ambiguity().is_some() && block.kind() != BlockKind::Unknown)
+}
+
 fn refusal(rule: &Rule) -> Refusal {
     Refusal::new(403, rule.message.as_str()).with_code("rule_refused")
 }
 
 impl Policy<Texts> for Rules {
     fn greatest_hold(&self) -> Hold {
-        if self.summaries.has_answers(|_| true) {
+        if self.summaries.has_answers(|_| true) || self.by_category.holds_any() {
             return Hold::Texts;
         }
         let most = self.holds().iter().map(|hold| hold.bytes).max().unwrap_or_default();
@@ -202,11 +216,12 @@ impl Policy<Texts> for Rules {
 
     fn interests(&self) -> Interests {
         let searches_requests = self.searches_requests();
-        let holds_texts = self.summaries.has_answers(|_| true);
+        let wants_texts = self.summaries.has_answers(|_| true) || self.by_category.has_answers(|_| true);
+        let is_reasoning = |scope| scope == InAnswer::Reasoning;
         Interests {
-            content: holds_texts || self.groups.has_answers(|scope| scope != InAnswer::ToolArgument),
-            content_text: holds_texts,
-            reasoning: self.groups.has_answers(|scope| scope == InAnswer::Reasoning),
+            content: wants_texts || self.groups.has_answers(|scope| scope != InAnswer::ToolArgument),
+            content_text: wants_texts,
+            reasoning: self.groups.has_answers(is_reasoning) || self.by_category.has_answers(is_reasoning),
             tool_calls: self.groups.has_answers(|scope| scope == InAnswer::ToolArgument),
             request_parts: searches_requests,
             rewrites_request: searches_requests,
@@ -230,16 +245,22 @@ impl Policy<Texts> for Rules {
         let Some(scope) = Self::scope_of(block, cx) else { return DeltaAction::Forward };
         let action = self.groups.of_answer(scope).map(|group| self.search_delta((group, self.way_of(scope)), delta, block, cx));
         // Where a text is held whole, the rules that see it flow change nothing of it.
-        if self.summaries.of_answer(scope).is_some() { DeltaAction::Hold } else { action.unwrap_or(DeltaAction::Forward) }
+        let is_held = self.summaries.of_answer(scope).is_some() || self.by_category.holds(scope);
+        if is_held { DeltaAction::Hold } else { action.unwrap_or(DeltaAction::Forward) }
     }
 
     async fn on_content_complete(&self, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
         let Some(scope) = Self::scope_of(block, cx) else { return BlockAction::Forward };
         let action = self.groups.of_answer(scope).map(|group| self.end_block(group, block, cx));
-        match self.summaries.of_answer(scope) {
-            Some(group) => self.summarise_block(group, block, cx).await,
-            None => action.unwrap_or(BlockAction::Forward),
+        let by_category = match self.categorise_block(scope, block, cx).await {
+            Asked::Decided(action) => return action,
+            Asked::Open(rules) => rules,
+        };
+        let group = self.summaries.of_answer(scope);
+        if group.is_some() || !by_category.is_empty() {
+            return self.summarise_block(group.map(AsRef::as_ref), by_category, block, cx).await;
         }
+        action.unwrap_or(BlockAction::Forward)
     }
 
     fn on_text_end<'d>(&self, _: &'d str, choice: u32, kind: BlockKind, cx: &StreamingContext<Texts>) -> DeltaAction<'d> {

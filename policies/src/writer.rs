@@ -5,13 +5,15 @@ use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use weir::callout::{CalloutError, CalloutRequest};
+use weir::callout::CalloutError;
 use weir::document::{DocumentDuration, DocumentError, PolicyConfig};
 use weir::fingerprint::{Fingerprint, digest};
-use weir::judge::{Credential, Judge, read_completion};
+use weir::judge::{Judge, read_completion};
 use weir::limits::FailureMode;
 use weir::policy::PolicyContext;
 use weir::state::Scope;
+
+use crate::service;
 
 /// Longest text that is put to the model.
 pub(crate) const MAX_TEXT_BYTES: usize = 256 * 1024;
@@ -205,16 +207,7 @@ impl Writer {
             return Err(Failure::TooLong);
         }
         let body = self.question(text, cx);
-        let authorization = self.judge.credential.as_ref().map(Credential::authorization);
-        let request = CalloutRequest {
-            cluster: &self.judge.cluster,
-            authority: &self.judge.authority,
-            path: &self.judge.path,
-            authorization: authorization.as_deref(),
-            body: body.as_bytes(),
-            timeout: self.judge.timeout,
-        };
-        let response = cx.callout(&request).await.map_err(Failure::Callout)?;
+        let response = service::send(&self.judge, body.as_bytes(), cx).await.map_err(Failure::Callout)?;
         if !(200..300).contains(&response.status) {
             return Err(Failure::Status(response.status));
         }

@@ -17,7 +17,7 @@ const README: &str = include_str!("../README.md");
 fn the_documents_in_the_readme_are_read() {
     let documents: Vec<&str> =
         README.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("split gives at least one piece")).collect();
-    assert_eq!(documents.len(), 8);
+    assert_eq!(documents.len(), 9);
     for document in documents {
         let environment = |name: &str| match name {
             "JUDGE_KEY" => Some("secret".to_owned()),

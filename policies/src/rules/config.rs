@@ -7,10 +7,12 @@ use weir::block::BlockKind;
 use weir::document::DocumentError;
 use weir::policy::Hold;
 
+use super::categories::ByCategory;
 use super::detect::{self, HIDDEN_TEXT};
 use super::groups::Groups;
 use super::search::{Effect, Sought, Term};
 use crate::in_request::InRequest;
+use crate::moderation::{self, Sought as SoughtCategories};
 use crate::normal::{fold, normalised};
 use crate::pattern::Pattern;
 use crate::writer::Settings;
@@ -29,6 +31,9 @@ const MAX_PATTERN_BYTES: usize = 4 * 1024 * 1024;
 const MAX_ID_BYTES: usize = 128;
 const MAX_WITH_BYTES: usize = 4096;
 
+/// What takes the place of a match where a rule does not say.
+pub(super) const REDACTED: &str = "[redacted]";
+
 /// Most allowed values of a rule.
 const MAX_ALLOWED: usize = 1000;
 
@@ -46,39 +51,52 @@ pub(crate) struct Config {
     pub(super) key: Option<String>,
     /// Name of the environment variable that holds it.
     pub(super) key_env: Option<String>,
+    /// The service that tells of which categories texts are, for rules that match by them.
+    moderation: Option<moderation::Settings>,
 }
 
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RawRule {
-    id: String,
-    r#match: RawMatch,
+pub(super) struct RawRule {
+    pub(super) id: String,
+    pub(super) r#match: RawMatch,
     #[serde(default)]
-    action: Action,
+    pub(super) action: Action,
     with: Option<String>,
     message: Option<String>,
-    request: Option<Vec<InRequest>>,
-    answer: Option<Vec<InAnswer>>,
+    pub(super) request: Option<Vec<InRequest>>,
+    pub(super) answer: Option<Vec<InAnswer>>,
     reason_code: Option<String>,
     category: Option<String>,
     #[serde(default)]
-    allowed: Vec<String>,
+    pub(super) allowed: Vec<String>,
     capture: Option<u8>,
     /// Values in requests get placeholders, which are restored in the answer.
     #[serde(default)]
-    reversible: bool,
+    pub(super) reversible: bool,
 }
 
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RawMatch {
+pub(super) struct RawMatch {
     terms: Option<Vec<String>>,
     pattern: Option<String>,
     detect: Option<Vec<String>>,
+    /// Categories of the moderation service.
+    pub(super) categories: Option<Vec<String>>,
+    /// The least score of such a category.
+    pub(super) threshold: Option<f64>,
     #[serde(default)]
     case_sensitive: bool,
+}
+
+impl RawMatch {
+    /// Says whether it has something besides categories.
+    pub(super) const fn has_others(&self) -> bool {
+        self.terms.is_some() || self.pattern.is_some() || self.detect.is_some() || self.case_sensitive
+    }
 }
 
 /// What is done where a rule matches.
@@ -122,14 +140,14 @@ impl InAnswer {
     const USUAL: [Self; 4] = [Self::Text, Self::Refusal, Self::ToolArgument, Self::ToolResult];
 
     /// Those of a summary, and those that it can be for: a call's arguments are no text, and reasoning may be signed.
-    const SUMMARISED: [Self; 2] = [Self::Text, Self::ToolResult];
+    pub(super) const SUMMARISED: [Self; 2] = [Self::Text, Self::ToolResult];
 
     /// Says whether placeholders are restored in such texts.
     pub(super) const fn is_restored(self) -> bool {
         matches!(self, Self::Text | Self::Refusal | Self::ToolArgument)
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Refusal => "refusal",
@@ -164,6 +182,10 @@ pub(super) struct Rule {
     pub(super) is_reversible: bool,
     /// How many characters can wait for it, unless it has whole texts wait.
     pub(super) hold: usize,
+    /// The categories that it is for, where it is not searched for itself.
+    pub(super) categories: Option<SoughtCategories>,
+    /// What takes the place of a text of such a category.
+    pub(super) with: Option<String>,
 }
 
 /// How much text can wait for a rule.
@@ -187,8 +209,14 @@ impl RuleHold {
 }
 
 impl Rule {
+    /// Says whether it keeps something from leaving as it came.
+    pub(super) const fn acts(&self) -> bool {
+        matches!(self.action, Action::Redact | Action::Replace | Action::Refuse | Action::Summary)
+    }
+
     pub(super) fn hold(&self) -> RuleHold {
-        let holds_texts = self.action == Action::Summary && !self.answer.is_empty();
+        let holds_whole = self.action == Action::Summary || (self.categories.is_some() && self.acts());
+        let holds_texts = holds_whole && !self.answer.is_empty();
         RuleHold { id: self.id.clone(), characters: self.hold, bytes: self.hold.saturating_mul(MOST_BYTES), holds_texts }
     }
 }
@@ -214,6 +242,9 @@ pub(super) struct Book {
     /// Rules by which a whole text is summarised.
     pub(super) summaries: Groups,
     pub(super) summary: Option<Settings>,
+    /// Rules for what a service has to tell.
+    pub(super) by_category: ByCategory,
+    pub(super) moderation: Option<moderation::Settings>,
 }
 
 /// Compiles all rules.
@@ -227,6 +258,7 @@ pub(super) fn compile(config: Config) -> Result<Book, DocumentError> {
     }
     let Compiled { rules, effects, terms, term_paths, sought, hidden, .. } = compiled;
     check_summaries(&rules, config.summary.as_ref())?;
+    let by_category = ByCategory::new(&rules, config.moderation.is_some())?;
     let effects = effects.into();
     let group = |is_wanted: &dyn Fn(&Rule) -> bool| {
         Groups::new(&rules, is_wanted, &terms, &sought, &hidden, &effects).map_err(|same| {
@@ -234,9 +266,9 @@ pub(super) fn compile(config: Config) -> Result<Book, DocumentError> {
             DocumentError::new(path(same.later), format!("is the same as {}: keep one of the two", path(same.earlier)))
         })
     };
-    let groups = group(&|rule| rule.action != Action::Summary)?;
-    let summaries = group(&|rule| rule.action == Action::Summary)?;
-    Ok(Book { rules, groups, summaries, summary: config.summary })
+    let groups = group(&|rule| rule.categories.is_none() && rule.action != Action::Summary)?;
+    let summaries = group(&|rule| rule.categories.is_none() && rule.action == Action::Summary)?;
+    Ok(Book { rules, groups, summaries, summary: config.summary, by_category, moderation: config.moderation })
 }
 
 /// Checks that summaries can be written, and that no rule edits as they flow the texts of answers that are held whole for one.
@@ -258,7 +290,9 @@ fn check_summaries(rules: &[Rule], summary: Option<&Settings>) -> Result<(), Doc
             let message = format!("rule {:?} needs a model that writes: name it under summary", rule.id);
             return Err(DocumentError::new(format!("rules[{number}].action"), message));
         }
-        let edits = |other: &&Rule| matches!(other.action, Action::Redact | Action::Replace | Action::Refuse);
+        let edits = |other: &&Rule| {
+            other.categories.is_none() && matches!(other.action, Action::Redact | Action::Replace | Action::Refuse)
+        };
         for other in rules.iter().filter(edits) {
             if let Some(scope) = rule.answer.iter().find(|scope| other.answer.contains(scope)) {
                 let (id, scope, other) = (&rule.id, scope.name(), &other.id);
@@ -280,26 +314,34 @@ impl Compiled {
             return Err(DocumentError::new("id", format!("{:?} stands before: ids tell rules apart in events", raw.id)));
         }
         let allowed: Arc<[Vec<char>]> = raw.allowed.iter().map(|value| normalised(value).map(fold).collect()).collect();
-        let hold = self.add_match(number, &raw, &allowed).map_err(|error| error.below("match"))?;
+        let categories = super::categories::read(&raw)?;
+        let hold = match categories {
+            Some(_) => 0,
+            None => self.add_match(number, &raw, &allowed).map_err(|error| error.below("match"))?,
+        };
         let longest_allowed = allowed.iter().map(Vec::len).max().unwrap_or_default();
         self.effects.push(match raw.action {
             Action::Refuse => Effect::Refuse,
-            Action::Redact | Action::Replace => Effect::Replace(raw.with.unwrap_or_else(|| "[redacted]".to_owned())),
+            Action::Redact | Action::Replace => Effect::Replace(raw.with.clone().unwrap_or_else(|| REDACTED.to_owned())),
             // Of the match nothing is shown in events; what becomes of the text is no matter of searching.
-            Action::Summary => Effect::Replace("[redacted]".to_owned()),
+            Action::Summary => Effect::Replace(REDACTED.to_owned()),
             Action::Escalate | Action::Observe | Action::Allow => Effect::Watch,
         });
-        let is_held = matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);
+        let is_held = categories.is_none() && matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);
+        let request = if categories.is_some() { raw.action.usual_request_by_category() } else { raw.action.usual_request() };
+        let answer = if categories.is_some() { raw.action.usual_answer_by_category() } else { raw.action.usual_answer() };
         self.rules.push(Rule {
             id: raw.id,
             action: raw.action,
             message: raw.message.unwrap_or_else(|| "This was refused by policy.".to_owned()),
             reason_code: raw.reason_code.unwrap_or_else(|| raw.action.reason_code().to_owned()),
             category: raw.category,
-            request: raw.request.unwrap_or_else(|| raw.action.usual_request().to_vec()),
-            answer: raw.answer.unwrap_or_else(|| raw.action.usual_answer().to_vec()),
+            request: raw.request.unwrap_or_else(|| request.to_vec()),
+            answer: raw.answer.unwrap_or_else(|| answer.to_vec()),
             is_reversible: raw.reversible,
             hold: if is_held { hold.max(longest_allowed) } else { 0 },
+            with: raw.with.filter(|_| categories.is_some()),
+            categories,
         });
         Ok(())
     }
@@ -320,7 +362,7 @@ impl Compiled {
                 self.add_pattern(Sought { rule, pattern: Arc::new(pattern), check: None, allowed: Arc::clone(allowed) })
             }
             (None, None, Some(names)) => self.add_detectors(rule, names, allowed),
-            _ => Err(DocumentError::new("", "must have one of terms, pattern and detect")),
+            _ => Err(DocumentError::new("", "must have one of terms, pattern, detect and categories")),
         }
     }
 
@@ -415,6 +457,9 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
     if raw.action == Action::Allow && raw.answer.as_ref().is_some_and(|answer| !answer.is_empty()) {
         return fail("answer", "cannot have an allow rule: whether a streamed answer has a match is known when it has left");
     }
+    if raw.r#match.categories.is_none() && raw.r#match.threshold.is_some() {
+        return fail("match.threshold", "is for categories");
+    }
     if raw.action == Action::Summary {
         check_scopes_of_summary(raw)?;
     }
@@ -481,6 +526,23 @@ impl Action {
             Self::Allow => &[InRequest::User],
             Self::Summary => &[InRequest::User, InRequest::ToolResult],
             _ => &InRequest::ALL,
+        }
+    }
+
+    /// As [`Self::usual_request`], of a rule that a service is asked for.
+    const fn usual_request_by_category(self) -> &'static [InRequest] {
+        match self {
+            Self::Allow => &[InRequest::User],
+            _ => &[InRequest::User, InRequest::ToolResult],
+        }
+    }
+
+    /// As [`Self::usual_request_by_category`], of answers.
+    const fn usual_answer_by_category(self) -> &'static [InAnswer] {
+        match self {
+            Self::Allow => &[],
+            Self::Redact | Self::Replace | Self::Summary => &InAnswer::SUMMARISED,
+            _ => &[InAnswer::Text, InAnswer::Refusal, InAnswer::ToolResult],
         }
     }
 

@@ -4,37 +4,36 @@ use serde_json::{Value, json};
 use smallvec::SmallVec;
 use weir::block::{BlockKind, ContentBlock, build_text_chunk};
 use weir::decision::Decision;
-use weir::dialect::request::{RequestPart, RequestRewrite};
+use weir::dialect::request::RequestRewrite;
 use weir::event::Severity;
 
 use weir::limits::FailureMode;
 use weir::policy::{BlockAction, Conclusion, PolicyContext, StreamingContext};
 
-use super::Rules;
 use super::groups::Group;
-use super::request::NOTHING_LEFT;
+use super::request::{NOTHING_LEFT, Part};
 use super::texts::{Side, Texts};
+use super::{Rules, is_unclear};
 use crate::writer::{Failure, MAX_TEXTS, Summary, Writer};
 
-/// A text of a request in which rules matched.
-pub(super) struct Matched<'r> {
-    pub(super) part: &'r RequestPart<'r>,
-    pub(super) rules: SmallVec<[usize; 2]>,
-    /// What other rules made of it.
-    pub(super) edited: Option<String>,
-}
-
 impl Rules {
-    /// Has a block of an answer summarised in which a rule matched.
-    pub(super) async fn summarise_block(&self, group: &Group, block: &ContentBlock, cx: &StreamingContext<Texts>) -> BlockAction {
+    /// Has a block of an answer summarised in which a rule matched, or which is of a category that a rule is for.
+    pub(super) async fn summarise_block(
+        &self,
+        group: Option<&Group>,
+        by_category: SmallVec<[usize; 2]>,
+        block: &ContentBlock,
+        cx: &StreamingContext<Texts>,
+    ) -> BlockAction {
         let (text, place) = (block.text(), || Value::from(block.choice()));
-        let (rules, done) = cx.scratchpad(|texts| {
+        let (mut rules, done) = cx.scratchpad(|texts| {
             texts.begin();
             texts.most_held = texts.most_held.max(text.len());
-            (texts.find(group, text), texts.count(Side::Answer))
+            (group.map(|group| texts.find(group, text)).unwrap_or_default(), texts.count(Side::Answer))
         });
+        rules.extend(by_category);
         let _refuses_nothing = self.say(&done, cx);
-        let is_unclear = block.is_truncated() || (block.ambiguity().is_some() && block.kind() != BlockKind::Unknown);
+        let is_unclear = is_unclear(block);
         // Without a match in all that there is of it, a text is none of the rules' business.
         if rules.is_empty() && !is_unclear {
             return BlockAction::Forward;
@@ -57,14 +56,9 @@ impl Rules {
     }
 
     /// Has texts of a request summarised, as the other rules left them.
-    pub(super) async fn summarise_parts(
-        &self,
-        parts: &[Matched<'_>],
-        rewrite: &mut RequestRewrite<'_>,
-        cx: &PolicyContext<Texts>,
-    ) {
-        for (number, Matched { part, rules, edited }) in parts.iter().enumerate() {
-            let text = edited.as_deref().unwrap_or(&part.text);
+    pub(super) async fn summarise_parts(&self, parts: &[Part<'_>], rewrite: &mut RequestRewrite<'_>, cx: &PolicyContext<Texts>) {
+        for (number, matched) in parts.iter().enumerate() {
+            let (part, rules, text) = (matched.part, matched.rules.as_slice(), matched.text());
             let written = match &self.writer {
                 Some(writer) if number < MAX_TEXTS => writer.find_or_write(text, cx).await.map(|summary| (writer, summary)),
                 _ => Err(Failure::TooMany),
@@ -75,11 +69,7 @@ impl Rules {
                     rewrite.replace(part, &summary.text);
                     self.tell_of_summary(writer, rules, text.len(), &summary, place, cx);
                 }
-                Err(failure) if self.tell_of_failure(rules, failure, place, cx) => {
-                    if let Some(edited) = edited {
-                        rewrite.replace(part, if edited.is_empty() { NOTHING_LEFT } else { edited });
-                    }
-                }
+                Err(failure) if self.tell_of_failure(rules, failure, place, cx) => matched.write(rewrite),
                 Err(_) => rewrite.replace(part, self.failure_message()),
             }
         }

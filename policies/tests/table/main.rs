@@ -10,6 +10,7 @@
 )]
 
 mod cached_answers;
+mod categories;
 mod exchange;
 mod judges;
 mod policy_rollouts;
