@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use weir_driver::{Recording, ServiceReply, Split};
 
-use super::desk::{self, Fault, Source};
+use super::desk::{self, Answer, Fault, Judged, Source};
 
 /// The arguments of `weir simulate`.
 #[derive(Debug, Args)]
@@ -64,8 +64,10 @@ impl Simulate {
             let answer = desk::read_answer(response).map_err(said)?;
             recording = desk::answered(recording, 200, &answer);
         }
-        let rules = self.judge.map(|probability| (String::new(), ServiceReply::verdict(probability)));
-        let player = desk::judged(desk::player(&documents, &self.project), rules.into_iter().collect());
+        let judge = self
+            .judge
+            .map(|probability| Judged { when: String::new(), answer: Answer::Reply(ServiceReply::verdict(probability)) });
+        let player = desk::judged(desk::player(&documents, &self.project), judge.into_iter().collect());
         let outcome = player.play(&recording.steps(&Split::Events));
         let mut told = desk::describe(&outcome);
         if let Some(fields) = told.as_object_mut() {

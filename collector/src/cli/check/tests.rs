@@ -60,6 +60,22 @@ fn of_a_rule_that_summarises_it_is_told_that_texts_wait() {
 }
 
 #[test]
+fn of_a_rule_for_categories_it_is_told_whether_texts_wait() {
+    let yaml = "policy: {id: p}\njudges: {labels: {cluster: c, path: /v1/moderations, model: m}}\nchain:\n- use: rules\n  with:\n    moderation: {judge: labels, on_error: allow}\n    rules:\n    - {id: harm, match: {categories: [violence]}, action: refuse}\n    - {id: seen, match: {categories: [hate]}, action: observe}\n";
+    let report = look_at("p.yaml", yaml);
+    let told: Vec<_> = report.holds.iter().map(Held::text).collect();
+    assert_eq!(
+        told,
+        [
+            "Rules holds each text until it is decided",
+            "Rules, rule \"harm\", holds each text until it is decided",
+            "Rules, rule \"seen\", holds at most 0 bytes of text",
+        ]
+    );
+    assert_eq!(report.json()["findings"][0]["path"], "chain[0].with.moderation.on_error");
+}
+
+#[test]
 fn an_error_has_the_line_and_column_of_its_field_and_a_hint() {
     let yaml = "policy: {id: p}\n\njudges:\n  main: {cluster: judge, model: m}\nchain:\n  - use: tool_call_judge\n    with:\n      judge: main\n      block_mesage: no\n";
     let report = look_at("p.yaml", yaml);

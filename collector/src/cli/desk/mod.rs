@@ -1,6 +1,7 @@
 //! What the commands for policy documents share: reading files, and playing exchanges through the engine.
 
 mod fault;
+mod judges;
 mod place;
 mod source;
 
@@ -8,11 +9,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use weir_driver::{Outcome, Player, Recording, RequestOutcome, ServiceReply};
+use weir_driver::{Outcome, Player, Recording, RequestOutcome};
 use weir_engine::document::Documents;
-use weir_engine::exchange::Callout;
 
 pub(crate) use self::fault::Fault;
+pub(crate) use self::judges::{Answer, Judged, judged};
 pub(crate) use self::place::Place;
 pub(crate) use self::source::{Source, read_documents};
 
@@ -50,16 +51,6 @@ pub(crate) fn answered(recording: Recording, status: u16, answer: &Value) -> Rec
         Value::String(stream) => recording.answered(status, "text/event-stream", stream.as_bytes()),
         body => recording.answered(status, "application/json", body.to_string()),
     }
-}
-
-/// Answers as judges do, by what stands in the question; the first entry that fits counts. Without any no judge can be asked.
-pub(crate) fn judged(player: Player, rules: Vec<(String, ServiceReply)>) -> Player {
-    player.answering(move |question: &Callout| {
-        let matter = serde_json::from_slice::<Value>(&question.body).ok();
-        let matter = matter.and_then(|body| Some(body.pointer("/messages/1/content")?.as_str()?.to_owned())).unwrap_or_default();
-        let found = rules.iter().find(|(when, _)| matter.contains(when.as_str()));
-        found.map_or_else(ServiceReply::not_sent, |(_, reply)| reply.clone())
-    })
 }
 
 /// What came of an exchange, for people and programs.

@@ -1,11 +1,14 @@
 //! Files of cases: a policy document, exchanges, and what is expected of each.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use weir_driver::ServiceReply;
+
+use crate::cli::desk::{Answer, Judged};
 
 /// A file of cases.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,7 +54,7 @@ impl Case {
         200
     }
 
-    pub(super) fn replies(&self) -> Vec<(String, ServiceReply)> {
+    pub(super) fn replies(&self) -> Vec<Judged> {
         self.judge.iter().map(Judge::reply).collect()
     }
 }
@@ -71,7 +74,7 @@ pub(crate) enum CaseSplit {
     All,
 }
 
-/// How a judge answers questions in which `when` stands. Without probability, content and status it does not answer.
+/// How a judge answers questions in which `when` stands. Without probability, content, categories and status it does not answer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Judge {
@@ -81,19 +84,22 @@ pub(crate) struct Judge {
     probability: Option<f64>,
     /// The judge's own words, in place of a verdict.
     content: Option<String>,
+    /// The scores that a service of moderations gives texts in which `when` stands, by category; flagged from 0.5 on.
+    categories: Option<BTreeMap<String, f64>>,
     /// The HTTP status of a judge that fails.
     status: Option<u16>,
 }
 
 impl Judge {
-    fn reply(&self) -> (String, ServiceReply) {
-        let reply = match (self.probability, &self.content, self.status) {
-            (Some(probability), _, _) => ServiceReply::verdict(probability),
-            (None, Some(content), _) => ServiceReply::content(content),
-            (None, None, Some(status)) => ServiceReply::response(status, Vec::new()),
-            (None, None, None) => ServiceReply::silence(),
+    fn reply(&self) -> Judged {
+        let reply = match (self.probability, &self.content, &self.categories, self.status) {
+            (Some(probability), ..) => Answer::Reply(ServiceReply::verdict(probability)),
+            (None, Some(content), ..) => Answer::Reply(ServiceReply::content(content)),
+            (None, None, Some(categories), _) => Answer::Scores(categories.clone()),
+            (None, None, None, Some(status)) => Answer::Reply(ServiceReply::response(status, Vec::new())),
+            (None, None, None, None) => Answer::Reply(ServiceReply::silence()),
         };
-        (self.when.clone(), reply)
+        Judged { when: self.when.clone(), answer: reply }
     }
 }
 

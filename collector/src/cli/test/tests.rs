@@ -61,6 +61,42 @@ fn cases_pass_where_all_is_as_expected_at_every_split() {
 }
 
 #[test]
+fn a_service_of_moderations_gives_each_text_the_scores_of_the_entry_that_fits_it() {
+    let cases = r#"
+document:
+  policy: {id: p}
+  judges: {labels: {cluster: moderations, path: /v1/moderations, model: m}}
+  chain:
+    - use: rules
+      with:
+        moderation: {judge: labels}
+        rules:
+          - {id: harm, match: {categories: ["violence*"]}, action: refuse, reason_code: HARM}
+          - {id: own, match: {categories: [banking], threshold: 0.3}, action: observe}
+cases:
+  - name: a text of a category
+    request: {model: gpt, messages: [{role: user, content: A loan}, {role: user, content: A knife}]}
+    judge: [{when: knife, categories: {violence: 0.8}}, {when: loan, categories: {banking: 0.4}}]
+    expect: {decision: refuse, reason_code: HARM, hits: [harm, own], events: [rules.categorised]}
+  - name: a text of none
+    request: {model: gpt, messages: [{role: user, content: A poem}]}
+    judge: [{when: knife, categories: {violence: 0.8, banking: 0}}]
+    expect: {decision: allow, no_hits: [harm, own], no_events: [rules.moderation_failed]}
+  - name: a service that fails
+    request: {model: gpt, messages: [{role: user, content: A poem}]}
+    judge: [{status: 500}]
+    expect: {decision: refuse, reason_code: MODERATION_FAILED, no_hits: [harm, own]}
+  - name: no service at all
+    request: {model: gpt, messages: [{role: user, content: A poem}]}
+    expect: {decision: refuse, reason_code: MODERATION_FAILED}
+"#;
+    let results = run_on(&[("cases.yaml", cases)], true).unwrap();
+    assert_eq!(results.counts(), (4, 0), "{results:?}");
+    let coverage = &results.json()["coverage"][0];
+    assert_eq!(coverage["points"], coverage["covered"], "{coverage}");
+}
+
+#[test]
 fn a_case_fails_where_something_is_not() {
     let results = run(&CASES.replace("DECISION", "allow"));
     let played = &results.files[0].1;
