@@ -15,7 +15,7 @@ use weir::policy::{
 use weir::state::Scope;
 
 use crate::in_request::InRequest;
-use crate::writer::{Failure, MAX_TEXT_BYTES, MAX_TEXTS, Settings, Summary, Writer};
+use crate::writer::{Failure, MAX_TEXT_BYTES, Settings, Summary, Writer};
 
 /// Puts a summary in the place of texts that are longer than some length, in requests (the results of tools, as a rule) and in answers.
 /// A model of the document's `judges` writes it. Summaries of requests are kept, so that the same text has the same one in every turn.
@@ -174,9 +174,9 @@ impl Policy for Summarise {
         };
         let long: Vec<&RequestPart<'_>> = parts.iter().filter(|part| self.is_sought(part)).collect();
         let mut rewrite = request.rewrite();
-        for (number, part) in long.into_iter().enumerate() {
-            let written =
-                if number < MAX_TEXTS { self.writer.find_or_write(&part.text, cx).await } else { Err(Failure::TooMany) };
+        let texts: Vec<&str> = long.iter().map(|part| part.text.as_ref()).collect();
+        let written = self.writer.find_or_write(&texts, cx).await;
+        for (part, written) in long.into_iter().zip(written) {
             match written {
                 Ok(summary) => {
                     rewrite.replace(part, &summary.text);

@@ -5,13 +5,14 @@ use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use weir::callout::CalloutError;
+use weir::callout::{CalloutError, CalloutResponse};
 use weir::document::{DocumentDuration, DocumentError, PolicyConfig};
 use weir::fingerprint::{Fingerprint, digest};
 use weir::judge::{Judge, read_completion};
 use weir::limits::FailureMode;
 use weir::policy::PolicyContext;
 use weir::state::Scope;
+use weir::wait::Waiting;
 
 use crate::service;
 
@@ -22,7 +23,7 @@ pub(crate) const MAX_TEXT_BYTES: usize = 256 * 1024;
 const MAX_SUMMARY_BYTES: usize = 8 * 1024;
 
 /// Most texts of a request that are summarised.
-pub(crate) const MAX_TEXTS: usize = 32;
+const MAX_TEXTS: usize = 32;
 
 /// Most bytes of instructions.
 const MAX_INSTRUCTION_BYTES: usize = 8 * 1024;
@@ -104,7 +105,7 @@ impl Settings {
 }
 
 /// A summary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) text: String,
     /// It was written before.
@@ -158,6 +159,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What the model was asked, and has not answered.
+type Question = Waiting<Result<CalloutResponse, CalloutError>>;
+
 /// A model with what it is told.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -187,27 +191,57 @@ impl Writer {
         Ok(Self { judge, settings, system, basis })
     }
 
-    /// Gives the summary that was written of the same text before, or has one written.
-    pub(crate) async fn find_or_write<S: Default>(&self, text: &str, cx: &PolicyContext<S>) -> Result<Summary, Failure> {
-        let key = digest(&[self.basis.as_bytes(), text.as_bytes()]);
-        let state = cx.state(self.settings.scope);
-        // A store that fails is one that knows nothing.
-        let kept = state.get(&key).await.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
-        if let Some(text) = kept.filter(|text| self.is_fit(text)) {
-            return Ok(Summary { text, was_kept: true });
+    /// Gives summaries of the texts of a request, in their order: those that were written of the same texts before, and has the others
+    /// written at the same time.
+    pub(crate) async fn find_or_write<S: Default>(&self, texts: &[&str], cx: &PolicyContext<S>) -> Vec<Result<Summary, Failure>> {
+        let mut distinct: Vec<&str> = Vec::new();
+        for text in texts.iter().take(MAX_TEXTS) {
+            if !distinct.contains(text) {
+                distinct.push(text);
+            }
         }
-        let summary = self.write(text, cx).await?;
-        let _carried_out_all_the_same = state.put(&key, summary.text.as_bytes(), self.settings.keep_for.0);
-        Ok(summary)
+        let state = cx.state(self.settings.scope);
+        let keys: Vec<_> = distinct.iter().map(|text| digest(&[self.basis.as_bytes(), text.as_bytes()])).collect();
+        let kept: Vec<_> = keys.iter().map(|key| state.get(key)).collect();
+        let mut known = Vec::with_capacity(kept.len());
+        for kept in kept {
+            // A store that fails is one that knows nothing.
+            let text = kept.await.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+            known.push(text.filter(|text| self.is_fit(text)));
+        }
+        let asked = known.into_iter().zip(&distinct).map(|(kept, text)| kept.map_or_else(|| Err(self.ask(text, cx)), Ok));
+        let asked: Vec<_> = asked.collect();
+        let mut written = Vec::with_capacity(asked.len());
+        for (asked, key) in asked.into_iter().zip(&keys) {
+            written.push(match asked {
+                Ok(text) => Ok(Summary { text, was_kept: true }),
+                Err(question) => self.read(question).await.inspect(|summary| {
+                    let _carried_out_all_the_same = state.put(key, summary.text.as_bytes(), self.settings.keep_for.0);
+                }),
+            });
+        }
+        let of = |(number, text): (usize, &&str)| {
+            let position = distinct.iter().position(|known| known == text).filter(|_| number < MAX_TEXTS);
+            position.and_then(|position| written.get(position).cloned()).unwrap_or(Err(Failure::TooMany))
+        };
+        texts.iter().enumerate().map(of).collect()
     }
 
     /// Has a summary written.
     pub(crate) async fn write<S: Default>(&self, text: &str, cx: &PolicyContext<S>) -> Result<Summary, Failure> {
+        self.read(self.ask(text, cx)).await
+    }
+
+    /// Puts the question; at once, also before the answer is read.
+    fn ask<S: Default>(&self, text: &str, cx: &PolicyContext<S>) -> Result<Question, Failure> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(Failure::TooLong);
         }
-        let body = self.question(text, cx);
-        let response = service::send(&self.judge, body.as_bytes(), cx).await.map_err(Failure::Callout)?;
+        Ok(service::send(&self.judge, self.question(text, cx).as_bytes(), cx))
+    }
+
+    async fn read(&self, question: Result<Question, Failure>) -> Result<Summary, Failure> {
+        let response = question?.await.map_err(Failure::Callout)?;
         if !(200..300).contains(&response.status) {
             return Err(Failure::Status(response.status));
         }

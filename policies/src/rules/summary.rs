@@ -14,7 +14,7 @@ use super::groups::Group;
 use super::request::{NOTHING_LEFT, Part};
 use super::texts::{Side, Texts};
 use super::{Rules, is_unclear};
-use crate::writer::{Failure, MAX_TEXTS, Summary, Writer};
+use crate::writer::{Failure, Summary, Writer};
 
 impl Rules {
     /// Has a block of an answer summarised in which a rule matched, or which is of a category that a rule is for.
@@ -57,14 +57,16 @@ impl Rules {
 
     /// Has texts of a request summarised, as the other rules left them.
     pub(super) async fn summarise_parts(&self, parts: &[Part<'_>], rewrite: &mut RequestRewrite<'_>, cx: &PolicyContext<Texts>) {
-        for (number, matched) in parts.iter().enumerate() {
+        let texts: Vec<&str> = parts.iter().map(Part::text).collect();
+        let mut written = match &self.writer {
+            Some(writer) => writer.find_or_write(&texts, cx).await.into_iter(),
+            None => Vec::new().into_iter(),
+        };
+        for matched in parts {
             let (part, rules, text) = (matched.part, matched.rules.as_slice(), matched.text());
-            let written = match &self.writer {
-                Some(writer) if number < MAX_TEXTS => writer.find_or_write(text, cx).await.map(|summary| (writer, summary)),
-                _ => Err(Failure::TooMany),
-            };
             let place = Value::from(part.path.as_str());
-            match written {
+            let summary = written.next().unwrap_or(Err(Failure::TooMany));
+            match summary.and_then(|summary| Ok((self.writer.as_ref().ok_or(Failure::TooMany)?, summary))) {
                 Ok((writer, summary)) => {
                     rewrite.replace(part, &summary.text);
                     self.tell_of_summary(writer, rules, text.len(), &summary, place, cx);

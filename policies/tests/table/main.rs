@@ -17,5 +17,6 @@ mod policy_rollouts;
 mod quotas;
 mod requests;
 mod summaries;
+mod summaries_by_rules;
 mod texts;
 mod tools;
