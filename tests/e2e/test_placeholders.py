@@ -64,7 +64,7 @@ class Echo:
         if request["stream"]:
             await streams(list(DIALECTS[self.path].events(request, answer)), PAUSE_SECONDS)(reply)
             return
-        self.sent = json.dumps(DIALECTS[self.path].whole(request, answer)).encode()
+        self.sent = json.dumps(DIALECTS[self.path].whole(request, answer), separators=(",", ":")).encode()
         await reply.send(200, self.sent, [("content-type", "application/json")])
 
 
