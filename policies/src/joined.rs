@@ -56,10 +56,16 @@ impl Edited {
     /// Puts `with` in the place of so many bytes, unless the texts would become too long by it. That is counted before it is
     /// built: a short rule can make a long text many times as long.
     pub(crate) fn replace(&mut self, removed: usize, with: &str) {
-        self.growth = self.growth.saturating_add(with.len().saturating_sub(removed));
+        self.replace_with(removed, core::iter::once(with));
+    }
+
+    /// As [`Self::replace`], with parts that are written one after the other.
+    pub(crate) fn replace_with<'p>(&mut self, removed: usize, parts: impl Iterator<Item = &'p str> + Clone) {
+        let added = parts.clone().fold(0, |bytes: usize, part| bytes.saturating_add(part.len()));
+        self.growth = self.growth.saturating_add(added.saturating_sub(removed));
         self.exceeded |= self.most_growth.is_some_and(|most| self.growth > most);
         if !self.exceeded {
-            self.text.push_str(with);
+            self.text.extend(parts);
         }
     }
 

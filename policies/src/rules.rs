@@ -11,6 +11,7 @@ mod request;
 mod search;
 mod searched;
 mod summary;
+mod template;
 mod texts;
 mod tool_calls;
 
@@ -47,8 +48,8 @@ const TOO_LONG: &str = "rewritten_too_large";
 /// that could still become part of a match; a pattern is decided at its shortest match, and what continues it goes with it.
 ///
 /// Events: `rules.matched`, at the end of an exchange in which a rule matched; `rules.summarised`, `rules.summary_failed`; `rules.categorised`,
-/// `rules.moderation_failed`. Reason codes: those of the rules, or `RULE_REDACTED`, `RULE_REPLACED`, `RULE_REFUSED`, `RULE_ESCALATED`,
-/// `RULE_SUMMARISED`, `SUMMARY_FAILED`, `MODERATION_FAILED`, `NOT_ALLOWED`.
+/// `rules.moderation_failed`. Reason codes: those of the rules, or `RULE_REDACTED`, `RULE_REPLACED`, `RULE_REWRITTEN`, `RULE_REFUSED`,
+/// `RULE_ESCALATED`, `RULE_SUMMARISED`, `SUMMARY_FAILED`, `MODERATION_FAILED`, `NOT_ALLOWED`.
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -154,7 +155,7 @@ impl Rules {
     fn say(&self, done: &Done, cx: &PolicyContext<Texts>) -> Option<&Rule> {
         for rule in done.new.iter().filter_map(|number| self.rule(*number)) {
             let decision = match rule.action {
-                Action::Redact | Action::Replace => Decision::Rewrite,
+                Action::Redact | Action::Replace | Action::Rewrite => Decision::Rewrite,
                 Action::Refuse => Decision::Refuse,
                 Action::Escalate => Decision::Escalate,
                 // Whether there is a summary is known later.

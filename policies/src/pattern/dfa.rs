@@ -46,6 +46,17 @@ pub(crate) enum Wait {
     Unbounded,
 }
 
+/// When a match is decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commits {
+    /// At its shortest.
+    Early,
+    /// Where nothing can continue it.
+    Whole,
+    /// Where what stands behind it is known.
+    Behind,
+}
+
 impl Dfa {
     pub(super) fn new(nfa: &Nfa) -> Result<Self, PatternError> {
         let dfa = Self::of_part(nfa)?;
@@ -91,6 +102,11 @@ impl Dfa {
 
     pub(crate) fn is_accepting(&self, state: State) -> bool {
         self.accepting.get(usize::from(state)).copied().unwrap_or_default()
+    }
+
+    /// Says whether this is a match that nothing continues.
+    pub(crate) fn is_over(&self, state: State) -> bool {
+        self.is_accepting(state) && self.row(usize::from(state)).iter().all(|next| *next == DEAD)
     }
 
     /// The state after `character`.
@@ -176,10 +192,18 @@ impl Dfa {
         self.table.get(from..from.saturating_add(self.classes)).unwrap_or_default()
     }
 
-    /// How many characters can wait at most: behind the beginning and, where `commits`, behind each match, until there is a match
-    /// or none can come.
-    pub(crate) fn longest_wait(&self, commits: bool) -> Wait {
-        let decides = |state: usize| state == 0 || (commits && self.accepting.get(state).copied().unwrap_or_default());
+    /// How many characters can wait at most: behind the beginning and, where a match is decided about early, behind each match,
+    /// until there is a match or none can come.
+    pub(crate) fn longest_wait(&self, commits: Commits) -> Wait {
+        let decides = |state: usize| {
+            let known = || State::try_from(state).unwrap_or(DEAD);
+            match commits {
+                _ if state == 0 => true,
+                Commits::Early => self.is_accepting(known()),
+                Commits::Whole => self.is_over(known()),
+                Commits::Behind => false,
+            }
+        };
         let states = self.accepting.len();
         // How many ways lead to each state from one that waits.
         let mut ways = vec![0_usize; states];

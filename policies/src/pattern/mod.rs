@@ -1,16 +1,18 @@
 //! Patterns for streams: compiled to one automaton each, with how much text can wait for them.
 
 mod dfa;
+mod groups;
 mod nfa;
 mod parse;
 mod set;
 
-pub(crate) use dfa::{DEAD, Dfa, START, State, Wait};
+pub(crate) use dfa::{Commits, DEAD, Dfa, START, State, Wait};
+pub(crate) use groups::Groups;
 pub(crate) use parse::PatternError;
 pub(crate) use set::CharSet;
 
 use nfa::Nfa;
-use parse::Node;
+use parse::{Node, Parsed};
 
 /// A pattern, compiled.
 #[derive(Debug)]
@@ -56,14 +58,32 @@ impl Pattern {
     /// Compiles a pattern. With `needs_whole` a match has to be known whole before it is decided about; with `captures` its one group
     /// is what is replaced.
     pub(crate) fn new(pattern: &str, needs_whole: bool, captures: bool) -> Result<Self, PatternError> {
+        Self::of(parse::parse(pattern)?, needs_whole, captures)
+    }
+
+    /// Compiles a pattern whose matches have to be known whole, so that its groups can be found in them.
+    pub(crate) fn with_groups(pattern: &str) -> Result<(Self, Groups), PatternError> {
         let parsed = parse::parse(pattern)?;
+        let (node, count) = (parsed.node.clone(), parsed.groups);
+        let pattern = Self::of(parsed, true, false)?;
+        // Where what stands behind it counts, a match is waited for with all its characters, else with all but the last.
+        let longest = pattern.wait.saturating_add(usize::from(pattern.after.is_none()));
+        Ok((pattern, Groups::of(&node, count, longest)?))
+    }
+
+    fn of(parsed: Parsed, needs_whole: bool, captures: bool) -> Result<Self, PatternError> {
         let dfa = Dfa::new(&Nfa::of(&[&parsed.node])?)?;
         let capture = if captures { Some(capture(&parsed.node)?) } else { None };
         let has_tail = capture.as_ref().is_some_and(|capture| capture.behind.is_some());
         let is_whole = needs_whole || parsed.after.is_some() || has_tail;
-        let Wait::AtMost(wait) = dfa.longest_wait(!is_whole) else {
+        let commits = match (is_whole, &parsed.after) {
+            (false, _) => Commits::Early,
+            (true, None) => Commits::Whole,
+            (true, Some(_)) => Commits::Behind,
+        };
+        let Wait::AtMost(wait) = dfa.longest_wait(commits) else {
             return Err(PatternError(if is_whole {
-                "has no finite point of commitment: what must be known whole (what stands behind it, or behind its group) needs an upper bound, such as {1,64} for +"
+                "has no finite point of commitment: what must be known whole (a match that is rewritten; what stands behind it, or behind its group) needs an upper bound, such as {1,64} for +"
                     .to_owned()
             } else {
                 "has no finite point of commitment: give what comes before its end an upper bound, such as {0,64} for *"
@@ -82,7 +102,7 @@ fn capture(node: &Node) -> Result<Capture, PatternError> {
         Node::Concat(items) => items.iter().collect(),
         _ => whole.to_vec(),
     };
-    let at = items.iter().position(|item| matches!(item, Node::Group(_))).ok_or_else(wrong)?;
+    let at = items.iter().position(|item| matches!(item, Node::Group(..))).ok_or_else(wrong)?;
     let (before, rest) = items.split_at_checked(at).ok_or_else(wrong)?;
     let behind = rest.get(1..).unwrap_or_default();
     if before.iter().chain(behind).any(|node| has_group(node)) {
@@ -96,7 +116,7 @@ fn capture(node: &Node) -> Result<Capture, PatternError> {
 
 fn has_group(node: &Node) -> bool {
     match node {
-        Node::Group(_) => true,
+        Node::Group(..) => true,
         Node::Concat(nodes) | Node::Alternate(nodes) => nodes.iter().any(has_group),
         Node::Repeat { node, .. } => has_group(node),
         Node::Empty | Node::Set(_) => false,

@@ -7,27 +7,39 @@ use super::set::CharSet;
 const MAX_PLACES: usize = 8192;
 
 /// A place of the automaton.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// A character of this set leads on.
     Reads { set: usize, next: usize },
     /// It is the same as these two.
     Fork(usize, usize),
+    /// A group begins or ends here, for whoever looks for groups.
+    Save { slot: usize, next: usize },
     /// The pattern is over.
     End,
 }
 
 /// An automaton with many ways (after Thompson).
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Nfa {
     pub(super) places: Vec<Place>,
     pub(super) sets: Vec<CharSet>,
     pub(super) start: usize,
+    /// It says where groups begin and end.
+    has_groups: bool,
 }
 
 impl Nfa {
     pub(super) fn of(nodes: &[&Node]) -> Result<Self, PatternError> {
-        let mut nfa = Self { places: vec![Place::End], sets: Vec::new(), start: 0 };
+        Self::made(nodes, false)
+    }
+
+    pub(super) fn with_groups(node: &Node) -> Result<Self, PatternError> {
+        Self::made(&[node], true)
+    }
+
+    fn made(nodes: &[&Node], has_groups: bool) -> Result<Self, PatternError> {
+        let mut nfa = Self { places: vec![Place::End], sets: Vec::new(), start: 0, has_groups };
         let mut start = 0;
         for node in nodes.iter().rev() {
             start = nfa.add(node, start)?;
@@ -71,7 +83,13 @@ impl Nfa {
                 Ok(start)
             }
             Node::Repeat { node, min, max } => self.repeat(node, *min, *max, next),
-            Node::Group(node) => self.add(node, next),
+            Node::Group(number, node) if self.has_groups => {
+                let end = number.saturating_mul(2).saturating_sub(1);
+                let next = self.push(Place::Save { slot: end, next })?;
+                let next = self.add(node, next)?;
+                self.push(Place::Save { slot: end.saturating_sub(1), next })
+            }
+            Node::Group(_, node) => self.add(node, next),
         }
     }
 

@@ -20,14 +20,21 @@ pub(super) enum Node {
     Set(CharSet),
     Concat(Vec<Self>),
     Alternate(Vec<Self>),
-    Repeat { node: Box<Self>, min: u32, max: Option<u32> },
-    Group(Box<Self>),
+    Repeat {
+        node: Box<Self>,
+        min: u32,
+        max: Option<u32>,
+    },
+    /// A group, by its number: 1 is the first.
+    Group(usize, Box<Self>),
 }
 
 /// A pattern with what may not stand beside it.
 #[derive(Clone, Debug)]
 pub(super) struct Parsed {
     pub(super) node: Node,
+    /// How many groups it has.
+    pub(super) groups: usize,
     pub(super) before: Option<CharSet>,
     pub(super) after: Option<CharSet>,
 }
@@ -51,10 +58,10 @@ pub(super) fn parse(pattern: &str) -> Result<Parsed, PatternError> {
     let (ignore_case, rest) = pattern.strip_prefix("(?i)").map_or((false, pattern), |rest| (true, rest));
     let (before, rest) = take_before(rest, ignore_case)?;
     let (after, rest) = take_after(rest, ignore_case)?;
-    let mut parser = Parser { rest: rest.chars().peekable(), ignore_case, depth: 0 };
+    let mut parser = Parser::new(rest, ignore_case);
     let node = parser.alternation()?;
     match parser.rest.next() {
-        None => Ok(Parsed { node, before, after }),
+        None => Ok(Parsed { node, groups: parser.groups, before, after }),
         Some(_) => error("has a closing parenthesis too many"),
     }
 }
@@ -64,7 +71,7 @@ fn take_before(pattern: &str, ignore_case: bool) -> Result<(Option<CharSet>, &st
         return Ok((Some(CharSet::word()), rest));
     }
     let Some(inner) = pattern.strip_prefix("(?<!") else { return Ok((None, pattern)) };
-    let mut parser = Parser { rest: inner.chars().peekable(), ignore_case, depth: 0 };
+    let mut parser = Parser::new(inner, ignore_case);
     let set = parser.neighbour()?;
     let consumed = inner.len().saturating_sub(parser.rest.map(char::len_utf8).sum());
     Ok((Some(set), inner.get(consumed..).unwrap_or_default()))
@@ -79,7 +86,7 @@ fn take_after(pattern: &str, ignore_case: bool) -> Result<(Option<CharSet>, &str
     let Some(at) = pattern.rfind("(?!") else { return Ok((None, pattern)) };
     let (rest, ahead) = pattern.split_at_checked(at).unwrap_or((pattern, ""));
     let inner = ahead.strip_prefix("(?!").unwrap_or_default();
-    let mut parser = Parser { rest: inner.chars().peekable(), ignore_case, depth: 0 };
+    let mut parser = Parser::new(inner, ignore_case);
     let set = parser.neighbour()?;
     if parser.rest.next().is_some() {
         return error("has (?!…) before its end: it can stand at the end only");
@@ -91,9 +98,15 @@ struct Parser<'p> {
     rest: Peekable<Chars<'p>>,
     ignore_case: bool,
     depth: usize,
+    /// How many groups have begun.
+    groups: usize,
 }
 
-impl Parser<'_> {
+impl<'p> Parser<'p> {
+    fn new(text: &'p str, ignore_case: bool) -> Self {
+        Self { rest: text.chars().peekable(), ignore_case, depth: 0, groups: 0 }
+    }
+
     fn accept(&mut self, character: char) -> bool {
         self.rest.next_if_eq(&character).is_some()
     }
@@ -195,11 +208,13 @@ impl Parser<'_> {
         if !captures && !self.accept(':') {
             return error("has a group that is neither (…) nor (?:…); (?i) can stand at its beginning only");
         }
+        self.groups = self.groups.saturating_add(usize::from(captures));
+        let number = self.groups;
         let inner = self.alternation()?;
         if !self.accept(')') {
             return error("has a group that is not closed");
         }
-        Ok(if captures { Node::Group(Box::new(inner)) } else { inner })
+        Ok(if captures { Node::Group(number, Box::new(inner)) } else { inner })
     }
 
     /// What a character is in the normalised view.

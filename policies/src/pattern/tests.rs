@@ -121,3 +121,44 @@ fn a_group_is_found_where_trying_every_place_finds_it_and_in_one_pass() {
     let long: Vec<char> = core::iter::repeat_n('a', 1 << 20).chain(['b']).collect();
     assert_eq!(capture.find(&long), (0, long.len()));
 }
+
+#[test]
+fn groups_are_found_as_regular_expressions_have_them() {
+    for (text, matched, expected) in [
+        ("(a{1,3})(a{0,2})", "aaa", &["aaa", ""][..]),
+        ("(a{0,3})(a)", "aaa", &["aa", "a"]),
+        ("(a|ab)(c|bcd)(d?)", "abcd", &["a", "bcd", ""]),
+        ("(?:(a)|(b)){1,3}", "ab", &["a", "b"]),
+        ("((a)(b?)){1,3}", "aba", &["a", "a", ""]),
+        ("(x)?y", "y", &["-"]),
+        (r"(?i)(\w{1,9})@(corp|dev)\.example", "ann@DEV.example", &["ann", "DEV"]),
+        ("(a{0,2}){0,2}b", "aaab", &["a"]),
+        ("(?:(a{0,2})){0,2}c", "c", &[""]),
+        ("no", "no", &[]),
+    ] {
+        let (pattern, groups) = Pattern::with_groups(text).unwrap_or_else(|error| panic!("{text} {error}"));
+        let matched: Vec<char> = matched.chars().collect();
+        assert!(pattern.is_whole && pattern.dfa.matches(matched.iter().copied()), "{text}");
+        let found = groups.find(&matched).unwrap().into_iter();
+        let found: Vec<String> =
+            found.map(|span| span.map_or_else(|| "-".to_owned(), |(start, end)| matched[start..end].iter().collect())).collect();
+        assert_eq!(found, expected, "{text}");
+        assert_eq!(groups.count(), expected.len(), "{text}");
+    }
+}
+
+#[test]
+fn groups_are_found_in_bounded_time() {
+    // Tried one after the other, the ways through this would be more than 2^25.
+    let (_, groups) = Pattern::with_groups("(?:(a?)(a?)){25}b").unwrap();
+    let text: Vec<char> = core::iter::repeat_n('a', 25).chain(['b']).collect();
+    assert!(groups.find(&text).is_some());
+    assert!(groups.find(&text[..25]).is_none());
+    assert!(groups.find(&[text.as_slice(); 9].concat()).is_none(), "no match is that long");
+    let message = |text: &str| Pattern::with_groups(text).unwrap_err().0;
+    assert!(message("(a{500}|b{500}|c{500}|d{500}|e{500})").contains("too large for groups"));
+    assert!(message("a(b{1,512})").contains("513 characters: a template can be for 512"));
+    assert!(Pattern::with_groups("a(b{1,511})").is_ok());
+    assert!(message(&"(a)".repeat(33)).contains("more than 32 groups"));
+    assert!(message("(a+)b").starts_with("has no finite point of commitment"));
+}

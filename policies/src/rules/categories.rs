@@ -44,10 +44,7 @@ impl ByCategory {
                 );
                 return Err(DocumentError::new(format!("rules[{number}].answer"), message));
             }
-            let edits = |other: &&Rule| {
-                other.categories.is_none() && matches!(other.action, Action::Redact | Action::Replace | Action::Refuse)
-            };
-            for other in rules.iter().filter(edits) {
+            for other in rules.iter().filter(|other| other.categories.is_none() && other.action.edits()) {
                 if let Some(scope) = rule.answer.iter().find(|scope| other.answer.contains(scope)) {
                     let (id, scope, other) = (&rule.id, scope.name(), &other.id);
                     let message = format!(

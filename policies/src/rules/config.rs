@@ -11,6 +11,7 @@ use super::categories::ByCategory;
 use super::detect::{self, HIDDEN_TEXT};
 use super::groups::Groups;
 use super::search::{Effect, Sought, Term};
+use super::template::{Rewriting, Template};
 use crate::in_request::InRequest;
 use crate::moderation::{self, Sought as SoughtCategories};
 use crate::normal::{fold, normalised};
@@ -64,6 +65,8 @@ pub(super) struct RawRule {
     #[serde(default)]
     pub(super) action: Action,
     with: Option<String>,
+    /// What takes the place of a match: `$0` is all of it, `${1}` its first group, `$$` the character.
+    template: Option<String>,
     message: Option<String>,
     pub(super) request: Option<Vec<InRequest>>,
     pub(super) answer: Option<Vec<InAnswer>>,
@@ -109,6 +112,8 @@ pub(super) enum Action {
     Redact,
     /// Another text does.
     Replace,
+    /// A template does, with parts of the match.
+    Rewrite,
     /// The request, or the rest of the answer, does not leave.
     Refuse,
     /// A summary that a model writes takes the place of the whole text.
@@ -211,7 +216,7 @@ impl RuleHold {
 impl Rule {
     /// Says whether it keeps something from leaving as it came.
     pub(super) const fn acts(&self) -> bool {
-        matches!(self.action, Action::Redact | Action::Replace | Action::Refuse | Action::Summary)
+        self.action.edits() || matches!(self.action, Action::Summary)
     }
 
     pub(super) fn hold(&self) -> RuleHold {
@@ -256,7 +261,8 @@ pub(super) fn compile(config: Config) -> Result<Book, DocumentError> {
     for (number, raw) in config.rules.into_iter().enumerate() {
         compiled.add(number, raw).map_err(|error| error.below(&format!("rules[{number}]")))?;
     }
-    let Compiled { rules, effects, terms, term_paths, sought, hidden, .. } = compiled;
+    let Compiled { mut rules, effects, terms, term_paths, sought, hidden, .. } = compiled;
+    add_holds_beside(&mut rules);
     check_summaries(&rules, config.summary.as_ref())?;
     let by_category = ByCategory::new(&rules, config.moderation.is_some())?;
     let effects = effects.into();
@@ -269,6 +275,23 @@ pub(super) fn compile(config: Config) -> Result<Book, DocumentError> {
     let groups = group(&|rule| rule.categories.is_none() && rule.action != Action::Summary)?;
     let summaries = group(&|rule| rule.categories.is_none() && rule.action == Action::Summary)?;
     Ok(Book { rules, groups, summaries, summary: config.summary, by_category, moderation: config.moderation })
+}
+
+/// A match that is rewritten waits until no match of another rule can begin within it.
+fn add_holds_beside(rules: &mut [Rule]) {
+    let share = |one: &Rule, other: &Rule| {
+        one.request.iter().any(|scope| other.request.contains(scope))
+            || one.answer.iter().any(|scope| other.answer.contains(scope))
+    };
+    let hold = |(at, rule): (usize, &Rule)| {
+        let others = rules.iter().enumerate().filter(|(other, _)| *other != at && rule.action == Action::Rewrite);
+        let beside = others.filter(|(_, other)| share(rule, other)).map(|(_, other)| other.hold).max();
+        rule.hold.saturating_add(beside.unwrap_or_default())
+    };
+    let holds: Vec<usize> = rules.iter().enumerate().map(hold).collect();
+    for (rule, hold) in rules.iter_mut().zip(holds) {
+        rule.hold = hold;
+    }
 }
 
 /// Checks that summaries can be written, and that no rule edits as they flow the texts of answers that are held whole for one.
@@ -290,10 +313,7 @@ fn check_summaries(rules: &[Rule], summary: Option<&Settings>) -> Result<(), Doc
             let message = format!("rule {:?} needs a model that writes: name it under summary", rule.id);
             return Err(DocumentError::new(format!("rules[{number}].action"), message));
         }
-        let edits = |other: &&Rule| {
-            other.categories.is_none() && matches!(other.action, Action::Redact | Action::Replace | Action::Refuse)
-        };
-        for other in rules.iter().filter(edits) {
+        for other in rules.iter().filter(|other| other.categories.is_none() && other.action.edits()) {
             if let Some(scope) = rule.answer.iter().find(|scope| other.answer.contains(scope)) {
                 let (id, scope, other) = (&rule.id, scope.name(), &other.id);
                 let message = format!(
@@ -315,19 +335,21 @@ impl Compiled {
         }
         let allowed: Arc<[Vec<char>]> = raw.allowed.iter().map(|value| normalised(value).map(fold).collect()).collect();
         let categories = super::categories::read(&raw)?;
-        let hold = match categories {
-            Some(_) => 0,
-            None => self.add_match(number, &raw, &allowed).map_err(|error| error.below("match"))?,
-        };
         let longest_allowed = allowed.iter().map(Vec::len).max().unwrap_or_default();
+        let (hold, rewriting) = match &raw.template {
+            Some(template) => self.add_rewriting(number, &raw, template, &allowed).map(|(hold, made)| (hold, Some(made)))?,
+            None if categories.is_some() => (0, None),
+            None => (self.add_match(number, &raw, &allowed).map_err(|error| error.below("match"))?, None),
+        };
         self.effects.push(match raw.action {
+            Action::Rewrite => rewriting.map_or(Effect::Refuse, Effect::Rewrite),
             Action::Refuse => Effect::Refuse,
             Action::Redact | Action::Replace => Effect::Replace(raw.with.clone().unwrap_or_else(|| REDACTED.to_owned())),
             // Of the match nothing is shown in events; what becomes of the text is no matter of searching.
             Action::Summary => Effect::Replace(REDACTED.to_owned()),
             Action::Escalate | Action::Observe | Action::Allow => Effect::Watch,
         });
-        let is_held = categories.is_none() && matches!(raw.action, Action::Redact | Action::Replace | Action::Refuse);
+        let is_held = categories.is_none() && raw.action.edits();
         let request = if categories.is_some() { raw.action.usual_request_by_category() } else { raw.action.usual_request() };
         let answer = if categories.is_some() { raw.action.usual_answer_by_category() } else { raw.action.usual_answer() };
         self.rules.push(Rule {
@@ -344,6 +366,30 @@ impl Compiled {
             categories,
         });
         Ok(())
+    }
+
+    /// Adds the pattern of a rule that rewrites; how many characters can wait for it, and what becomes of a match.
+    fn add_rewriting(
+        &mut self,
+        rule: usize,
+        raw: &RawRule,
+        template: &str,
+        allowed: &Arc<[Vec<char>]>,
+    ) -> Result<(usize, Rewriting), DocumentError> {
+        let RawMatch { terms: None, pattern: Some(pattern), detect: None, categories: None, case_sensitive, .. } = &raw.r#match
+        else {
+            let message =
+                format!("must be a pattern: rule {:?} rewrites, and terms and detectors have no groups for its template", raw.id);
+            return Err(DocumentError::new("match", message));
+        };
+        let text = if *case_sensitive { pattern.clone() } else { without_case(pattern) };
+        let (made, groups) =
+            Pattern::with_groups(&text).map_err(|error| DocumentError::new("match.pattern", format!("{pattern:?} {error}")))?;
+        let template = Template::parse(template, groups.count())
+            .map_err(|error| DocumentError::new("template", format!("{template:?} {error}")))?;
+        let sought = Sought { rule, pattern: Arc::new(made), check: None, allowed: Arc::clone(allowed) };
+        let hold = self.add_pattern(sought).map_err(|error| error.below("match"))?;
+        Ok((hold, Rewriting { groups, template }))
     }
 
     /// Adds what a rule looks for; how many characters can wait for it.
@@ -448,6 +494,7 @@ fn check(raw: &RawRule) -> Result<(), DocumentError> {
         (_, Some(_)) => return fail("with", "is for the actions redact and replace"),
     }
     check_reversible(raw)?;
+    check_rewriting(raw)?;
     if raw.message.as_ref().is_some_and(|message| message.len() > MAX_WITH_BYTES || message.trim().is_empty()) {
         return fail("message", "must have 1 to 4096 bytes");
     }
@@ -503,6 +550,19 @@ fn check_reversible(raw: &RawRule) -> Result<(), DocumentError> {
     Ok(())
 }
 
+fn check_rewriting(raw: &RawRule) -> Result<(), DocumentError> {
+    let fail = |field: &str, message: &str| Err(DocumentError::new(field, message));
+    match (raw.action, &raw.template) {
+        (Action::Rewrite, None) => fail("template", "is what takes the place of a match: rewrite needs it"),
+        (Action::Rewrite, Some(template)) if template.len() > MAX_WITH_BYTES => fail("template", "must have at most 4096 bytes"),
+        (Action::Rewrite, Some(_)) if raw.capture.is_some() => {
+            fail("capture", "has no place in a rule that rewrites: its template says what stays of a match")
+        }
+        (Action::Rewrite, Some(_)) | (_, None) => Ok(()),
+        (_, Some(_)) => fail("template", "is for the action rewrite"),
+    }
+}
+
 fn check_scopes_of_summary(raw: &RawRule) -> Result<(), DocumentError> {
     if raw.request.as_ref().is_some_and(|request| request.contains(&InRequest::ToolArgument)) {
         let message = format!(
@@ -520,6 +580,11 @@ fn check_scopes_of_summary(raw: &RawRule) -> Result<(), DocumentError> {
 }
 
 impl Action {
+    /// Says whether matches do not stay as they are.
+    pub(super) const fn edits(self) -> bool {
+        matches!(self, Self::Redact | Self::Replace | Self::Rewrite | Self::Refuse)
+    }
+
     /// What texts of requests a rule is for that does not say.
     const fn usual_request(self) -> &'static [InRequest] {
         match self {
@@ -559,6 +624,7 @@ impl Action {
         match self {
             Self::Redact => "RULE_REDACTED",
             Self::Replace => "RULE_REPLACED",
+            Self::Rewrite => "RULE_REWRITTEN",
             Self::Refuse => "RULE_REFUSED",
             Self::Summary => "RULE_SUMMARISED",
             Self::Escalate => "RULE_ESCALATED",

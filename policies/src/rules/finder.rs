@@ -1,6 +1,7 @@
 //! Finds matches in a text that comes in pieces, and holds back no more than is undecided.
 
 mod attempts;
+mod rewrite;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -99,6 +100,8 @@ pub(super) struct Finder {
     in_hidden: bool,
     /// The last character of what is decided was taken out.
     is_taken_out: bool,
+    /// The rule by which a match was rewritten last, and where that ended.
+    rewritten: Option<(usize, usize)>,
     is_refused: bool,
 }
 
@@ -288,7 +291,10 @@ impl Finder {
         let live = self.live(search);
         while let Some(next) = self.first_match(search) {
             let found = self.matches.get(next).copied();
-            let is_decided = |found: &Match| found.start < live.max(self.base) || (found.is_firm && found.start <= live);
+            let is_decided = |found: &Match| {
+                let is_known = found.start < live.max(self.base) || (found.is_firm && found.start <= live);
+                is_known && self.can_be_rewritten(found, search)
+            };
             let Some(found) = found.filter(is_decided) else { break };
             self.matches.swap_remove(next);
             self.carry_out(found, search, out);
@@ -341,6 +347,7 @@ impl Finder {
                 }
                 out.edited.replace(removed, with);
             }
+            Effect::Rewrite(rewriting) => self.rewrite(found, rewriting, search, out),
             Effect::Watch => {}
         }
     }
@@ -378,11 +385,17 @@ impl Finder {
         self.let_go(end, bytes, came);
     }
 
-    /// Takes out what stands before `end`, and whatever of a character begins there; how many bytes that were.
-    fn remove(&mut self, mut end: usize, out: &mut Output) -> usize {
+    /// The first place from `end` on at which a character begins.
+    fn whole(&self, mut end: usize) -> usize {
         while self.unit(end).is_some_and(|unit| unit.continues) {
             end = end.saturating_add(1);
         }
+        end
+    }
+
+    /// Takes out what stands before `end`, and whatever of a character begins there; how many bytes that were.
+    fn remove(&mut self, end: usize, out: &mut Output) -> usize {
+        let end = self.whole(end);
         let (bytes, came) = self.measure(end);
         (out.edited.decided, out.edited.changed) = (true, true);
         if let Some(taking) = &mut out.taking {

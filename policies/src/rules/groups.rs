@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::config::{Action, InAnswer, Rule};
+use super::config::{InAnswer, Rule};
 use super::search::{Effect, SameTerm, Search, Sought, Term};
 use crate::in_request::InRequest;
 
@@ -48,8 +48,7 @@ impl Groups {
                 let mut wanted = vec![false; rules.len()];
                 for number in &numbers {
                     if let (Some(wanted), Some(rule)) = (wanted.get_mut(*number), rules.get(*number)) {
-                        *wanted = is_acting
-                            == matches!(rule.action, Action::Redact | Action::Replace | Action::Refuse | Action::Summary);
+                        *wanted = is_acting == rule.acts();
                     }
                 }
                 let is_wanted = |rule: usize| wanted.get(rule).copied().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::template::Rewriting;
 use crate::automaton::{Automaton, Builder};
 use crate::normal::{fold, normalised};
 use crate::pattern::Pattern;
@@ -14,6 +15,8 @@ pub(super) type Check = fn(&[char]) -> bool;
 pub(super) enum Effect {
     /// This takes its place.
     Replace(String),
+    /// This does, with parts of the match.
+    Rewrite(Rewriting),
     /// Nothing of the text leaves from there on.
     Refuse,
     /// It is told of, whatever else matches there.

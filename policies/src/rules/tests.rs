@@ -38,6 +38,17 @@ fn every_error_names_the_path_of_the_wrong_field() {
         (one(json!({"match": {"terms": ["a"]}, "action": "replace"})), "rules[0].with"),
         (one(json!({"match": {"terms": ["a"]}, "action": "refuse", "with": "x"})), "rules[0].with"),
         (one(json!({"match": {"terms": ["a"]}, "message": "x"})), "rules[0].message"),
+        (one(json!({"match": {"pattern": "a"}, "action": "rewrite"})), "rules[0].template"),
+        (one(json!({"match": {"pattern": "a"}, "template": "$0"})), "rules[0].template"),
+        (one(json!({"match": {"pattern": "(a)"}, "action": "rewrite", "template": "$2"})), "rules[0].template"),
+        (one(json!({"match": {"pattern": "(a)"}, "action": "rewrite", "template": "x"})), "rules[0].template"),
+        (one(json!({"match": {"pattern": "(a)"}, "action": "rewrite", "template": "$1".repeat(2049)})), "rules[0].template"),
+        (one(json!({"match": {"pattern": "(a)"}, "action": "rewrite", "template": "$1", "with": "x"})), "rules[0].with"),
+        (one(json!({"match": {"pattern": "(a)"}, "action": "rewrite", "template": "$1", "capture": 1})), "rules[0].capture"),
+        (one(json!({"match": {"pattern": r"(\w+)@b"}, "action": "rewrite", "template": "$1"})), "rules[0].match.pattern"),
+        (one(json!({"match": {"pattern": r"b(\w+)"}, "action": "rewrite", "template": "$1"})), "rules[0].match.pattern"),
+        (one(json!({"match": {"terms": ["a"]}, "action": "rewrite", "template": "$0"})), "rules[0].match"),
+        (one(json!({"match": {"detect": ["email"]}, "action": "rewrite", "template": "$0"})), "rules[0].match"),
         (one(json!({"match": {"terms": ["a"]}, "allowed": ["x"]})), "rules[0].allowed"),
         (one(json!({"match": {"terms": ["a"]}, "capture": 1})), "rules[0].capture"),
         (one(json!({"match": {"pattern": "a"}, "capture": 1})), "rules[0].match.pattern"),
@@ -67,6 +78,36 @@ fn what_can_wait_for_each_rule_is_known() {
     let holds = read(&with.to_string()).unwrap().holds();
     let holds: Vec<_> = holds.iter().map(|hold| (hold.id.as_str(), hold.characters, hold.bytes)).collect();
     assert_eq!(holds, [("terms", 10, 40), ("keys", 22, 88), ("mail", 18, 72), ("seen", 0, 0)]);
+}
+
+#[test]
+fn what_is_rewritten_waits_for_what_could_begin_in_it() {
+    let rewriting = json!({"id": "rewriting", "match": {"pattern": "a(b{1,3})c"}, "action": "rewrite", "template": "$1"});
+    let hold = |more: Value| {
+        let with = json!({"rules": [rewriting, more]});
+        read(&with.to_string()).unwrap().holds()[0].characters
+    };
+    // All of "abbbc" but its last character, and what the other rule can have wait.
+    assert_eq!(hold(json!({"id": "other", "match": {"terms": ["nightingale"]}})), 4 + 10);
+    assert_eq!(hold(json!({"id": "other", "match": {"terms": ["nightingale"]}, "action": "observe"})), 4);
+    assert_eq!(hold(json!({"id": "other", "match": {"terms": ["nightingale"]}, "request": [], "answer": ["reasoning"]})), 4);
+}
+
+#[test]
+fn what_cannot_be_rewritten_is_refused_by_name() {
+    let message = |r#match: Value, template: &str| {
+        error(&one(json!({"id": "mine", "match": r#match, "action": "rewrite", "template": template}))).message
+    };
+    for (r#match, template, parts) in [
+        (json!({"terms": ["a"]}), "$0", ["\"mine\"", "no groups"]),
+        (json!({"pattern": r"(\w+)@b"}), "$1", [r#""(\\w+)@b""#, "no finite point of commitment"]),
+        (json!({"pattern": r"b(\w{1,600})"}), "$1", [r#""b(\\w{1,600})""#, "601 characters"]),
+        (json!({"pattern": "a(b)"}), "${2}", ["\"${2}\"", "group 2, and the pattern has 1"]),
+        (json!({"pattern": "a(b)"}), "x$", ["\"x$\"", "neither"]),
+    ] {
+        let message = message(r#match, template);
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
 }
 
 #[test]

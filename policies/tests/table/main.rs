@@ -16,6 +16,7 @@ mod judges;
 mod policy_rollouts;
 mod quotas;
 mod requests;
+mod rewriting;
 mod summaries;
 mod summaries_by_rules;
 mod texts;

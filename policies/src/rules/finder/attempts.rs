@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{Match, Text};
 use crate::pattern::{CharSet, DEAD, START, State};
-use crate::rules::search::{Search, Sought};
+use crate::rules::search::{Effect, Search, Sought};
 
 /// From how many attempts on doubles are looked for by hash.
 const MANY: usize = 16;
@@ -55,6 +55,20 @@ impl Attempts {
         self.open.iter().map(|attempt| attempt.from).min()
     }
 
+    /// Leaves out those of a rule that began before `end`.
+    pub(super) fn forget(&mut self, rule: usize, end: usize, search: &Search) {
+        self.open.retain(|attempt| {
+            let is_of_rule = search.sought.get(attempt.sought).is_some_and(|sought| sought.rule == rule);
+            !is_of_rule || attempt.start >= end
+        });
+    }
+
+    /// As [`Self::live`], of all rules but one.
+    pub(super) fn live_beside(&self, rule: usize, search: &Search) -> Option<usize> {
+        let is_other = |attempt: &&Attempt| search.sought.get(attempt.sought).is_none_or(|sought| sought.rule != rule);
+        self.open.iter().filter(is_other).map(|attempt| attempt.from).min()
+    }
+
     /// The leftmost place from which text is needed.
     pub(super) fn needed(&self) -> Option<usize> {
         self.open.iter().filter(|attempt| attempt.decided.is_none()).map(|attempt| attempt.start).min()
@@ -94,7 +108,9 @@ impl Attempts {
     /// judged by its text that holds once both are decided.
     fn leave_out_doubles(&mut self, search: &Search) {
         let key = |attempt: &Attempt| {
-            let needs_text = search.sought.get(attempt.sought).is_some_and(Sought::needs_text);
+            // Of matches that overlap one alone is rewritten: the others cover nothing.
+            let rewrites = |sought: &Sought| matches!(search.effect(sought.rule), Effect::Rewrite(_));
+            let needs_text = search.sought.get(attempt.sought).is_some_and(|sought| sought.needs_text() || rewrites(sought));
             (!needs_text || attempt.decided.is_some()).then_some((attempt.sought, attempt.state, attempt.decided.is_some()))
         };
         if self.open.len() > MANY {
@@ -146,7 +162,12 @@ impl Attempt {
         }
         let end = place.saturating_add(1);
         if sought.pattern.after.is_none() && dfa.is_accepting(self.state) {
-            return self.accept(sought, end, scene);
+            let goes = self.accept(sought, end, scene);
+            if goes == Goes::On && sought.pattern.is_whole && dfa.is_over(self.state) {
+                self.die(sought, scene);
+                return Goes::Over;
+            }
+            return goes;
         }
         if self.accepted.is_some() && !sought.pattern.is_whole && !sought.could_be_allowed(&scene.text.read(self.start, end)) {
             self.decide(sought, scene);

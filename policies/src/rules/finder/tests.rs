@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::pattern::Pattern;
 use crate::rules::search::{Check, Sought, Term};
+use crate::rules::template::{Rewriting, Template};
 
 /// What a rule of a test looks for.
 #[derive(Clone, Debug)]
@@ -15,11 +16,20 @@ enum Looks {
     Captured(&'static str),
     Allowed(&'static str, &'static [&'static str]),
     Checked(&'static str, Check),
+    /// A template takes the place of a match.
+    Rewritten(&'static str),
 }
 
 fn search(rules: &[(Looks, &str)]) -> Search {
     let (mut terms, mut sought, mut effects) = (Vec::new(), Vec::new(), Vec::new());
     for (rule, (looks, with)) in rules.iter().enumerate() {
+        if let Looks::Rewritten(pattern) = looks {
+            let (pattern, groups) = Pattern::with_groups(pattern).unwrap();
+            let template = Template::parse(with, groups.count()).unwrap();
+            effects.push(Effect::Rewrite(Rewriting { groups, template }));
+            sought.push(Sought { rule, pattern: Arc::new(pattern), check: None, allowed: [].into() });
+            continue;
+        }
         effects.push(match *with {
             "!" => Effect::Refuse,
             "?" => Effect::Watch,
@@ -37,6 +47,7 @@ fn search(rules: &[(Looks, &str)]) -> Search {
             Looks::Captured(pattern) => add(pattern, None, true, &[]),
             Looks::Allowed(pattern, allowed) => add(pattern, None, false, allowed),
             Looks::Checked(pattern, check) => add(pattern, Some(*check), false, &[]),
+            Looks::Rewritten(_) => {}
         }
     }
     Search::new(&terms, &|_| true, sought, Vec::new(), effects.into()).unwrap()
@@ -219,6 +230,79 @@ fn hidden_text_is_taken_out_and_flags_stay() {
     assert_eq!(out.hits.len(), 4);
 }
 
+#[test]
+fn what_a_template_has_of_a_match_is_the_text_itself() {
+    let search = search(&[(Looks::Rewritten(r"(\w{1,20})@(corp)\.example"), "<$2 ${1}|$0>")]);
+    for (text, expected) in [
+        ("to ann@corp.example now", "to <corp ann|ann@corp.example> now"),
+        ("to JOSÉ@corp.example", "to <corp JOSÉ|JOSÉ@corp.example>"),
+        ("a\u{200b}b@c\u{200b}orp.example\u{200b}.", "<c\u{200b}orp a\u{200b}b|a\u{200b}b@c\u{200b}orp.example>."),
+        ("ａｎｎ@𝐜𝐨𝐫𝐩.example", "<𝐜𝐨𝐫𝐩 ａｎｎ|ａｎｎ@𝐜𝐨𝐫𝐩.example>"),
+        ("ﬁ@corp.example", "<corp ﬁ|ﬁ@corp.example>"),
+        ("ann@corp.exampl", "ann@corp.exampl"),
+        ("a@corp.exampleb@corp.example", "<corp a|a@corp.example><corp b|b@corp.example>"),
+    ] {
+        for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+            assert_eq!(run(&search, &[&text[..cut], &text[cut..]]).0, expected, "{text} {cut}");
+        }
+    }
+    let search = self::search(&[(Looks::Rewritten("(i)(n)(d)"), "<$1$2$3>"), (Looks::Rewritten("(e)(f)"), "<$1$2>")]);
+    assert_eq!(once(&search, "ﬁnd deﬂ"), "<ﬁnd> d<eﬂ>", "a character goes as a whole");
+}
+
+#[test]
+fn what_is_rewritten_waits_only_while_it_can_change() {
+    let search = search(&[(Looks::Rewritten("a(b{1,3})c"), "[$1]")]);
+    let (mut finder, mut out) = (Finder::default(), Output::default());
+    for (piece, text, undecided) in [("xa", "x", 1), ("bb", "", 3), ("c", "[bb]", 0), ("cab", "c", 2), ("d", "abd", 0)] {
+        out.clear();
+        finder.feed(&search, piece, &mut out);
+        assert_eq!((out.edited.text.as_str(), finder.undecided()), (text, undecided), "{piece}");
+    }
+    // Another rule's match can begin in it.
+    let search = self::search(&[(Looks::Rewritten("a(b{1,3})c"), "[$1]"), (Looks::Term("bcde"), "#")]);
+    for (pieces, texts) in [(["abc", "d", "e"], ["", "", "[redacted]"]), (["abc", "d", "f"], ["", "", "[b]df"])] {
+        let mut finder = Finder::default();
+        for (piece, text) in pieces.iter().zip(texts) {
+            out.clear();
+            finder.feed(&search, piece, &mut out);
+            assert_eq!(out.edited.text, text, "{piece}");
+        }
+    }
+}
+
+#[test]
+fn what_another_rule_is_against_does_not_stay_in_a_template() {
+    for (with, text, expected) in [
+        ("#", "x abc y", "x [redacted] y"),
+        ("#", "x abcd y", "x [redacted] y"),
+        ("#", "x zabc y", "x # y"),
+        ("!", "x abc y", "x [redacted]"),
+        ("?", "x abc y", "x <bc> y"),
+    ] {
+        let other = match text {
+            "x abcd y" => Looks::Term("cd"),
+            "x zabc y" => Looks::Term("zab"),
+            _ => Looks::Term("b"),
+        };
+        let search = search(&[(Looks::Rewritten("a(bc)"), "<$1>"), (other, with)]);
+        for cut in 0..text.len() {
+            assert_eq!(run(&search, &[&text[..cut], &text[cut..]]).0, expected, "{text} {cut}");
+        }
+    }
+}
+
+#[test]
+fn an_expansion_counts_before_it_is_written() {
+    let search = search(&[(Looks::Rewritten("(a{1,9})b"), "$1$1$1$1$1$1$1$1")]);
+    let mut out = Output { edited: Edited::within(70), ..Output::default() };
+    let mut finder = Finder::default();
+    finder.feed(&search, "aaaaaaaaab", &mut out);
+    assert_eq!((out.edited.text.len(), out.edited.exceeded), (72, false));
+    finder.feed(&search, "aaaaaaaaab", &mut out);
+    assert_eq!((out.edited.text.len(), out.edited.exceeded), (72, true));
+}
+
 /// Finds what every rule covers from every place, without an automaton over the stream.
 fn covered(rules: &[(Looks, &str)], text: &[char]) -> Vec<bool> {
     let mut covered = vec![false; text.len()];
@@ -252,6 +336,7 @@ fn covered(rules: &[(Looks, &str)], text: &[char]) -> Vec<bool> {
 
 const PATTERNS: &[&str] =
     &["ab", "a[bc]{2,}", "c(?:a|bc){1,3}", r"(?<!a)bc+", "[ab]{2,4}(?!c)", "b{2,}a?", "(?:ab){1,3}c", "cab?"];
+const REWRITTEN: &[&str] = &["(a)b", "a(b{1,2})c?", "(a{1,3})b{0,2}", "(?:a|(b)c){1,2}", "(ab|a)(bc)?", "([abc]{2,4})x"];
 const TERMS: &[&str] = &["a", "abc", "bca", "cc", "bab", "cabb", "aaaa"];
 
 fn some_rules() -> impl Strategy<Value = Vec<(Looks, &'static str)>> {
@@ -279,6 +364,51 @@ proptest! {
         let left: String = text.iter().zip(covered(&rules, &text)).filter(|(_, covered)| !covered).map(|(character, _)| *character).collect();
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
         prop_assert_eq!(run(&search(&rules), &pieces).0, left);
+    }
+
+    /// Of the matches of one rule that overlap the first is rewritten, the longest from its place.
+    #[test]
+    fn matches_are_rewritten_as_regular_expressions_would_at_any_cut(
+        pattern in proptest::sample::select(REWRITTEN), pieces in proptest::collection::vec("[abcx]{0,6}", 0..8)
+    ) {
+        let text: Vec<char> = pieces.concat().chars().collect();
+        let (compiled, groups) = Pattern::with_groups(pattern).unwrap();
+        let (mut expected, mut at) = (String::new(), 0);
+        while at < text.len() {
+            let is_match = |end: &usize| compiled.dfa.matches(text[at..*end].iter().copied());
+            match (at + 1..=text.len()).rev().find(is_match) {
+                Some(end) => {
+                    let group = groups.find(&text[at..end]).unwrap()[0];
+                    let group: String = group.map_or_else(String::new, |(from, to)| text[at + from..at + to].iter().collect());
+                    expected += &format!("<{group}>");
+                    at = end;
+                }
+                None => {
+                    expected.push(text[at]);
+                    at += 1;
+                }
+            }
+        }
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        prop_assert_eq!(run(&search(&[(Looks::Rewritten(pattern), "<$1>")]), &pieces).0, expected);
+    }
+
+    /// Whatever stays of a match, nothing of it is what another rule is against.
+    #[test]
+    fn nothing_that_another_rule_covers_stays_in_what_is_rewritten(
+        pattern in proptest::sample::select(REWRITTEN), others in some_rules(), pieces in proptest::collection::vec("[abcx]{0,6}", 0..8)
+    ) {
+        let text: Vec<char> = pieces.concat().chars().collect();
+        let left: Vec<char> = text.iter().zip(covered(&others, &text)).filter(|(_, covered)| !covered).map(|(character, _)| *character).collect();
+        let mut rules = others;
+        rules.push((Looks::Rewritten(pattern), "$0"));
+        let (search, whole) = (search(&rules), pieces.concat());
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        let streamed = run(&search, &pieces).0;
+        prop_assert_eq!(&streamed, &once(&search, &whole));
+        let mut rest = left.iter();
+        let stays = streamed.replace("[redacted]", "");
+        prop_assert!(stays.chars().all(|character| rest.any(|other| *other == character)), "{:?} of {:?} for {:?}", streamed, left, whole);
     }
 
     /// What leaves is what is left of every text that begins so: nothing leaves too early. What waits could still go.
