@@ -268,6 +268,7 @@ impl Document {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_policies(&policies)?;
+        check_raw(&policies)?;
         if let Some(sink) = &raw.events {
             check_sink(sink)?;
         }
@@ -303,6 +304,23 @@ impl Document {
             events: raw.events,
             proxy: raw.envoy.map_or_else(|| "{}".to_owned(), |envoy| envoy.get().to_owned()),
         })
+    }
+}
+
+/// Checks that raw policies stand at the end: what they write, no other policy reads, and so none can be taken to have read it.
+fn check_raw(policies: &[SharedPolicy]) -> Result<(), DocumentError> {
+    let Some(first) = policies.iter().position(|policy| policy.interests().raw) else { return Ok(()) };
+    let behind = policies.iter().enumerate().skip(first).find(|(_, policy)| !policy.interests().raw);
+    match (policies.get(first), behind) {
+        (Some(raw), Some((index, policy))) => {
+            let message = format!(
+                "{} stands behind {}, which has raw access, and would not see what that writes: put raw policies at the end of the chain",
+                policy.name(),
+                raw.name()
+            );
+            Err(DocumentError::new(format!("chain[{index}]"), message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::decision::Decision;
 use crate::dialect::Dialect;
 use crate::end::End;
 use crate::event::{EventKind, Severity};
-use crate::policy::Shared;
+use crate::policy::{Shared, SharedPolicy};
 use crate::rollout::{Mode, Standing};
 use crate::route::Endpoint;
 
@@ -77,6 +77,11 @@ pub(super) fn record(shared: &Shared, facts: &Facts, changes: Option<Value>, tol
         // What is held when a peer breaks off does not leave either, but that was no policy.
         if let Some(changes) = changes.filter(|_| decision > Decision::Allow) {
             metadata.insert("changes".to_owned(), changes);
+        }
+        let raw: Vec<_> = shared.policies().iter().filter(|policy| policy.interests().raw).map(SharedPolicy::name).collect();
+        if !raw.is_empty() {
+            metadata.insert("raw".to_owned(), true.into());
+            metadata.insert("raw_policies".to_owned(), raw.into());
         }
         if let Some(rest) = facts.rest {
             metadata.insert("after_block".to_owned(), rest.name().into());

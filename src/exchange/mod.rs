@@ -6,6 +6,7 @@ mod enforcement;
 mod observed;
 mod observer;
 mod pipeline;
+mod raw;
 mod release_queue;
 mod replay;
 mod request;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use self::calls::{Calls, Wire};
 use self::enforcement::Told;
 use self::pipeline::Pipeline;
+use self::raw::{MAX_RAW_GROWTH, Passed, RawEdge};
 use self::replay::{Given, Replay};
 use self::request::{Asking, Reading};
 use self::response::{Governed, Opening};
@@ -108,6 +110,8 @@ pub enum ResponseMode {
 struct Governing {
     shared: Rc<Shared>,
     pipeline: Pipeline,
+    /// Where policies see bytes.
+    raw: Option<RawEdge>,
     phase: Phase,
     began: Timestamp,
     max_held_bytes: usize,
@@ -173,9 +177,11 @@ impl Governing {
         let max_held_bytes = chain.limits.max_held_bytes;
         let shared = Rc::new(Shared::new(chain, part, call_id, now));
         let pipeline = Pipeline::new(&shared);
+        let raw = shared.interests().raw.then(RawEdge::default);
         Self {
             shared,
             pipeline,
+            raw,
             phase: Phase::Start,
             began: now,
             max_held_bytes,
@@ -235,7 +241,7 @@ impl Governing {
         self.request_bytes = self.request_bytes.saturating_add(chunk.len() as u64);
         match mem::replace(&mut self.phase, Phase::Passing) {
             Phase::Reading(reading) => {
-                let step = request::read(&self.shared, reading, chunk, end);
+                let step = request::read(&self.shared, &self.pipeline, reading, chunk, end);
                 self.take_step(step)
             }
             phase => {
@@ -395,8 +401,9 @@ impl Governing {
         self.shared.set_now(now);
         self.response_bytes = self.response_bytes.saturating_add(chunk.len() as u64);
         if let Phase::Governed(governed) = &mut self.phase {
+            let start = out.len();
             let progress = governed.feed(&self.shared, &mut self.pipeline, chunk, end, out);
-            return self.settle_response(progress);
+            return self.settle_response(progress, start, out);
         }
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Refused(reply) => self.answer(reply),
@@ -415,19 +422,49 @@ impl Governing {
     fn handle_shortage(&mut self, chunk: &[u8], end: bool, now: Timestamp, out: &mut Vec<u8>) -> ResponseProgress {
         self.shared.set_now(now);
         if let Phase::Governed(governed) = &mut self.phase {
+            let start = out.len();
             let progress = governed.run_short(&self.shared, &mut self.pipeline, chunk, end, out);
-            return self.settle_response(progress);
+            return self.settle_response(progress, start, out);
         }
         self.handle_response_body(chunk, end, now, out)
     }
 
-    fn settle_response(&mut self, progress: ResponseProgress) -> ResponseProgress {
+    /// What the policies let go stands in `out`, from `start` on.
+    fn settle_response(&mut self, progress: ResponseProgress, start: usize, out: &mut Vec<u8>) -> ResponseProgress {
         self.streamed = self.is_response_streamed();
+        let progress = self.pass_raw(progress, start, out);
         self.renew_deadlines();
         if progress == ResponseProgress::Finished && matches!(&self.phase, Phase::Governed(governed) if !governed.has_ended()) {
             self.rest.get_or_insert(Rest::Drained);
         }
         if let ResponseProgress::Answer(reply) = progress { self.answer(reply) } else { progress }
+    }
+
+    /// Shows what leaves to policies that see bytes.
+    fn pass_raw(&mut self, progress: ResponseProgress, start: usize, out: &mut Vec<u8>) -> ResponseProgress {
+        let Phase::Governed(governed) = &self.phase else { return progress };
+        let Some(raw) = self.raw.as_mut().filter(|_| !matches!(progress, ResponseProgress::Answer(_))) else { return progress };
+        let came = out.split_off(start.min(out.len()));
+        let is_last = progress == ResponseProgress::Finished || (progress == ResponseProgress::Flowing && governed.has_ended());
+        let passed = if governed.is_streamed() {
+            raw.stream(&self.shared, &self.pipeline, came, is_last, out)
+        } else {
+            raw.whole(&self.shared, &self.pipeline, &came, is_last, out)
+        };
+        match passed {
+            Passed::Yes => progress,
+            Passed::Refused(refusal) => {
+                ResponseProgress::Answer(request::refused(&self.shared, self.shared.request().dialect, refusal))
+            }
+            Passed::Broken if governed.is_streamed() => {
+                self.shared.output.break_off();
+                ResponseProgress::Finished
+            }
+            Passed::Broken => {
+                let dialect = self.shared.request().dialect;
+                ResponseProgress::Answer(request::error(&self.shared, dialect, 502, "raw_too_large", RESPONSE_WITHHELD))
+            }
+        }
     }
 
     fn answer(&mut self, reply: Reply) -> ResponseProgress {
@@ -491,8 +528,9 @@ impl Governing {
 
     fn wake(&mut self, out: &mut Vec<u8>) -> Resumed {
         if let Phase::Governed(governed) = &mut self.phase {
+            let start = out.len();
             let progress = governed.wake(&self.shared, &mut self.pipeline, out);
-            return Resumed::Response(self.settle_response(progress));
+            return Resumed::Response(self.settle_response(progress, start, out));
         }
         match mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Asking(asking) => Resumed::Request(self.take_step(request::Step::Asking(asking))),
@@ -609,7 +647,10 @@ impl Governing {
     /// them. A proxy that pauses must have room for it.
     fn max_release_bytes(&self) -> usize {
         match &self.phase {
-            Phase::Governed(governed) => governed.max_release_bytes(),
+            Phase::Governed(governed) => {
+                let kept = self.raw.as_ref().map_or(0, |raw| raw.kept_bytes().saturating_add(MAX_RAW_GROWTH));
+                governed.max_release_bytes().saturating_add(kept)
+            }
             _ => 0,
         }
     }
@@ -638,7 +679,7 @@ impl Governing {
             Phase::Asking(_) => self.shared.request().body.len(),
             Phase::Calls(calls) => self.shared.request().body.len().saturating_add(calls.kept_bytes()),
             Phase::Replaying(replay) => replay.kept_bytes(),
-            Phase::Governed(governed) => governed.kept_bytes(),
+            Phase::Governed(governed) => governed.kept_bytes().saturating_add(self.raw.as_ref().map_or(0, RawEdge::kept_bytes)),
             _ => 0,
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn begin(shared: &Shared, head: &RequestHead<'_>, end: bool) -> Step 
         body: Vec::new(),
         mcp: has_messages.then(|| Box::new(mcp_headers(head))),
     };
-    if end { finish_reading(shared, reading) } else { Step::Reading(reading) }
+    if end { finish_reading(shared, None, reading) } else { Step::Reading(reading) }
 }
 
 fn mcp_headers(head: &RequestHead<'_>) -> mcp::Headers {

@@ -20,6 +20,28 @@ pub enum RequestAction {
     Refuse(Refusal),
 }
 
+/// What becomes of a whole body that a policy sees as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawAction {
+    /// It goes on as it is.
+    Keep,
+    /// These bytes go on in its place.
+    Replace(Vec<u8>),
+    /// It does not go on; the client gets an error of its dialect.
+    Refuse(Refusal),
+}
+
+/// What becomes of bytes of a stream that a policy sees as such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawChunkAction {
+    /// They leave as they are.
+    Keep,
+    /// These bytes leave in their place; none, to keep them for later in the scratchpad.
+    Replace(Vec<u8>),
+}
+
 /// The error that a client gets in place of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

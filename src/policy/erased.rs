@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::output::Place;
 use super::{
-    BlockAction, DeltaAction, Hold, Interests, OfferAction, Policy, PolicyContext, RequestAction, ResponseAction, Shared,
-    StreamAction, StreamingContext,
+    BlockAction, DeltaAction, Hold, Interests, OfferAction, Policy, PolicyContext, RawAction, RawChunkAction, RequestAction,
+    ResponseAction, Shared, StreamAction, StreamingContext,
 };
 use crate::block::{BlockKind, ContentBlock, ToolCallBlock};
 use crate::end::End;
@@ -169,6 +169,9 @@ pub(crate) trait Instance {
     fn on_tool_offered(&self, name: &str) -> OfferAction;
     fn on_text_end<'d>(&self, held: &'d str, choice: u32, kind: BlockKind) -> DeltaAction<'d>;
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook;
+    fn on_raw_request(&self, body: &[u8]) -> RawAction;
+    fn on_raw_response(&self, body: &[u8]) -> RawAction;
+    fn on_raw_chunk(&self, chunk: &[u8], is_last: bool) -> RawChunkAction;
     fn on_stream_complete(&self, end: &End);
 }
 
@@ -246,6 +249,21 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
             policy.0.on_finish_reason(&reason, choice, &cx).await;
             HookOutput::Finish
         })
+    }
+
+    fn on_raw_request(&self, body: &[u8]) -> RawAction {
+        self.context.tell_run("on_raw_request");
+        self.policy.0.on_raw_request(body, &self.context)
+    }
+
+    fn on_raw_response(&self, body: &[u8]) -> RawAction {
+        self.context.tell_run("on_raw_response");
+        self.policy.0.on_raw_response(body, &self.context)
+    }
+
+    fn on_raw_chunk(&self, chunk: &[u8], is_last: bool) -> RawChunkAction {
+        self.context.tell_run("on_raw_chunk");
+        self.policy.0.on_raw_chunk(chunk, is_last, &self.context)
     }
 
     fn on_stream_complete(&self, end: &End) {

@@ -16,7 +16,9 @@ mod part;
 
 use core::fmt::Debug;
 
-pub use action::{BlockAction, DeltaAction, OfferAction, Refusal, RequestAction, ResponseAction, StreamAction};
+pub use action::{
+    BlockAction, DeltaAction, OfferAction, RawAction, RawChunkAction, Refusal, RequestAction, ResponseAction, StreamAction,
+};
 pub(crate) use context::Shared;
 pub use context::{OutputFinished, PolicyContext, StreamingContext};
 pub use erased::SharedPolicy;
@@ -52,6 +54,9 @@ pub struct Interests {
     pub request_parts: bool,
     /// The policy may answer `on_request` with [`RequestAction::SendRequestBody`]: the proxy has to know before the body came.
     pub rewrites_request: bool,
+    /// Call [`Policy::on_raw_request`], [`Policy::on_raw_response`] and [`Policy::on_raw_chunk`]. Request and response are read for
+    /// it, as for the policies before it.
+    pub raw: bool,
 }
 
 impl Interests {
@@ -66,7 +71,10 @@ impl Interests {
         request_body: false,
         request_parts: false,
         rewrites_request: false,
+        raw: false,
     };
+    /// Bodies as bytes.
+    pub const RAW: Self = Self { raw: true, ..Self::NONE };
     /// The request alone.
     pub const REQUESTS: Self = Self { request: true, ..Self::NONE };
     /// Everything about the response, and the request.
@@ -102,12 +110,13 @@ impl Interests {
             request_body: self.request_body || other.request_body,
             request_parts: self.request_parts || other.request_parts,
             rewrites_request: self.rewrites_request || other.rewrites_request,
+            raw: self.raw || other.raw,
         }
     }
 
     /// Whether responses have to be read for it.
     pub const fn reads_response(self) -> bool {
-        self.response || self.content || self.tool_calls
+        self.response || self.content || self.tool_calls || self.raw
     }
 
     /// Whether requests have to be read for it: a response cannot be told without what was asked for.
@@ -225,6 +234,28 @@ pub trait Policy<Scratchpad: Default + 'static = ()>: Debug + Send + Sync + 'sta
     /// as the provider sent it; what the client gets is kept true by the encoder.
     async fn on_finish_reason(&self, reason: &str, choice: u32, cx: &StreamingContext<Scratchpad>) {
         let _ = (reason, choice, cx);
+    }
+
+    /// The body of a request came, as bytes and not encoded, before any other hook of the chain: the engine and all other policies
+    /// read what is made of it. [`PolicyContext::request`] has the head alone.
+    fn on_raw_request(&self, body: &[u8], cx: &PolicyContext<Scratchpad>) -> RawAction {
+        let _ = (body, cx);
+        RawAction::Keep
+    }
+
+    /// A whole answer of the provider is to leave, as all other policies let it go. What is made of it leaves as it is: the engine
+    /// reads none of it any more, and promises nothing of it. Errors of the provider, refusals, and answers that policies give in its
+    /// place do not come here.
+    fn on_raw_response(&self, body: &[u8], cx: &PolicyContext<Scratchpad>) -> RawAction {
+        let _ = (body, cx);
+        RawAction::Keep
+    }
+
+    /// As [`Self::on_raw_response`], of bytes of a stream, which begin and end anywhere; once with `is_last`, perhaps without bytes.
+    /// An answer whose stream breaks off has no last bytes.
+    fn on_raw_chunk(&self, chunk: &[u8], is_last: bool, cx: &PolicyContext<Scratchpad>) -> RawChunkAction {
+        let _ = (chunk, is_last, cx);
+        RawChunkAction::Keep
     }
 
     /// The exchange is over. Runs exactly once for every governed exchange, also when a peer broke off or the request

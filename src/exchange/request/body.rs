@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use serde_json::{Map, json};
 
-use super::answer::{refuse, unreadable, unreadable_encoding};
+use super::answer::{refuse, refused, unreadable, unreadable_encoding};
 use super::hooks::{may_change, without_body};
 use super::{Asking, MCP, Reading, Step};
 use crate::dialect::DecodeError;
 use crate::dialect::mcp::{self, Asked, Fault};
 use crate::dialect::request::{self, parts};
 use crate::event::{EventKind, Severity, shortened};
+use crate::exchange::pipeline::Pipeline;
+use crate::exchange::{RequestProgress, raw};
 use crate::head::Request;
 use crate::policy::Shared;
 use crate::route::RouteAction;
@@ -20,7 +22,7 @@ use crate::wire::encoding::EncodingError;
 pub(super) const MAX_MODEL_CHARS: usize = 256;
 
 /// Takes bytes of the body in.
-pub(in crate::exchange) fn read(shared: &Shared, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
+pub(in crate::exchange) fn read(shared: &Shared, pipeline: &Pipeline, mut reading: Reading, chunk: &[u8], end: bool) -> Step {
     let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
     let read = match &mut reading.decoder {
         Some(decoder) => decoder.feed(chunk, room, &mut reading.body),
@@ -32,12 +34,13 @@ pub(in crate::exchange) fn read(shared: &Shared, mut reading: Reading, chunk: &[
     };
     match read {
         Err(error) => unreadable_encoding(shared, reading.endpoint, error),
-        Ok(()) if end => finish_reading(shared, reading),
+        Ok(()) if end => finish_reading(shared, Some(pipeline), reading),
         Ok(()) => Step::Reading(reading),
     }
 }
 
-pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
+/// The body is complete, or there is none: then nobody sees it as bytes.
+pub(super) fn finish_reading(shared: &Shared, pipeline: Option<&Pipeline>, mut reading: Reading) -> Step {
     let room = shared.chain.limits.max_request_bytes.saturating_sub(reading.body.len());
     let is_encoded = reading.decoder.is_some();
     if let Some(mut decoder) = reading.decoder.take()
@@ -47,7 +50,16 @@ pub(super) fn finish_reading(shared: &Shared, mut reading: Reading) -> Step {
     }
     let endpoint = reading.endpoint;
     // The head may have to say before the body came that it is not encoded: then it is not, changed or not.
-    let asking = Asking { endpoint, stage: 0, hook: None, given: None, changed: is_encoded && may_change(shared) };
+    let mut changed = is_encoded && may_change(shared);
+    match pipeline.map(|pipeline| raw::edit_request(shared, pipeline, &reading.body)) {
+        Some(Ok(Some(body))) => (reading.body, changed) = (body, true),
+        Some(Err(refusal)) => {
+            let reply = refused(shared, endpoint.error_dialect(), refusal);
+            return Step::Decided(RequestProgress::Answer(reply));
+        }
+        Some(Ok(None)) | None => {}
+    }
+    let asking = Asking { endpoint, stage: 0, hook: None, given: None, changed };
     if endpoint == MCP {
         return finish_messages(shared, reading, asking);
     }

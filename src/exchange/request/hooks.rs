@@ -119,7 +119,7 @@ fn failed(shared: &Shared, endpoint: Endpoint) -> Step {
 pub(in crate::exchange) fn may_change(shared: &Shared) -> bool {
     let has_calls = shared.request().dialect == Some(Dialect::McpTool);
     let interests = shared.interests();
-    interests.rewrites_request || (has_calls && interests.tool_calls)
+    interests.rewrites_request || interests.raw || (has_calls && interests.tool_calls)
 }
 
 /// The request leaves; what is kept of it is what policies ask for.
