@@ -25,3 +25,21 @@ impl<T: Default> TakeCell<T> {
         self.0.take()
     }
 }
+
+/// As [`TakeCell`], for values that are large: what is taken and put back is where the value stands.
+pub(crate) struct BoxCell<T>(Cell<Option<Box<T>>>);
+
+impl<T> Default for BoxCell<T> {
+    fn default() -> Self {
+        Self(Cell::new(None))
+    }
+}
+
+impl<T: Default> BoxCell<T> {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.0.take().unwrap_or_default();
+        let result = work(&mut value);
+        self.0.set(Some(value));
+        result
+    }
+}

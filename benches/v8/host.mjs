@@ -3,6 +3,7 @@
 
 const OK = 0;
 const NOT_FOUND = 1;
+const CAS_MISMATCH = 8;
 const BUFFER = { requestBody: 0, responseBody: 1, calloutBody: 4, configuration: 7 };
 const MAP = { request: 0, response: 2, callout: 6 };
 const PAUSE = 1;
@@ -20,6 +21,7 @@ export class Host {
   #resumed = false;
   #metrics = [];
   #asked = [];
+  #shared = new Map();
   #nextContext = 2;
   /** Whether what leaves is kept in `left`. */
   keep = false;
@@ -144,8 +146,19 @@ export class Host {
       proxy_get_property: (at, length, valueAt, lengthAt) =>
         this.#text(at, length) === 'response\0code_details' ? this.#give(encoder.encode('via_upstream'), valueAt, lengthAt) : NOT_FOUND,
       proxy_set_property: () => OK,
-      proxy_get_shared_data: () => NOT_FOUND,
-      proxy_set_shared_data: () => OK,
+      proxy_get_shared_data: (at, length, valueAt, lengthAt, versionAt) => {
+        const kept = this.#shared.get(this.#text(at, length));
+        if (!kept) return NOT_FOUND;
+        this.#setNumber(versionAt, kept.version);
+        return this.#give(kept.value, valueAt, lengthAt);
+      },
+      proxy_set_shared_data: (at, length, valueAt, valueLength, version) => {
+        const key = this.#text(at, length);
+        const kept = this.#shared.get(key);
+        if (version && version !== kept?.version) return CAS_MISMATCH;
+        this.#shared.set(key, { value: this.#read(valueAt, valueLength), version: (kept?.version ?? 0) + 1 });
+        return OK;
+      },
       proxy_get_header_map_value: (map, at, length, valueAt, lengthAt) => {
         const value = this.#maps[map][this.#text(at, length)];
         return value === undefined ? NOT_FOUND : this.#give(encoder.encode(value), valueAt, lengthAt);

@@ -5,6 +5,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { document, rules, term } from './chains.mjs';
 import { Host } from './host.mjs';
 import { PATH, REQUEST, calls, text } from './traffic.mjs';
 
@@ -30,16 +31,7 @@ const LOOKS_AT_EVERYTHING = { above: 700 };
 const SEARCHES = { above: 2500 };
 
 const judge = [{ use: 'tool_call_judge', with: { judge: 'main', threshold: 0.6 } }];
-const transform = (terms) => [{ use: 'content_transform', with: { replace: Array.from({ length: terms }, (_, number) => term(number)) } }];
-/** No event of the answers ends as one of them begins: all leave as they came. */
-const term = (number) => ({ find: `${['project', 'vault', 'quartz', 'jupiter', 'zone'][number % 5]} nightingale ${number}`, with: '[internal]' });
-
-/** Terms of which none is found, and the detectors of the preset for chats, whatever the number of terms. */
-const rules = (terms) => [
-  { use: 'rules', with: { rules: [{ id: 'terms', match: { terms: Array.from({ length: terms }, (_, number) => term(number).find) } }, ...values] } },
-];
-const [{ with: { rules: values } }] = JSON.parse(readFileSync(`${root}policies/presets/chat.json`)).chain.filter(({ use }) => use === 'rules');
-
+const transform = (terms) => [{ use: 'content_transform', with: { replace: Array.from({ length: terms }, (_, number) => ({ find: term(number), with: '[internal]' })) } }];
 const weir = readModule(options.module);
 const reader = readModule(options.reader);
 const cases = [
@@ -71,14 +63,6 @@ report();
 
 function readModule(file) {
   return new WebAssembly.Module(readFileSync(file));
-}
-
-function document(chain) {
-  return JSON.stringify({
-    policy: { id: 'bench', name: 'Bench', revision: 1 },
-    chain,
-    judges: { main: { cluster: 'judge', authority: 'judge', path: '/v1/chat/completions', model: 'small-judge', timeout: '5s' } },
-  });
 }
 
 /** Plays the answers once, and keeps the least time of each slice of an answer: what interrupts one rarely hits the same again. */

@@ -9,6 +9,8 @@ const PROSE =
   ' looks, since half of it is hard links. I would begin with the layers:\nlist those older than 30 days, check that none is' +
   ' "pinned", then remove them one by one while watching the load. Shall I go on like this, or do you want to see the list' +
   ' first? Nothing else on that machine needs attention now.\n\n';
+/** Some of what answers say. */
+export const prose = PROSE;
 const WORDS = PROSE.match(/\s*\S+/g);
 const ARGUMENTS = ['{"mach', 'ine":', '"build', '-3",', '"comm', 'and":"du', ' --max', '-depth 1', ' /var/cache', '"}'];
 

@@ -1,5 +1,6 @@
 //! Writing events: what both dialects share.
 
+use super::again::FoundText;
 use crate::wire::sse::{self, take_line};
 
 /// Said in place of content when nothing else would be left of a message.
@@ -42,6 +43,13 @@ impl EventBoundary {
                 }
             }
         }
+        self.missing = missing_line_ends(raw);
+    }
+
+    /// Writes an upstream's event with `text` in place of its own.
+    pub(super) fn replaced(&mut self, raw: &[u8], own: &FoundText, text: &str, out: &mut Vec<u8>) {
+        self.close(out);
+        own.write(raw, text, out);
         self.missing = missing_line_ends(raw);
     }
 

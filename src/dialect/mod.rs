@@ -5,6 +5,7 @@
 //! changed one with the smallest edit that is legal. The encoder alone owns indices, order, finish reasons and the
 //! terminator. Both types are closed sets, dispatched statically.
 
+mod again;
 mod chat;
 mod decoding;
 pub(crate) mod framing;

@@ -37,6 +37,8 @@ pub(super) struct Template<M> {
 pub(super) struct Alike<'d, M> {
     /// Its string, as a frame of its own.
     pub(super) string: &'d str,
+    /// Where that begins in the frame.
+    pub(super) start: usize,
     pub(super) value: Value,
     pub(super) number: Option<u32>,
     pub(super) meaning: M,
@@ -91,7 +93,7 @@ impl<M: Copy> Template<M> {
                 Hole::Text | Hole::Padding => {
                     let (string, value, behind) = json::take_string(rest)?;
                     if *hole == Hole::Text {
-                        found = Some((string, value));
+                        found = Some((string, source.len().saturating_sub(rest.len()), value));
                     }
                     rest = behind;
                 }
@@ -103,8 +105,8 @@ impl<M: Copy> Template<M> {
             }
         }
         rest = strip_prefix(rest, self.kept.get(from..)?)?;
-        let (string, value) = found.filter(|_| rest.is_empty())?;
-        Some(Alike { string, value, number, meaning })
+        let (string, start, value) = found.filter(|_| rest.is_empty())?;
+        Some(Alike { string, start, value, number, meaning })
     }
 }
 

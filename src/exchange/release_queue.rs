@@ -500,6 +500,9 @@ impl ReleaseQueue {
         }
         self.keep_finished_rests(frame);
         let lanes = if self.shape == Shape::Whole { Lanes::default() } else { Lanes::of(self.dialect, frame) };
+        if self.leaves_behind_queue(frame) {
+            self.release(out);
+        }
         let stirs = self.shape == Shape::Whole || self.end.is_some() || (self.stirred && !self.queue.is_empty());
         let waits = self.current.undecided > 0 || stirs || self.lanes.keep_back(&lanes);
         if !waits {
@@ -513,6 +516,15 @@ impl ReleaseQueue {
             // The frame itself is last: what it decided, or closed, about those before it shows first.
             self.release(out);
         }
+    }
+
+    /// Whether what is queued can be let go before the frame that is being worked on is looked at: that is text alone, all of which
+    /// is decided, and so need not be queued only to leave behind the others.
+    fn leaves_behind_queue(&self, frame: &Frame) -> bool {
+        let is_text_alone = frame.role == FrameRole::Content
+            && frame.finishes.is_empty()
+            && frame.slots.iter().all(|slot| slot.kind != BlockKind::ToolCall);
+        self.shape == Shape::Stream && self.end.is_none() && self.stirred && self.current.undecided == 0 && is_text_alone
     }
 
     /// Clients differ in whether they read what comes behind the end of a message. Where another may begin, decoders tell.
@@ -589,7 +601,7 @@ impl ReleaseQueue {
             }
             Content::Rest(rest) if rest.left().is_empty() => {}
             Content::Rest(rest) => {
-                let chunk = Chunk::Text { choice: rest.choice, kind: rest.kind, text: rest.left().to_owned() };
+                let chunk = Chunk::Text { choice: rest.choice, kind: rest.kind, text: rest.into_left() };
                 self.write_chunk(&chunk, "", out);
             }
             Content::Chunk(chunk, extras) => self.write_chunk(&chunk, &extras, out),

@@ -16,7 +16,7 @@ use crate::answer::{Answer, Recorder};
 use crate::block::{Chunk, build_text_chunk};
 use crate::caller::Caller;
 use crate::callout::{self, CalloutError, CalloutRequest, CalloutResponse};
-use crate::cell::TakeCell;
+use crate::cell::{BoxCell, TakeCell};
 use crate::chain::Chain;
 use crate::decision::Decision;
 use crate::dialect::Dialect;
@@ -222,7 +222,7 @@ fn into_map(value: Value) -> Map<String, Value> {
 /// A cheap handle: clones reach the same exchange.
 pub struct PolicyContext<Scratchpad = ()> {
     shared: Rc<Shared>,
-    scratchpad: Rc<TakeCell<Scratchpad>>,
+    scratchpad: Rc<BoxCell<Scratchpad>>,
     recorder: Rc<TakeCell<Recorder>>,
     policy: SharedPolicy,
 }

@@ -235,8 +235,16 @@ impl Edits {
         self.edits.is_empty()
     }
 
+    /// The only change, if there is just one.
+    pub(crate) fn single(&self) -> Option<(&Range<usize>, &str)> {
+        match self.edits.as_slice() {
+            [(range, text)] => Some((range, text)),
+            _ => None,
+        }
+    }
+
     /// Writes `frame` with all changes. A change that overlaps an earlier one is left out.
-    pub(crate) fn apply(self, source: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn apply(&self, source: &[u8], out: &mut Vec<u8>) {
         let mut written: usize = 0;
         for (range, text) in &self.edits {
             let Some(untouched) = source.get(written..range.start) else {

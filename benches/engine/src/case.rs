@@ -1,7 +1,7 @@
 //! The cases: a stream and a way to handle it.
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use weir::dialect::Dialect;
 
 use crate::handler::Handler;
@@ -14,6 +14,18 @@ const DIALECTS: [Dialect; 4] = [Dialect::ChatCompletions, Dialect::Messages, Dia
 const LONG: usize = 2000;
 /// Deltas of text before a tool call.
 const BEFORE_TOOL_CALL: usize = 30;
+
+/// Terms of which none is found, and the detectors of the preset for chats.
+fn searching() -> Result<Value> {
+    let preset: Value = serde_json::from_str(include_str!("../../../policies/presets/chat.json"))?;
+    let mut rules = vec![
+        json!({"id": "terms", "match": {"terms": (0..1000).map(|number| format!("project nightingale {number}")).collect::<Vec<_>>()}}),
+    ];
+    let of_preset = preset["chain"].as_array().into_iter().flatten().find(|policy| policy["use"] == "rules");
+    let detectors = of_preset.and_then(|policy| policy["with"]["rules"].as_array());
+    rules.extend(detectors.context("the preset for chats has no rules")?.iter().cloned());
+    Ok(json!([{"use": "rules", "with": {"rules": rules}}]))
+}
 
 /// One line of the report.
 #[derive(Debug, Clone)]
@@ -28,6 +40,8 @@ pub(crate) struct Case {
     ends_in_tool_call: bool,
     /// Whether every tool call has to be judged.
     judges: bool,
+    /// The end of a text waits for the next event: the text is the same, and where it is cut is not.
+    holds: bool,
 }
 
 impl Case {
@@ -37,11 +51,13 @@ impl Case {
         let rules: Vec<_> = (0..100).map(|number| json!({"find": format!("project nightingale {number}"), "with": ""})).collect();
         let transform = Handler::engine(&json!([{"use": "content_transform", "with": {"replace": rules}}]))?;
         let judge = Handler::engine(&json!([{"use": "tool_call_judge", "with": {"judge": "main", "threshold": 0.6}}]))?;
+        let rules = Handler::engine(&searching()?)?;
         let of_dialect = |dialect| {
             [
                 Self::text(dialect, "copy", Handler::Copy),
                 Self::text(dialect, "JSON tree", Handler::JsonTree),
                 Self::text(dialect, "content_transform", transform.clone()),
+                Self { holds: true, ..Self::text(dialect, "rules", rules.clone()) },
                 Self { judges: true, ..Self::text(dialect, "tool_call_judge, text", judge.clone()) },
                 Self { judges: true, ..Self::tool_call(dialect, "tool_call_judge, tool call", judge.clone()) },
             ]
@@ -51,7 +67,7 @@ impl Case {
 
     fn text(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
         let name = format!("{dialect}, {work}");
-        Self { name, dialect, work, handler, deltas: LONG, ends_in_tool_call: false, judges: false }
+        Self { name, dialect, work, handler, deltas: LONG, ends_in_tool_call: false, judges: false, holds: false }
     }
 
     fn tool_call(dialect: Dialect, work: &'static str, handler: Handler) -> Self {
@@ -68,6 +84,6 @@ impl Case {
     pub(crate) fn verify(&self) -> Result<()> {
         let stream = self.stream(0);
         let judged = if self.judges { stream.tool_calls } else { 0 };
-        self.handler.verify(&stream, judged).with_context(|| self.name.clone())
+        self.handler.verify(&stream, judged, self.holds).with_context(|| self.name.clone())
     }
 }

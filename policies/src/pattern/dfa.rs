@@ -100,6 +100,7 @@ impl Dfa {
         Ok(state)
     }
 
+    #[inline]
     pub(crate) fn is_accepting(&self, state: State) -> bool {
         self.accepting.get(usize::from(state)).copied().unwrap_or_default()
     }
@@ -110,6 +111,7 @@ impl Dfa {
     }
 
     /// The state after `character`.
+    #[inline]
     pub(crate) fn next(&self, state: State, character: char) -> State {
         let class = match self.ascii.get(character as usize) {
             Some(class) => *class,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::template::Rewriting;
-use crate::automaton::{Automaton, Builder};
+use crate::automaton::{Automaton, Builder, State};
 use crate::normal::{fold, normalised};
 use crate::pattern::Pattern;
 
@@ -39,6 +39,11 @@ impl Sought {
         self.check.is_some() || !self.allowed.is_empty() || self.pattern.capture.is_some()
     }
 
+    /// Says whether it cannot begin behind `previous`.
+    fn is_blocked_by(&self, previous: Option<char>) -> bool {
+        self.pattern.before.as_ref().zip(previous).is_some_and(|(set, previous)| set.contains(previous))
+    }
+
     pub(super) fn is_allowed(&self, text: &[char]) -> bool {
         self.allowed.iter().any(|allowed| allowed.len() == text.len() && begins(allowed, text))
     }
@@ -60,6 +65,89 @@ pub(super) struct Terms {
     pub(super) folds: bool,
 }
 
+/// How many characters ASCII has.
+const ASCII: usize = 128;
+
+/// Most classes of characters that are told apart by what they keep from beginning; of others patterns say so one by one.
+const MAX_CLASSES: usize = 16;
+
+/// The patterns that can begin with a character of ASCII behind another: within a word most cannot.
+#[derive(Debug, Default)]
+struct Starts {
+    /// The class of each character, by which patterns it keeps from beginning behind it, if it has one.
+    classes: Vec<Option<usize>>,
+    /// The list of each class and character.
+    lists: Vec<usize>,
+    /// The different lists of numbers of patterns.
+    numbers: Vec<Vec<usize>>,
+    /// Of each class and character whether neither a pattern nor a term begins with it.
+    quiet: Vec<bool>,
+}
+
+impl Starts {
+    /// `is_no_term` says whether no term begins with a character.
+    fn of(sought: &[Sought], is_no_term: impl Fn(char) -> bool) -> Self {
+        let characters = || (0..128_u8).map(char::from);
+        // Behind nothing all can begin.
+        let mut blocked: Vec<Vec<bool>> = vec![vec![false; sought.len()]];
+        let mut starts = Self::default();
+        for previous in characters() {
+            let blocks: Vec<bool> = sought.iter().map(|sought| sought.is_blocked_by(Some(previous))).collect();
+            let known = blocked.iter().position(|known| *known == blocks);
+            let class = known.or_else(|| (blocked.len() < MAX_CLASSES).then(|| position_or_push(&mut blocked, blocks)));
+            starts.classes.push(class);
+        }
+        let begins = |character| {
+            let begins = move |(_, sought): &(usize, &Sought)| sought.pattern.dfa.begins_with(character);
+            sought.iter().enumerate().filter(begins).map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        let begins: Vec<Vec<usize>> = characters().map(begins).collect();
+        for blocks in &blocked {
+            for (begins, character) in begins.iter().zip(characters()) {
+                let can_begin = |number: &usize| blocks.get(*number) == Some(&false);
+                let list: Vec<usize> = begins.iter().copied().filter(can_begin).collect();
+                starts.quiet.push(list.is_empty() && is_no_term(character));
+                starts.lists.push(position_or_push(&mut starts.numbers, list));
+            }
+        }
+        starts
+    }
+
+    fn quiet(&self, previous: Option<char>, text: &[u8]) -> usize {
+        let class_of = |previous: usize| self.classes.get(previous).copied().flatten();
+        let mut class = match previous {
+            Some(previous) => class_of(previous as usize),
+            None => Some(0),
+        };
+        let is_quiet = |byte: &u8| {
+            let known = class.map(|class| class.saturating_mul(ASCII).saturating_add(usize::from(*byte)));
+            let is_quiet = byte.is_ascii() && known.is_some_and(|known| self.quiet.get(known) == Some(&true));
+            class = class_of(usize::from(*byte));
+            is_quiet
+        };
+        text.iter().copied().take_while(is_quiet).count()
+    }
+
+    /// The patterns that can begin with `character` behind `previous`; `None` where that is not known from before.
+    fn find(&self, previous: Option<char>, character: char) -> Option<&[usize]> {
+        let class = match previous {
+            Some(previous) => (*self.classes.get(previous as usize)?)?,
+            None => 0,
+        };
+        let character = Some(character as usize).filter(|character| *character < ASCII)?;
+        let list = self.lists.get(class.saturating_mul(ASCII).saturating_add(character))?;
+        self.numbers.get(*list).map(Vec::as_slice)
+    }
+}
+
+/// Where `item` stands in `list`, in which it is put if it is not there.
+fn position_or_push<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    list.iter().position(|known| *known == item).unwrap_or_else(|| {
+        list.push(item);
+        list.len().saturating_sub(1)
+    })
+}
+
 /// All that is looked for in one kind of text.
 #[derive(Debug)]
 pub(super) struct Search {
@@ -67,10 +155,7 @@ pub(super) struct Search {
     /// The rule of each term.
     rules: Vec<usize>,
     pub(super) sought: Vec<Sought>,
-    /// The patterns that can begin with each character of ASCII.
-    starts: Vec<Vec<usize>>,
-    /// The patterns that can begin with others.
-    starts_beyond: Vec<usize>,
+    starts: Starts,
     /// The rules that look for hidden text.
     pub(super) hidden: Vec<usize>,
     /// What becomes of the matches of each rule.
@@ -121,27 +206,38 @@ impl Search {
             rules: if groups.is_empty() { Vec::new() } else { terms.iter().map(|term| term.rule).collect() },
             terms: groups,
             sought,
-            starts: Vec::new(),
-            starts_beyond: Vec::new(),
+            starts: Starts::default(),
             hidden,
             effects,
         };
-        search.find_starts();
+        search.starts = Starts::of(&search.sought, |character| {
+            let stays = |terms: &Terms| {
+                let character = if terms.folds { fold(character) } else { character };
+                terms.automaton.next(State::default(), character) == State::default()
+            };
+            search.terms.iter().all(stays)
+        });
         Ok(search)
     }
 
-    fn find_starts(&mut self) {
-        let begins = |character: char| {
-            let sought = self.sought.iter().enumerate();
-            sought.filter(|(_, sought)| sought.pattern.dfa.begins_with(character)).map(|(number, _)| number).collect::<Vec<_>>()
-        };
-        self.starts = (0..128_u8).map(|byte| begins(char::from(byte))).collect();
-        self.starts_beyond = (0..self.sought.len()).collect();
+    /// How many bytes at the front of `text`, which stands behind `previous`, no term and no pattern begins with.
+    pub(super) fn quiet(&self, previous: Option<char>, text: &[u8]) -> usize {
+        self.starts.quiet(previous, text)
     }
 
-    /// The patterns that can begin with `character`.
-    pub(super) fn starting_with(&self, character: char) -> &[usize] {
-        self.starts.get(character as usize).unwrap_or(&self.starts_beyond)
+    /// The patterns that can begin with `character` where it stands behind `previous`.
+    pub(super) fn beginning(&self, previous: Option<char>, character: char) -> impl Iterator<Item = usize> {
+        let known = self.starts.find(previous, character);
+        let (known, beyond) = match known {
+            Some(known) => (known, 0),
+            None => ([].as_slice(), self.sought.len()),
+        };
+        let begins = move |number: &usize| {
+            self.sought
+                .get(*number)
+                .is_some_and(|sought| !sought.is_blocked_by(previous) && sought.pattern.dfa.begins_with(character))
+        };
+        known.iter().copied().chain((0..beyond).filter(begins))
     }
 
     /// The rule of a term, by its number.

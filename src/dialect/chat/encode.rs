@@ -8,6 +8,7 @@ use super::fields::{CallFields, CallIndex};
 use super::output::{self, Delta, Function, Identity, ToolCall};
 use super::splice::{self, Calls, ChoiceChange, SlotChange};
 use crate::block::{BlockId, BlockKind, Chunk};
+use crate::dialect::again::{Besides, OwnText, Replaced};
 use crate::dialect::framing::{EventBoundary, WITHHELD, with_data};
 use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction, TooLate};
 use crate::wire::json::{self, Malformed, Reader, Value};
@@ -204,6 +205,14 @@ pub struct Encoder {
     forced: Option<Ending>,
     /// Members of the upstream's that go along with the call that is written.
     extras: String,
+    replaced: Replaced,
+    own_text: OwnText<(u32, BlockKind)>,
+}
+
+/// Whether a frame is a delta of a text that has begun, and nothing else.
+fn is_text_alone(frame: &Frame) -> bool {
+    let is_text = |slot: &Slot| matches!(slot.kind, BlockKind::Text | BlockKind::Refusal | BlockKind::Reasoning);
+    frame.role == FrameRole::Content && frame.finishes.is_empty() && matches!(frame.slots.as_slice(), [slot] if is_text(slot))
 }
 
 impl Encoder {
@@ -259,6 +268,9 @@ impl Encoder {
             }
             return self.boundary.verbatim(raw, out);
         }
+        if self.replaces_again(raw, frame, actions, out) {
+            return;
+        }
         let begins_call = frame.slots.iter().any(|slot| slot.starts && slot.kind == BlockKind::ToolCall);
         let is_bare = frame.slots.is_empty() && frame.finishes.is_empty();
         let call_indices = if begins_call || is_bare || !self.identity_is_known { self.observe(raw) } else { CallIndices::new() };
@@ -280,6 +292,24 @@ impl Encoder {
         }
     }
 
+    /// Writes a frame that is like an earlier one but for its text, which is replaced or taken out. Whether it was one.
+    fn replaces_again(&mut self, raw: &[u8], frame: &Frame, actions: &[SlotAction], out: &mut Vec<u8>) -> bool {
+        let ([slot], [action]) = (frame.slots.as_slice(), actions) else { return false };
+        if !self.identity_is_known || !is_text_alone(frame) {
+            return false;
+        }
+        let Some(found) = self.replaced.find(raw) else { return false };
+        match action {
+            SlotAction::Replace(text) => {
+                self.boundary.replaced(raw, &found, text, out);
+            }
+            SlotAction::Remove if found.besides == Besides::Nothing => {}
+            SlotAction::Keep | SlotAction::Remove => return false,
+        }
+        self.choices.entry(slot.choice).or_default().note(slot, action);
+        true
+    }
+
     /// Reads what our own chunks need of a chunk that passes; the upstream's indices of its tool calls.
     fn observe(&mut self, raw: &[u8]) -> CallIndices {
         let mut call_indices = CallIndices::new();
@@ -291,6 +321,7 @@ impl Encoder {
                 self.identity_is_known = !passing.choices.is_empty();
                 if let Some(identity) = passing.identity(source) {
                     self.identity = identity;
+                    self.own_text.forget();
                     self.identity_is_known = true;
                 }
             }
@@ -367,12 +398,20 @@ impl Encoder {
             if spliced.edits.is_empty() {
                 return self.boundary.verbatim(raw, out);
             }
-            if !spliced.useful {
+            if !spliced.keeps_text && !spliced.is_useful {
                 return;
             }
-            let mut data = Vec::with_capacity(source.len());
-            spliced.edits.apply(source.as_bytes(), &mut data);
-            self.boundary.with_data(raw, &data, out);
+            let mut edited = Vec::with_capacity(source.len());
+            spliced.edits.apply(source.as_bytes(), &mut edited);
+            self.boundary.close(out);
+            let written_before = out.len();
+            self.boundary.with_data(raw, &edited, out);
+            if is_text_alone(frame) {
+                let besides = if spliced.is_useful { Besides::Something } else { Besides::Nothing };
+                let members = json::members(source);
+                let padding = json::member(&members, "obfuscation").unwrap_or_default();
+                self.replaced.learn(raw, data, &spliced.edits, padding, besides, out.get(written_before..).unwrap_or_default());
+            }
         });
     }
 
@@ -487,7 +526,14 @@ impl Encoder {
     fn write_text(&mut self, index: u32, text: &str, out: &mut Vec<u8>) {
         let role = self.role(index);
         self.choices.entry(index).or_default().has_text |= !text.is_empty();
-        self.write(index, &Delta { role, content: Some(text), ..Delta::default() }, None, out);
+        if role.is_some() {
+            return self.write(index, &Delta { role, content: Some(text), ..Delta::default() }, None, out);
+        }
+        self.boundary.close(out);
+        let identity = &self.identity;
+        self.own_text.write((index, BlockKind::Text), text, out, |text, out| {
+            output::chunk(identity, index, &Delta { content: Some(text), ..Delta::default() }, None, out);
+        });
     }
 
     fn write(&mut self, choice: u32, delta: &Delta<'_>, finish_reason: Option<&str>, out: &mut Vec<u8>) {

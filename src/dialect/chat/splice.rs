@@ -64,8 +64,10 @@ impl Calls {
 #[derive(Debug, Default)]
 pub(super) struct Spliced {
     pub(super) edits: Edits,
-    /// Whether anything in the frame is still of use to a client.
-    pub(super) useful: bool,
+    /// Whether any of its texts is left.
+    pub(super) keeps_text: bool,
+    /// Whether anything else in the frame is still of use to a client.
+    pub(super) is_useful: bool,
 }
 
 /// Works out the edits of `frame`: a chunk, or a whole body (where `message` takes the place of `delta`).
@@ -77,7 +79,7 @@ pub(super) fn splice<'c>(
 ) -> Spliced {
     let mut splicer = Splicer { source, slots, taken: 0, choices, spliced: Spliced::default(), text_changed: false };
     let top = json::members(source);
-    splicer.spliced.useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
+    splicer.spliced.is_useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
     for choice in json::member(&top, "choices").map(json::elements).unwrap_or_default() {
         splicer.choice(choice, message_key);
     }
@@ -104,7 +106,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             self.message(message, change);
         }
         if let Some(reason) = json::member(&fields, "finish_reason") {
-            self.spliced.useful = true;
+            self.spliced.is_useful = true;
             if let Some(changed) = change.and_then(|change| change.calls_left.corrected(&json::string(reason))) {
                 self.spliced.edits.replace(json::span(self.source, reason), json::to_text(changed));
             }
@@ -119,7 +121,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let fields = json::members(message);
         let mut removed: Vec<&str> = Vec::new();
         let mut set: Vec<(&str, String)> = Vec::new();
-        self.spliced.useful |= json::member(&fields, "role").is_some();
+        self.spliced.is_useful |= json::member(&fields, "role").is_some();
         let changes_reasoning = self.text(&fields, "reasoning_content") | self.text(&fields, "reasoning");
         if changes_reasoning {
             // They say the same.
@@ -161,7 +163,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         }
         let change = self.next_slot()?;
         self.text_changed |= *change.action != SlotAction::Keep;
-        self.spliced.useful |= *change.action != SlotAction::Remove;
+        self.spliced.keeps_text |= *change.action != SlotAction::Remove;
         match change.action {
             SlotAction::Keep => None,
             SlotAction::Replace(text) => Some(Some(text.clone())),
@@ -278,7 +280,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
         let mut removed = vec![false; elements.len()];
         for (element, removed) in elements.iter().zip(&mut removed) {
             *removed = !self.tool_call(element);
-            self.spliced.useful |= !*removed;
+            self.spliced.is_useful |= !*removed;
         }
         let is_left = elements.is_empty() || !added.is_empty() || removed.contains(&false);
         if is_left {
@@ -344,7 +346,7 @@ impl<'d, 'c, 'f, S: Iterator<Item = SlotChange<'f>>> Splicer<'d, 'c, S> {
             SlotAction::Remove if change.continues_call && !change.repeats && json::member(&fields, "name").is_some() => Some(""),
             SlotAction::Remove => return false,
         };
-        self.spliced.useful = true;
+        self.spliced.is_useful = true;
         if let Some(arguments) = arguments {
             let arguments = json::to_text(arguments);
             let removed: &[&str] = if change.repeats { &["name"] } else { &[] };

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::body::edit_message;
 use super::output::{Event, Identity};
 use crate::block::{BlockId, BlockKind, Chunk};
+use crate::dialect::again::{OwnText, Replaced};
 use crate::dialect::framing::{EventBoundary, with_data};
 use crate::dialect::messages::sequence::FOREIGN_TERMINATOR;
 use crate::dialect::{Ending, Frame, FrameRole, Slot, SlotAction};
@@ -140,6 +141,9 @@ pub struct Encoder {
     boundary: EventBoundary,
     /// The reason that a stop reason is to give, whatever the upstream's.
     forced: Option<Ending>,
+    replaced: Replaced,
+    /// By the index and the kind of its block, and whether events have names.
+    own_text: OwnText<(u32, BlockKind, bool)>,
 }
 
 /// What becomes of the slot at `position`: what nobody decided about does not leave.

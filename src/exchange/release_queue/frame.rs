@@ -72,6 +72,15 @@ impl Rest {
         heap::block(self.text.capacity()).saturating_add(action)
     }
 
+    /// Gives what leaves of it, as [`Self::left`] does.
+    pub(super) fn into_left(self) -> String {
+        match self.action {
+            Some(SlotAction::Keep) => self.text,
+            Some(SlotAction::Replace(text)) => text,
+            Some(SlotAction::Remove) | None => String::new(),
+        }
+    }
+
     /// Gives what leaves of it; nothing as long as it is undecided.
     pub(super) fn left(&self) -> &str {
         match &self.action {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use super::{Settlement, StageDelta, Withheld};
 use crate::block::{BlockId, BlockKind, Chunk, Clarity};
 use crate::exchange::pipeline::BlockEnd;
@@ -100,10 +102,14 @@ impl Lane {
 
     /// Whether `waiting` is what an action is about: what is held of `block` where there is one, and what was carried.
     fn concerns(waiting: &Waiting, block: Option<BlockId>) -> bool {
-        match waiting {
-            Waiting::Delta(item, Hold::Held) => Some(item.block) == block,
-            Waiting::Delta(_, Hold::Carried) => true,
-            _ => false,
+        matches!(waiting, Waiting::Delta(item, hold) if Self::concerns_delta(item, *hold, block))
+    }
+
+    fn concerns_delta(item: &StageDelta<'_>, hold: Hold, block: Option<BlockId>) -> bool {
+        match hold {
+            Hold::Held => Some(item.block) == block,
+            Hold::Carried => true,
+            Hold::Released => false,
         }
     }
 
@@ -307,22 +313,28 @@ impl Lane {
         };
         let total = self.waiting.iter().map(text_of).sum::<usize>().saturating_add(item.text.len());
         let mut decided = total.saturating_sub(undecided);
-        let mut waiting = core::mem::take(&mut self.waiting);
-        waiting.push_back(Waiting::Delta(item, Hold::Held));
-        let mut decided_at = Vec::new();
-        let first = waiting.iter().position(|waiting| Self::concerns(waiting, block)).unwrap_or_default();
-        for waiting in waiting {
-            if !Self::concerns(&waiting, block) || (decided == 0 && undecided > 0) {
-                self.waiting.push_back(waiting);
-                continue;
+        self.waiting.push_back(Waiting::Delta(item, Hold::Held));
+        let mut decided_at: SmallVec<[usize; 2]> = SmallVec::new();
+        let first = self.waiting.iter().position(|waiting| Self::concerns(waiting, block)).unwrap_or_default();
+        let mut position: usize = 0;
+        // Each is taken off the front and put back behind: once round, they stand in their order again.
+        for _ in 0..self.waiting.len() {
+            match self.waiting.pop_front() {
+                Some(Waiting::Delta(item, hold))
+                    if Self::concerns_delta(&item, hold, block) && (decided > 0 || undecided == 0) =>
+                {
+                    let (head, tail) = split(item, decided, queue);
+                    decided = decided.saturating_sub(head.text.len());
+                    decided_at.push(position);
+                    self.waiting.push_back(Waiting::Delta(head, Hold::Released));
+                    if let Some(tail) = tail {
+                        position = position.saturating_add(1);
+                        self.waiting.push_back(Waiting::Delta(tail, hold));
+                    }
+                }
+                other => self.waiting.extend(other),
             }
-            if let Waiting::Delta(item, hold) = waiting {
-                let (head, tail) = split(item, decided, queue);
-                decided = decided.saturating_sub(head.text.len());
-                decided_at.push(self.waiting.len());
-                self.waiting.push_back(Waiting::Delta(head, Hold::Released));
-                self.waiting.extend(tail.map(|tail| Waiting::Delta(tail, hold)));
-            }
+            position = position.saturating_add(1);
         }
         replacement.map_or_else(Vec::new, |text| self.replace_decided(first, &decided_at, text))
     }
@@ -337,18 +349,18 @@ impl Lane {
             }
             return Vec::new();
         };
-        let (mut removed, mut kept) = (Vec::new(), VecDeque::new());
-        for (position, waiting) in core::mem::take(&mut self.waiting).into_iter().enumerate() {
-            match waiting {
-                Waiting::Delta(mut item, hold) if position == *last => {
-                    (item.text, item.changed) = (Cow::Owned(text.clone()), true);
-                    kept.push_back(Waiting::Delta(item, hold));
+        if let Some(Waiting::Delta(item, _)) = self.waiting.get_mut(*last) {
+            (item.text, item.changed) = (Cow::Owned(text), true);
+        }
+        let mut removed = Vec::new();
+        for position in 0..self.waiting.len() {
+            match self.waiting.pop_front() {
+                Some(Waiting::Delta(item, _)) if position != *last && decided.contains(&position) && !item.text.is_empty() => {
+                    removed.push(item);
                 }
-                Waiting::Delta(item, _) if decided.contains(&position) && !item.text.is_empty() => removed.push(item),
-                other => kept.push_back(other),
+                other => self.waiting.extend(other),
             }
         }
-        self.waiting = kept;
         removed
     }
 
@@ -369,7 +381,7 @@ fn split(
     }
     let (head, tail) = item.text.split_at_checked(length).unwrap_or((&item.text, ""));
     let (head, tail) = (head.to_owned(), tail.to_owned());
-    let whole = (!item.changed).then(|| item.text.to_string());
+    let whole = (!item.changed && queue.edits_in_place()).then(|| item.text.to_string());
     let slot = item.slot.map(|slot| queue.split(slot, item.choice, item.kind, &tail, whole));
     let rest = StageDelta { slot, changed: false, ..item.made(tail) };
     item.text = Cow::Owned(head);

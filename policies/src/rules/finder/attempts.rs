@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::{Match, Text};
-use crate::pattern::{CharSet, DEAD, START, State};
+use crate::pattern::{DEAD, START, State};
 use crate::rules::search::{Effect, Search, Sought};
 
 /// From how many attempts on doubles are looked for by hash.
@@ -88,13 +88,9 @@ impl Attempts {
             let Some(sought) = search.sought.get(attempt.sought) else { return false };
             attempt.step(sought, character, place, &mut scene) == Goes::On
         });
-        for number in search.starting_with(character) {
-            let Some(sought) = search.sought.get(*number) else { continue };
-            let is_blocked = |set: &CharSet| previous.is_some_and(|previous| set.contains(previous));
-            if sought.pattern.before.as_ref().is_some_and(is_blocked) {
-                continue;
-            }
-            let mut attempt = Attempt { sought: *number, state: START, start: place, from: place, accepted: None, decided: None };
+        for number in search.beginning(previous, character) {
+            let Some(sought) = search.sought.get(number) else { continue };
+            let mut attempt = Attempt { sought: number, state: START, start: place, from: place, accepted: None, decided: None };
             if attempt.step(sought, character, place, &mut scene) == Goes::On {
                 self.open.push(attempt);
             }

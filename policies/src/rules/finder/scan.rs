@@ -39,7 +39,19 @@ pub(super) fn scan(search: &Search, text: &str, previous: Option<char>) -> Clear
 impl Scan<'_, '_> {
     fn run(mut self, mut previous: Option<char>) -> Clear {
         let (mut clear, mut at) = (Clear::default(), 0);
-        while let Some((character, length)) = seen(self.text, at) {
+        loop {
+            if self.states.iter().all(|state| *state == State::default()) {
+                let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+                let quiet = self.search.quiet(previous, rest);
+                at = at.saturating_add(quiet);
+                if let Some(last) = quiet.checked_sub(1).and_then(|last| rest.get(last)) {
+                    previous = Some(char::from(*last));
+                    if self.read <= at {
+                        (clear.bytes, clear.last) = (at, previous);
+                    }
+                }
+            }
+            let Some((character, length)) = seen(self.text, at) else { break };
             let is_term_open = self.read_term(character);
             let Some(is_term_open) = is_term_open.filter(|_| self.begins_nothing(character, at, length, previous)) else {
                 at = at.saturating_add(length);
@@ -60,6 +72,9 @@ impl Scan<'_, '_> {
         let mut is_open = false;
         for (state, terms) in self.states.iter_mut().zip(&self.search.terms) {
             *state = terms.automaton.next(*state, if terms.folds { fold(character) } else { character });
+            if *state == State::default() {
+                continue;
+            }
             if terms.automaton.longest(*state).is_some() {
                 return None;
             }
@@ -71,15 +86,9 @@ impl Scan<'_, '_> {
     /// Whether no pattern could match from `at` on, whatever comes behind the text.
     fn begins_nothing(&mut self, character: char, at: usize, length: usize, previous: Option<char>) -> bool {
         let search = self.search;
-        search.starting_with(character).iter().all(|number| {
-            search.sought.get(*number).is_some_and(|sought| {
-                let is_blocked = || {
-                    let before = sought.pattern.before.as_ref();
-                    before.zip(previous).is_some_and(|(set, previous)| set.contains(previous))
-                };
-                is_blocked() || self.dies(sought, character, at.saturating_add(length))
-            })
-        })
+        search
+            .beginning(previous, character)
+            .all(|number| search.sought.get(number).is_some_and(|sought| self.dies(sought, character, at.saturating_add(length))))
     }
 
     /// Whether the pattern, which has read `first`, comes to nothing within the text.

@@ -2,6 +2,7 @@
 
 use super::{Encoder, OpenBlock, says_text, start_value, text_member};
 use crate::block::BlockKind;
+use crate::dialect::again::Besides;
 use crate::dialect::framing::{WITHHELD, with_data};
 use crate::dialect::messages::is_empty_input;
 use crate::dialect::{Slot, SlotAction};
@@ -109,6 +110,12 @@ impl Encoder {
             }
             SlotAction::Keep => {}
             SlotAction::Replace(text) => {
+                let again = if open.renumbered { None } else { self.replaced.find(raw) };
+                if let Some(own) = again.filter(|_| !text.is_empty()) {
+                    open.has_text = true;
+                    message.has_content = true;
+                    return self.boundary.replaced(raw, &own, text, out);
+                }
                 let mut replaced = false;
                 with_data(raw, |data| {
                     let Ok(source) = core::str::from_utf8(data) else {
@@ -134,12 +141,27 @@ impl Encoder {
                 if replaced {
                     open.has_text = true;
                     message.has_content = true;
+                    if !open.renumbered {
+                        return self.write_replaced(raw, &edits, out);
+                    }
                 } else {
                     self.write_delta(position, text, out);
                 }
             }
         }
         self.write_renumbered(raw, position, edits, out);
+    }
+
+    /// Writes an upstream's delta with another text, and learns how.
+    fn write_replaced(&mut self, raw: &[u8], edits: &Edits, out: &mut Vec<u8>) {
+        self.boundary.close(out);
+        let written_before = out.len();
+        with_data(raw, |data| {
+            let mut edited = Vec::with_capacity(data.len());
+            edits.apply(data, &mut edited);
+            self.boundary.with_data(raw, &edited, out);
+            self.replaced.learn(raw, data, edits, "", Besides::Nothing, out.get(written_before..).unwrap_or_default());
+        });
     }
 
     fn stop(&mut self, raw: &[u8], position: usize, action: &SlotAction, out: &mut Vec<u8>) {

@@ -166,14 +166,21 @@ impl Encoder {
             return;
         };
         let index = open.index;
-        let delta = match open.kind {
-            BlockKind::Text => Delta::Text { text },
-            BlockKind::Reasoning => Delta::Thinking { thinking: text },
-            kind if kind.is_tool_call() => Delta::InputJson { partial_json: text },
-            _ => return,
-        };
+        let kind = open.kind;
+        if !matches!(kind, BlockKind::Text | BlockKind::Reasoning) && !kind.is_tool_call() {
+            return;
+        }
         open.has_text = true;
         message.has_content = true;
-        self.write(&Event::ContentBlockDelta { index, delta }, out);
+        self.boundary.close(out);
+        let is_named = self.named != Some(false);
+        self.own_text.write((index, kind, is_named), text, out, |text, out| {
+            let delta = match kind {
+                BlockKind::Text => Delta::Text { text },
+                BlockKind::Reasoning => Delta::Thinking { thinking: text },
+                _ => Delta::InputJson { partial_json: text },
+            };
+            Event::ContentBlockDelta { index, delta }.write(is_named, out);
+        });
     }
 }

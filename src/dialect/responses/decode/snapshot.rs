@@ -24,7 +24,7 @@ impl Decoder {
         frame: &mut Frame,
         each: &mut dyn FnMut(DecodedEvent<'_>),
     ) -> Result<bool, DecodeError> {
-        let Some(Alike { string, value, number, meaning }) = self.template.find(data) else { return Ok(false) };
+        let Some(Alike { string, value, number, meaning, .. }) = self.template.find(data) else { return Ok(false) };
         if !(name.is_empty() || name == self.template_type.as_bytes()) || !is_clear(string.as_bytes()) {
             return Ok(false);
         }
