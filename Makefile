@@ -1,6 +1,6 @@
 # Everything that people and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page pictures compose-up compose-down deployment readers soak release licences check fresh-machine bench bench-v8 fuzz golden clean
+.PHONY: help rust run wasm test collector e2e e2e-istio e2e-compose page pictures compose-up compose-down deployment readers soak release licences check fresh-machine bench bench-v8 bench-chains fuzz golden clean
 
 # Recorded streams of providers are no part of the project; where there are none, the tests that replay them say so.
 export WEIR_CORPUS ?= $(CURDIR)/../shared/corpus
@@ -87,9 +87,16 @@ bench: rust bench-v8 ## Measures Weir beside a reading filter in V8 and in Envoy
 	@$(HARNESS) collector
 	cargo run --release --package weir-bench-collector
 
+bench-chains: rust wasm ## Measures policies that are switched on, with 1 to 2,000 streams at once (ARGS="--litellm FILE" measures another gateway beside)
+	@$(HARNESS) envoy
+	@$(HARNESS) wasm weir-bench-reader
+	cargo build --release --package weir-bench-load
+	python3 benches/chains.py $(ARGS)
+
 bench-v8: rust wasm ## The part of `make bench` that a busy machine does not disturb: the module in Node, without Envoy
 	@$(HARNESS) wasm weir-bench-reader
 	node benches/v8/run.mjs
+	node benches/v8/once.mjs
 
 fuzz: ## Fuzzes each target for a minute (ARGS="-runs=10000 -seed=1" goes to libFuzzer instead)
 	@fuzz/run $(ARGS)

@@ -98,7 +98,7 @@ class Row:
 
 def render(summaries: list[Figures]) -> str:
     """What the variants cost."""
-    return _render([HEADINGS, *(_cells(summary) for summary in summaries)])
+    return render_rows([HEADINGS, *(_cells(summary) for summary in summaries)])
 
 
 def render_dialects(dialects: Figures, reader: str, weir: str) -> str:
@@ -122,19 +122,19 @@ def render_dialects(dialects: Figures, reader: str, weir: str) -> str:
         )
         for dialect in dialects
     ]
-    return _render([DIALECT_HEADINGS, *rows])
+    return render_rows([DIALECT_HEADINGS, *rows])
 
 
 def render_memory(summaries: list[Figures]) -> str:
     """What the variants need of memory."""
-    return _render([MEMORY_HEADINGS, *(_memory_cells(summary) for summary in summaries)])
+    return render_rows([MEMORY_HEADINGS, *(_memory_cells(summary) for summary in summaries)])
 
 
 def render_workers(workers: dict[str, dict[int, float]]) -> str:
     """What a process needs of memory, by the number of its workers."""
     counts = list(next(iter(workers.values())))
     heading = ("resident MiB of a process", *(f"{count} worker{'s' * (count > 1)}" for count in counts))
-    return _render(
+    return render_rows(
         [heading, *((name, *(f"{mib:.1f}" for mib in by_count.values())) for name, by_count in workers.items())]
     )
 
@@ -150,10 +150,10 @@ def render_budgets(budgets: list[Figures]) -> str:
         )
         for one in budgets
     ]
-    return _render([("budget", "at most", "measured", "kept"), *rows])
+    return render_rows([("budget", "at most", "measured", "kept"), *rows])
 
 
-def _render(rows: Sequence[Sequence[str]]) -> str:
+def render_rows(rows: Sequence[Sequence[str]]) -> str:
     """The rows as a table of Markdown that is aligned for a terminal, too."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]

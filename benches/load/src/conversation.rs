@@ -58,13 +58,14 @@ impl Dialect {
         body.to_string().into_bytes()
     }
 
-    /// An answer with so many fragments of text; the event of each has `size` bytes, or as few as it can.
-    pub(crate) fn text_answer(self, fragments: usize, size: usize) -> TextAnswer {
+    /// An answer with so many fragments of text, which say `words` again and again; the event of each has `size` bytes, or as few as
+    /// it can.
+    pub(crate) fn text_answer(self, fragments: usize, size: usize, words: &str) -> TextAnswer {
         match self {
-            Self::ChatCompletions => chat::text_answer(fragments, size),
-            Self::Messages => messages::text_answer(fragments, size),
-            Self::Responses => responses::text_answer(fragments, size),
-            Self::McpTool => mcp::text_answer(fragments, size),
+            Self::ChatCompletions => chat::text_answer(fragments, size, words),
+            Self::Messages => messages::text_answer(fragments, size, words),
+            Self::Responses => responses::text_answer(fragments, size, words),
+            Self::McpTool => mcp::text_answer(fragments, size, words),
         }
     }
 }
@@ -83,9 +84,11 @@ fn tool_parameters() -> Value {
     }})
 }
 
+/// What answers say where nothing else is asked for.
+pub(crate) const WORDS: &str = "The third build machine is almost full. ";
+
 /// What an event says for it to have `size` bytes; `event` writes the event that says something.
-fn text_of_event(size: usize, event: impl Fn(&str) -> String) -> String {
-    let words = "The third build machine is almost full. ";
+fn text_of_event(size: usize, words: &str, event: impl Fn(&str) -> String) -> String {
     words.chars().cycle().take(size.saturating_sub(event("").len())).collect()
 }
 
@@ -117,13 +120,13 @@ fn frame(event: &str) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Frame, Value};
+    use super::{Dialect, Frame, Value, WORDS};
     use clap::ValueEnum;
 
     #[test]
     fn every_fragment_of_text_has_the_wanted_size() {
         for dialect in Dialect::value_variants() {
-            let answer = dialect.text_answer(1001, 300);
+            let answer = dialect.text_answer(1001, 300, WORDS);
             assert_eq!(answer.text.len(), 1001);
             for frame in answer.text {
                 assert!(frame.starts_with(b"12c\r\n"), "{dialect:?}: 300 bytes are 0x12c");

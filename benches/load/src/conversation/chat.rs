@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Frame, LAST_FRAGMENT, QUESTION, SYSTEM, TOOL, TOOL_DESCRIPTION, TextAnswer, event, frame, text_of_event, tool_parameters,
+    Frame, LAST_FRAGMENT, QUESTION, SYSTEM, TOOL, TOOL_DESCRIPTION, TextAnswer, WORDS, event, frame, text_of_event,
+    tool_parameters,
 };
 
 pub(super) fn request_body() -> Value {
@@ -19,14 +20,18 @@ pub(super) fn request_body() -> Value {
     })
 }
 
-pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
-    TextAnswer { opening: Vec::new(), text: vec![text(size); fragments], ending: ending("stop") }
+pub(super) fn text_answer(fragments: usize, size: usize, words: &str) -> TextAnswer {
+    TextAnswer { opening: Vec::new(), text: vec![text_saying(size, words); fragments], ending: ending("stop") }
 }
 
 /// One fragment of text.
 pub(crate) fn text(size: usize) -> Frame {
+    text_saying(size, WORDS)
+}
+
+fn text_saying(size: usize, words: &str) -> Frame {
     let fragment = |content: &str| event(&delta(json!({"content": content}), Value::Null));
-    frame(&fragment(&text_of_event(size, fragment)))
+    frame(&fragment(&text_of_event(size, words, fragment)))
 }
 
 /// The fragments of one tool call. `unique` goes into its arguments, so that no verdict can be taken from a cache.

@@ -14,13 +14,13 @@ pub(super) fn request_body() -> Value {
     }})
 }
 
-pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
+pub(super) fn text_answer(fragments: usize, size: usize, words: &str) -> TextAnswer {
     let progress = |number: usize, text: &str| {
         message(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
             "progressToken": REQUEST_ID, "progress": number, "total": fragments, "message": text,
         }}))
     };
-    let text = |number: usize| frame(&progress(number, &text_of_event(size, |text| progress(number, text))));
+    let text = |number: usize| frame(&progress(number, &text_of_event(size, words, |text| progress(number, text))));
     let result = message(&json!({"jsonrpc": "2.0", "id": REQUEST_ID, "result": {
         "content": [{"type": "text", "text": "812M\t/var/cache/apt\n9.4G\t/var/cache"}], "isError": false,
     }}));

@@ -15,7 +15,7 @@ pub(super) fn request_body() -> Value {
     })
 }
 
-pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
+pub(super) fn text_answer(fragments: usize, size: usize, words: &str) -> TextAnswer {
     TextAnswer {
         opening: frames(&[
             json!({"type": "message_start", "message": {"id": "msg_01XFDUDYJgAACzvnptvVoYEL", "type": "message",
@@ -23,7 +23,7 @@ pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
                 "stop_sequence": null, "usage": {"input_tokens": 140, "output_tokens": 1}}}),
             json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
         ]),
-        text: vec![text(size); fragments],
+        text: vec![text(size, words); fragments],
         ending: frames(&[
             json!({"type": "content_block_stop", "index": 0}),
             json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
@@ -33,11 +33,11 @@ pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
     }
 }
 
-fn text(size: usize) -> Frame {
+fn text(size: usize, words: &str) -> Frame {
     let fragment = |text: &str| {
         typed_event(&json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}))
     };
-    frame(&fragment(&text_of_event(size, fragment)))
+    frame(&fragment(&text_of_event(size, words, fragment)))
 }
 
 fn frames(events: &[Value]) -> Vec<Frame> {

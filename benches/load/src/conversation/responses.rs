@@ -17,7 +17,7 @@ pub(super) fn request_body() -> Value {
 }
 
 /// The whole text is said four more times when it is complete, as the API does.
-pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
+pub(super) fn text_answer(fragments: usize, size: usize, words: &str) -> TextAnswer {
     let mut events = Numbered(0);
     let opening = vec![
         events.next(json!({"type": "response.created", "response": response("in_progress", json!([]))})),
@@ -30,7 +30,7 @@ pub(super) fn text_answer(fragments: usize, size: usize) -> TextAnswer {
         let fragment = |text: &str| {
             about_text(json!({"type": "response.output_text.delta", "delta": text, "logprobs": [], "obfuscation": "z823ifMVbk"}))
         };
-        let said = text_of_event(size, |text| events.peek(fragment(text)));
+        let said = text_of_event(size, words, |text| events.peek(fragment(text)));
         text.push(events.next(fragment(&said)));
         whole.push_str(&said);
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_events_are_numbered_and_the_end_repeats_what_was_said() {
-        let answer = text_answer(20, 300);
+        let answer = text_answer(20, 300, crate::conversation::WORDS);
         let events: Vec<_> = [answer.opening, answer.text, answer.ending].concat().iter().map(data).collect();
         for (number, event) in events.iter().enumerate() {
             assert_eq!(event["sequence_number"], number);

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::side_by_side;
 use crate::client::{finish, open_in};
-use crate::conversation::{Dialect, TextAnswer};
+use crate::conversation::{Dialect, TextAnswer, WORDS};
 use crate::report::Tally;
 use crate::services::{Services, connect};
 
@@ -26,11 +26,14 @@ pub(crate) struct LockStep {
     event_size: usize,
     #[arg(long, value_enum, default_value_t)]
     dialect: Dialect,
+    /// What the answers say, again and again.
+    #[arg(long, default_value = WORDS)]
+    words: String,
 }
 
 impl LockStep {
     pub(crate) async fn run(self, services: &Rc<Services>, port: u16) -> Result<Tally> {
-        let script = Rc::new(self.dialect.text_answer(self.events, self.event_size));
+        let script = Rc::new(self.dialect.text_answer(self.events, self.event_size, &self.words));
         side_by_side(self.streams, |_| self.clone().stream(Rc::clone(services), port, Rc::clone(&script))).await
     }
 
@@ -42,10 +45,13 @@ impl LockStep {
             for event in &script.opening {
                 provider.write(event).await?;
             }
-            for (event, frame) in (1..).zip(&script.text) {
+            answer.wait_for_events(script.opening.len()).await?;
+            for frame in &script.text {
+                // A policy that holds the end of a text back makes two events of one.
+                let before = answer.events();
                 let written = Instant::now();
                 provider.write(frame).await?;
-                answer.wait_for_events(script.opening.len() + event).await?;
+                answer.wait_for_events(before + 1).await?;
                 tally.transit.push(written.elapsed());
             }
             finish(provider, answer, &script.ending, &mut tally).await?;
