@@ -110,9 +110,17 @@ impl Coverage {
         self.points.iter().filter(|(_, is_hit)| *is_hit).count()
     }
 
-    /// Tells it to people.
-    pub(super) fn tell(&self) {
+    /// Says whether at least this share of what can act does, in per cent.
+    pub(super) fn reaches(&self, percent: u8) -> bool {
+        self.covered().saturating_mul(100) >= self.points.len().saturating_mul(usize::from(percent))
+    }
+
+    /// Tells it to people, and where it is less than `least` per cent.
+    pub(super) fn tell(&self, least: u8) {
         let name = self.source.name();
+        if !self.reaches(least) {
+            println!("FAILED {name}: less than {least} % of the policies and rules act in a case (--coverage-min)");
+        }
         println!("{name}: {} of {} policies and rules act in a case", self.covered(), self.points.len());
         for (point, place) in self.missed() {
             let called = point.name.as_ref().map(|name| format!(" ({name:?})")).unwrap_or_default();

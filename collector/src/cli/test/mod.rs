@@ -32,6 +32,9 @@ pub(crate) struct Test {
     /// Tell which policies and rules act in no case
     #[arg(long)]
     coverage: bool,
+    /// Fail where less than this share of the policies and rules of a document act in a case, in per cent; tells which do not
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    coverage_min: Option<u8>,
     /// Fill in, in the files, what comes of cases that say `expect: {}`
     #[arg(long)]
     record: bool,
@@ -51,6 +54,8 @@ enum Format {
 struct Results {
     files: Vec<(CaseFile, Vec<Played>)>,
     coverage: Vec<Coverage>,
+    /// The share of each document that has to be covered, in per cent.
+    coverage_min: u8,
 }
 
 impl Test {
@@ -83,13 +88,14 @@ impl Test {
             files.iter().try_for_each(record::fill).map_err(|fault| vec![fault])?;
             files = folder::read(&self.folder)?;
         }
-        let coverage = if self.coverage { Coverage::of(&files).map_err(|fault| vec![fault])? } else { Vec::new() };
+        let wants_coverage = self.coverage || self.coverage_min.is_some();
+        let coverage = if wants_coverage { Coverage::of(&files).map_err(|fault| vec![fault])? } else { Vec::new() };
         let mut played = Vec::new();
         for file in files {
             let cases = play::play(&file).map_err(|fault| vec![fault])?;
             played.push((file, cases));
         }
-        Ok(Results { files: played, coverage })
+        Ok(Results { files: played, coverage, coverage_min: self.coverage_min.unwrap_or_default() })
     }
 }
 
@@ -105,7 +111,10 @@ impl Results {
         match self.counts() {
             // A folder without cases tests nothing, which is not what was meant.
             (0, 0) => ExitCode::from(2),
-            (_, failed) => ExitCode::from(u8::from(failed > 0)),
+            (_, failed) => {
+                let is_covered = self.coverage.iter().all(|coverage| coverage.reaches(self.coverage_min));
+                ExitCode::from(u8::from(failed > 0 || !is_covered))
+            }
         }
     }
 
@@ -116,7 +125,7 @@ impl Results {
                 played.faults.iter().for_each(|fault| println!("    {fault}"));
             }
         }
-        self.coverage.iter().for_each(Coverage::tell);
+        self.coverage.iter().for_each(|coverage| coverage.tell(self.coverage_min));
         let (passed, failed) = self.counts();
         println!("{passed} passed, {failed} failed");
     }

@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use super::*;
 
@@ -31,13 +32,17 @@ cases:
 
 /// Runs the command on a folder with these files.
 fn run_on(files: &[(&str, &str)], coverage: bool) -> Result<Results, Vec<Fault>> {
+    run_with(files, coverage, None)
+}
+
+fn run_with(files: &[(&str, &str)], coverage: bool, coverage_min: Option<u8>) -> Result<Results, Vec<Fault>> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let file = folder.path().join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
     }
-    Test { folder: folder.path().to_owned(), format: Format::Text, coverage, record: false }.play()
+    Test { folder: folder.path().to_owned(), format: Format::Text, coverage, coverage_min, record: false }.play()
 }
 
 fn run(cases: &str) -> Results {
@@ -172,6 +177,16 @@ fn coverage_tells_which_policies_and_rules_act_in_no_case() {
     assert_eq!((&coverage["points"], &coverage["covered"]), (&json!(3), &json!(2)));
     let missed = json!([{"path": "chain[0].with.deny[1]", "name": "dd", "line": 7, "column": 38}]);
     assert_eq!(coverage["missed"], missed);
+}
+
+#[test]
+fn a_document_of_which_less_acts_than_is_wanted_fails() {
+    // Two of three act.
+    for (least, code) in [(None, 0), (Some(0), 0), (Some(66), 0), (Some(67), 1), (Some(100), 1)] {
+        let results = run_with(&[("cases.yaml", &passing())], false, least).unwrap();
+        assert_eq!(results.code(), ExitCode::from(code), "{least:?}");
+        assert_eq!(results.coverage.len(), usize::from(least.is_some()));
+    }
 }
 
 const RULES: &str = "
