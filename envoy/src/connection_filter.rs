@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::connections::{self, Connection, Stage};
 use crate::host;
+use crate::http2::{StreamEnd, Written};
 
-/// How soon a connection whose response was ended is closed. Not in the callback in which the end is written: it would be lost.
+/// How soon what was ended is closed, a connection over HTTP/1.1, a stream over HTTP/2. Not in the callback in which the end is
+/// written: it would be lost.
 const CLOSES_AFTER: Duration = Duration::from_millis(10);
 
 /// What ends a response that comes in chunks.
@@ -28,15 +30,27 @@ pub(crate) fn is_configured(json: &[u8]) -> bool {
     serde_json::from_slice::<Value>(json).is_ok_and(|configuration| configuration == json!({"connection_filter": {}}))
 }
 
-/// Contexts whose connections are to be closed.
-pub(crate) type Closing = Rc<RefCell<Vec<u32>>>;
+/// What is to be closed.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// A connection.
+    Connection(u32),
+    /// A stream, whose connection goes on.
+    Stream(Rc<StreamEnd>),
+}
+
+/// All that is to be closed.
+pub(crate) type Closing = Rc<RefCell<Vec<Ended>>>;
 
 /// Closes what is to be closed. In a tick of the root `root`.
 pub(crate) fn close(closing: &Closing, root: u32) {
     let ended = closing.try_borrow_mut().map(|mut closing| core::mem::take(&mut *closing)).unwrap_or_default();
-    for context_id in ended {
-        if host::act_for(context_id) {
-            host::close_connection();
+    for each in ended {
+        match each {
+            Ended::Connection(context_id) if host::act_for(context_id) => host::close_connection(),
+            // The provider may have ended it: then its context can still be acted for, and there is nothing to act on.
+            Ended::Stream(end) if !end.is_gone() && host::act_for(end.context_id) => host::reset_stream(),
+            Ended::Connection(_) | Ended::Stream(_) => {}
         }
     }
     host::act_for(root);
@@ -53,6 +67,22 @@ pub(crate) struct ConnectionContext {
 impl ConnectionContext {
     pub(crate) const fn new(context_id: u32, closing: Closing) -> Self {
         Self { context_id, connection: None, closing }
+    }
+
+    fn close_soon(&self, ended: impl IntoIterator<Item = Ended>) {
+        if let Ok(mut closing) = self.closing.try_borrow_mut() {
+            closing.extend(ended);
+        }
+        host::tick_every(CLOSES_AFTER);
+    }
+
+    /// Ends streams over HTTP/2.
+    fn end_streams(&self, connection: &Connection, size: usize) {
+        let Written::Changed { bytes, ended } = connection.end_streams(&host::written(size)) else { return };
+        host::replace_written(size, &bytes);
+        if !ended.is_empty() {
+            self.close_soon(ended.into_iter().map(Ended::Stream));
+        }
     }
 }
 
@@ -75,6 +105,10 @@ impl StreamContext for ConnectionContext {
     /// What the proxy writes to the client.
     fn on_upstream_data(&mut self, size: usize, _: bool) -> Action {
         let Some((_, connection)) = &self.connection else { return Action::Continue };
+        if connection.awaits_ends() {
+            self.end_streams(connection, size);
+            return Action::Continue;
+        }
         match connection.stage() {
             Stage::Idle | Stage::Open => {}
             // The provider may end before the connection is closed: the client has its end.
@@ -94,10 +128,7 @@ impl StreamContext for ConnectionContext {
             Stage::EndDue => {
                 host::append_to_written(size, END_OF_CHUNKS);
                 connection.set_stage(Stage::Ended);
-                if let Ok(mut closing) = self.closing.try_borrow_mut() {
-                    closing.push(self.context_id);
-                }
-                host::tick_every(CLOSES_AFTER);
+                self.close_soon([Ended::Connection(self.context_id)]);
             }
         }
         Action::Continue

@@ -14,6 +14,7 @@ mod connections;
 mod events;
 mod handover;
 mod host;
+mod http2;
 mod learned;
 mod memory;
 mod metrics;

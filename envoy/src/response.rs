@@ -269,9 +269,9 @@ impl Stream {
             return self.pause_in_callback(size, out);
         }
         // What a paused body is too short for leaves later.
-        let leaves_whole = open.flow == Flow::Flowing || out.len() <= size;
-        if is_over && !end && leaves_whole {
-            self.end_early(&mut out);
+        let room = if open.flow == Flow::Flowing { usize::MAX } else { size };
+        if is_over && !end && out.len() <= room {
+            self.end_early(&mut out, room);
         }
         let ResponseState::Open(open) = &mut self.response else { return Action::Continue };
         if open.flow == Flow::Flowing && !open.head_held && is_same(&out, &new) {
@@ -293,6 +293,12 @@ impl Stream {
             return Action::Pause;
         }
         self.plugin.learned.see_trailers(Place::ask(), host::now());
+        if self.ending.bars_trailers() {
+            // The client has the end: trailers may not come behind it, and nothing else ends the provider's stream.
+            self.over = true;
+            host::reset_stream();
+            return Action::Pause;
+        }
         open.ended = true;
         let mut out = core::mem::take(&mut open.unsent);
         let progress = self.exchange.handle_response_body(&[], true, Now::Clock(host::now), &mut out);
@@ -371,7 +377,7 @@ impl Stream {
         open.flow = Flow::Flowing;
         open.was_resumed = true;
         if is_over {
-            self.end_early(&mut out);
+            self.end_early(&mut out, ballast);
         }
         host::replace_body(BufferType::HttpResponseBody, ballast, &out);
         host::resume_response();

@@ -30,7 +30,7 @@ pub(crate) struct Stream {
     pub(crate) plugin: Rc<Plugin>,
     /// The chain of its project.
     pub(crate) chain: Arc<Chain>,
-    context_id: u32,
+    pub(crate) context_id: u32,
     pub(crate) exchange: Exchange,
     pub(crate) callouts: Callouts,
     pub(crate) request: RequestState,
@@ -222,6 +222,7 @@ impl Stream {
     }
 
     fn handle_log(&mut self) {
+        self.ending.note_gone();
         let details = host::property(&["response", "code_details"]).unwrap_or_default();
         if details == INTERNAL_REDIRECT && self.exchange.decision() == Decision::Allow {
             // The request goes on as another stream, whose event tells how it ended.

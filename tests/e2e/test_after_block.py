@@ -88,9 +88,11 @@ def test_a_stream_is_drained_for_a_while_and_then_ended(
     assert sink.decision(answer.trace_id)["after_block"] == rest
 
 
-def test_clients_over_http2_are_drained(gateway: MakeGateway, provider: Provider, sink: Sink) -> None:
+def test_clients_over_http2_are_drained_without_the_connection_filter(
+    gateway: MakeGateway, provider: Provider, sink: Sink
+) -> None:
     events = all_events(gateway, provider, CHAT)
-    answer = ask(gateway(blocking("cancel"), connection_filter=True).url, CHAT, http2=True)
+    answer = ask(gateway(blocking("cancel")).url, CHAT, http2=True)
     assert answer.complete
     assert provider.requests[-1].notes["events"] == events
     assert sink.decision(answer.trace_id)["after_block"] == "drained"

@@ -1,23 +1,42 @@
-"""The mock provider over cleartext HTTP/2 with prior knowledge."""
+"""The mock provider, and a client, over cleartext HTTP/2 with prior knowledge."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
 from h2.exceptions import ProtocolError
 from harness.http_server import Headers, PeerClosed, Reply, Request
 from harness.provider import Provider
+
+from support.exchange import new_trace_id, trace_headers
 
 
 class Http2Provider(Provider):
     """Answers as the provider does."""
 
+    connections = 0
+    """How many there were."""
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         with suppress(ConnectionError, ProtocolError, asyncio.CancelledError):
             await _Connection(self, reader, writer).run()
         writer.close()
@@ -124,3 +143,98 @@ class Http2Reply(Reply):
             self._connection.h2.end_stream(self._stream)
         await self._connection.flush()
         self.request.replied = time.monotonic()
+
+
+@dataclass
+class StreamAnswer:
+    """What came back on one stream of a client's connection."""
+
+    trace_id: str = field(default_factory=new_trace_id)
+    status: int = 0
+    body: bytes = b""
+    padding: int = 0
+    """Bytes of frames beside what they say."""
+    last_data: float = 0.0
+    ended: float | None = None
+    """When it ended in an orderly way: on the clock of `time.monotonic`."""
+    resets: list[int] = field(default_factory=list)
+    """Codes of resets, also of those behind the end."""
+
+
+class Http2Client:
+    """One connection, whose streams run side by side."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=30)
+        self._authority = f"{host}:{port}"
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._streams: dict[int, StreamAnswer] = {}
+        self._h2.initiate_connection()
+        self._flush()
+
+    def __enter__(self) -> Http2Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self, *questions: tuple[str, Any], script: str = "", linger: float = 0.1) -> list[StreamAnswer]:
+        """Asks all at once, reads until all streams are over, and for `linger` seconds behind that."""
+        asked = [self._send(path, json.dumps(body).encode(), script) for path, body in questions]
+        while any(answer.ended is None and not answer.resets for answer in asked):
+            self._read(30)
+        until = time.monotonic() + linger
+        while (left := until - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                self._read(left)
+        return asked
+
+    def _send(self, path: str, body: bytes, script: str) -> StreamAnswer:
+        stream, answer = self._h2.get_next_available_stream_id(), StreamAnswer()
+        self._streams[stream] = answer
+        fields = {
+            ":method": "POST",
+            ":path": path,
+            ":scheme": "http",
+            ":authority": self._authority,
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **trace_headers(answer.trace_id),
+            **({"x-mock-script": script} if script else {}),
+        }
+        self._h2.send_headers(stream, list(fields.items()))
+        self._h2.send_data(stream, body, end_stream=True)
+        self._flush()
+        return answer
+
+    def _read(self, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+        data = self._socket.recv(65_536)
+        if not data:
+            raise ConnectionError("the connection ended")
+        now = time.monotonic()
+        for event in self._h2.receive_data(data):
+            self._take(event, now)
+        self._flush()
+
+    def _take(self, event: Event, now: float) -> None:
+        assert not isinstance(event, ConnectionTerminated), event
+        answer = self._streams.get(getattr(event, "stream_id", 0))
+        if answer is None:
+            return
+        if isinstance(event, ResponseReceived):
+            answer.status = int(dict(event.headers)[":status"])
+        elif isinstance(event, DataReceived):
+            answer.body += event.data
+            answer.last_data = now
+            answer.padding += event.flow_controlled_length - len(event.data)
+            self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, StreamEnded):
+            answer.ended = now
+        elif isinstance(event, StreamReset):
+            answer.resets.append(int(event.error_code))
+
+    def _flush(self) -> None:
+        if data := self._h2.data_to_send():
+            self._socket.sendall(data)
