@@ -113,6 +113,12 @@ pub(super) fn read(raw: &RawRule) -> Result<Option<Sought>, DocumentError> {
     if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return fail("match.threshold", "must be between 0 and 1".to_owned());
     }
+    if raw.action == Action::Rewrite {
+        return fail(
+            "action",
+            format!("rule {:?} cannot rewrite by categories: a template is for what a pattern matches", raw.id),
+        );
+    }
     if raw.reversible {
         return fail("reversible", "is for what a rule searches for".to_owned());
     }

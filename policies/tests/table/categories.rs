@@ -439,6 +439,7 @@ fn a_rule_that_cannot_work_is_refused_by_its_name_when_it_is_loaded() {
     let mut without = one(rule(&none));
     without["chain"][0]["with"].as_object_mut().unwrap().remove("moderation");
     refused(&without, "rules[0].match.categories", &["harm"]);
+    refused(&one(acting("rewrite", &json!({"template": "$0"}))), "rules[0].action", &["harm", "rewrite"]);
     let key = json!({"id": "key", "match": {"terms": ["owl"]}, "reversible": true, "answer": []});
     let mut restoring = document(&none, &[rule(&none), key]);
     restoring["chain"][0]["with"]["key"] = json!("0123456789abcdef0123456789abcdef");

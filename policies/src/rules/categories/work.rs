@@ -180,7 +180,7 @@ impl Rules {
         if let Some((_, rule)) = with(&|action| action == Action::Refuse).first() {
             return Fate::Refuse(rule);
         }
-        if let Some((_, rule)) = with(&|action| matches!(action, Action::Redact | Action::Replace)).first() {
+        if let Some((_, rule)) = with(&|action| matches!(action, Action::Redact | Action::Replace | Action::Rewrite)).first() {
             return Fate::Replace(rule.with.as_deref().unwrap_or(REDACTED));
         }
         let summarising = with(&|action| action == Action::Summary);
