@@ -54,12 +54,19 @@ pub(crate) enum HookOutput {
 }
 
 /// A configured policy, ready to be put into chains.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedPolicy {
     name: &'static str,
     policy: Arc<dyn ErasedPolicy>,
     is_traced: bool,
     rollout: Option<Arc<Rollout>>,
+}
+
+impl Debug for SharedPolicy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Not the policy itself: the module would have in it how to write down all that each policy is made of.
+        f.debug_struct("SharedPolicy").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl SharedPolicy {
@@ -118,7 +125,7 @@ impl SharedPolicy {
     }
 }
 
-trait ErasedPolicy: Debug + Send + Sync {
+trait ErasedPolicy: Send + Sync {
     fn interests(&self) -> Interests;
     fn describe(&self) -> serde_json::Value;
     fn greatest_hold(&self) -> Hold;
@@ -128,12 +135,6 @@ trait ErasedPolicy: Debug + Send + Sync {
 
 /// A policy with its scratchpad's type; `fn() -> S` keeps it `Send + Sync` whatever `S` is.
 struct Typed<P, S>(P, PhantomData<fn() -> S>);
-
-impl<P: Debug, S> Debug for Typed<P, S> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 impl<S: Default + 'static, P: Policy<S>> ErasedPolicy for Typed<P, S> {
     fn interests(&self) -> Interests {

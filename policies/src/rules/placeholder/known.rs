@@ -1,8 +1,5 @@
 //! The placeholders of an exchange, and what they stand for.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 /// Most placeholders of an exchange, and most bytes of their values.
 const MAX_KNOWN: usize = 1024;
 const MAX_VALUE_BYTES: usize = 256 * 1024;
@@ -20,7 +17,8 @@ struct Value {
 /// The placeholders that stand in the request.
 #[derive(Debug, Default)]
 pub(in crate::rules) struct Known {
-    values: BTreeMap<String, Value>,
+    /// By placeholder, in order.
+    values: Vec<(String, Value)>,
     bytes: usize,
     written: usize,
     /// One of them is restored.
@@ -28,6 +26,11 @@ pub(in crate::rules) struct Known {
 }
 
 impl Known {
+    /// The place of a placeholder; `Err` with where it would be.
+    fn find(&self, placeholder: &str) -> Result<usize, usize> {
+        self.values.binary_search_by(|(known, _)| known.as_str().cmp(placeholder))
+    }
+
     pub(in crate::rules) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -40,7 +43,17 @@ impl Known {
     /// Notes what a placeholder stands for; `false` where there is no room for it, or where it stands for another value.
     pub(super) fn remember(&mut self, placeholder: &str, value: String, is_system: bool) -> bool {
         let bytes = self.bytes.saturating_add(value.len());
-        if let Some(known) = self.values.get_mut(placeholder) {
+        let place = match self.find(placeholder) {
+            Ok(place) => place,
+            Err(_) if self.values.len() >= MAX_KNOWN || bytes > MAX_VALUE_BYTES => return false,
+            Err(place) => {
+                self.bytes = bytes;
+                self.restores |= !is_system;
+                self.values.insert(place, (placeholder.to_owned(), Value { text: Some(value), is_restored: !is_system }));
+                return true;
+            }
+        };
+        if let Some((_, known)) = self.values.get_mut(place) {
             match &known.text {
                 Some(text) if *text != value => return false,
                 Some(_) => {}
@@ -49,14 +62,7 @@ impl Known {
             }
             known.is_restored |= !is_system;
             self.restores |= !is_system;
-            return true;
         }
-        if self.values.len() >= MAX_KNOWN || bytes > MAX_VALUE_BYTES {
-            return false;
-        }
-        self.bytes = bytes;
-        self.restores |= !is_system;
-        self.values.insert(placeholder.to_owned(), Value { text: Some(value), is_restored: !is_system });
         true
     }
 
@@ -67,25 +73,28 @@ impl Known {
 
     /// Notes a placeholder that the request has in writing.
     pub(super) fn note_written(&mut self, placeholder: &str) {
-        if self.takes_written() && !self.values.contains_key(placeholder) {
+        if self.takes_written()
+            && let Err(place) = self.find(placeholder)
+        {
             self.written = self.written.saturating_add(1);
-            self.values.insert(placeholder.to_owned(), Value::default());
+            self.values.insert(place, (placeholder.to_owned(), Value::default()));
         }
     }
 
     pub(super) fn has(&self, text: &str) -> bool {
-        self.values.contains_key(text)
+        self.find(text).is_ok()
     }
 
     /// Says whether a placeholder begins with `text`.
     pub(super) fn has_beginning(&self, text: &str) -> bool {
-        let mut from = self.values.range::<str, _>((Bound::Included(text), Bound::Unbounded));
-        from.next().is_some_and(|(placeholder, _)| placeholder.starts_with(text))
+        let (Ok(place) | Err(place)) = self.find(text);
+        self.values.get(place).is_some_and(|(placeholder, _)| placeholder.starts_with(text))
     }
 
     /// Gives what takes the place of a placeholder in an answer; `None` where it stays.
     pub(in crate::rules) fn restored(&self, placeholder: &str) -> Option<&str> {
-        self.values.get(placeholder).filter(|value| value.is_restored)?.text.as_deref()
+        let (_, value) = self.values.get(self.find(placeholder).ok()?)?;
+        value.text.as_deref().filter(|_| value.is_restored)
     }
 }
 
