@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use weir_engine::chain::Chain;
 use weir_engine::policy::Hold;
+use weir_engine::rollout::Mode;
 use weir_policies::Rules;
 
 /// The most that a policy, or a rule of it, holds of an answer.
@@ -10,6 +11,8 @@ use weir_policies::Rules;
 pub(super) struct Held {
     document: String,
     policy: String,
+    /// The mode of its own rollout.
+    rollout: Option<Mode>,
     rule: Option<String>,
     hold: Hold,
 }
@@ -26,9 +29,10 @@ impl Held {
     /// Says it in words.
     pub(super) fn text(&self) -> String {
         let hold = self.words();
+        let rollout = self.rollout.map(|mode| format!(" ({})", mode.name())).unwrap_or_default();
         match &self.rule {
-            None => format!("{} holds {hold}", self.policy),
-            Some(rule) => format!("{}, rule {rule:?}, holds {hold}", self.policy),
+            None => format!("{}{rollout} holds {hold}", self.policy),
+            Some(rule) => format!("{}{rollout}, rule {rule:?}, holds {hold}", self.policy),
         }
     }
 
@@ -45,7 +49,9 @@ impl Held {
     /// Gives it to programs; `bytes` is null where it has no bound in bytes but the limits of the document.
     pub(super) fn json(&self) -> Value {
         let (bytes, hold) = (self.bytes(), self.words());
-        json!({"document": self.document, "policy": self.policy, "rule": self.rule, "bytes": bytes, "hold": hold})
+        let rollout = self.rollout.map(Mode::name);
+        json!({"document": self.document, "policy": self.policy, "rollout_mode": rollout, "rule": self.rule, "bytes": bytes,
+            "hold": hold})
     }
 }
 
@@ -53,8 +59,14 @@ impl Held {
 pub(super) fn of(chain: &Chain, document: &Value) -> Vec<Held> {
     let mut held = Vec::new();
     for (index, policy) in chain.policies.iter().enumerate() {
-        let one =
-            |rule: Option<String>, hold: Hold| Held { document: chain.id.clone(), policy: policy.name().to_owned(), rule, hold };
+        let rollout = policy.rollout().map(|rollout| rollout.mode);
+        let one = |rule: Option<String>, hold: Hold| Held {
+            document: chain.id.clone(),
+            policy: policy.name().to_owned(),
+            rollout,
+            rule,
+            hold,
+        };
         held.push(one(None, policy.greatest_hold()));
         let entry = document.get("chain").and_then(|chain| chain.get(index));
         let with = entry.filter(|entry| entry.get("use").is_some_and(|name| name == "rules")).and_then(|entry| entry.get("with"));

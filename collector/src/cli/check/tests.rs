@@ -45,6 +45,20 @@ fn of_rules_the_greatest_hold_is_told_and_that_of_each() {
 }
 
 #[test]
+fn of_a_policy_with_a_rollout_of_its_own_its_mode_is_told_and_a_wrong_order_is_a_finding() {
+    let shadow = "{use: content_only, rollout: {mode: shadow}}";
+    let canary = "{use: content_only, rollout: {mode: canary, percentage: 5, seed: s}}";
+    let report = look_at("p.yaml", &format!("policy: {{id: p}}\nchain: [{shadow}, {canary}, {{use: content_only}}]\n"));
+    let told: Vec<_> = report.holds.iter().map(Held::text).collect();
+    assert_eq!(told, ["ContentOnly (shadow) holds nothing", "ContentOnly (canary) holds nothing", "ContentOnly holds nothing"]);
+    let modes = report.json()["holds"].as_array().unwrap().iter().map(|held| held["rollout_mode"].clone()).collect::<Vec<_>>();
+    assert_eq!(modes, [json!("shadow"), json!("canary"), Value::Null]);
+    let wrong = look_at("p.yaml", &format!("policy: {{id: p}}\nchain: [{{use: content_only}}, {shadow}]\n"));
+    let paths: Vec<_> = wrong.findings.iter().map(|finding| finding.fault.path.as_str()).collect();
+    assert_eq!(paths, ["chain[1].rollout"]);
+}
+
+#[test]
 fn of_a_rule_that_summarises_it_is_told_that_texts_wait() {
     let yaml = "policy: {id: p}\njudges: {one: {cluster: c, model: m}}\nchain:\n- use: rules\n  with:\n    summary: {judge: one}\n    rules:\n    - {id: bird, match: {terms: [nightingale]}, action: summary}\n    - {id: result, match: {terms: [owl]}, action: summary, answer: []}\n";
     let report = look_at("p.yaml", yaml);
