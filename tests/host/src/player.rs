@@ -231,7 +231,8 @@ impl Hosted {
         let asked = self.questions.iter().map(Question::hosted).collect::<Vec<_>>();
         assert_eq!(asked, alone.callouts.iter().map(Question::alone).collect::<Vec<_>>(), "the judge is asked the same");
 
-        if recorded.is_some_and(|event| event["metadata"]["enforced"] == false) {
+        let has_observers = |metadata: &Value| metadata["enforced"] == false || !metadata["policy_rollouts"].is_null();
+        if recorded.is_some_and(|event| has_observers(&event["metadata"])) {
             let alone = alone.events.iter().map(|event| observed(&written(event)));
             assert_eq!(in_any_order(self.events.iter().map(observed)), in_any_order(alone), "the events are the same");
             return;
@@ -309,16 +310,24 @@ fn comparable(event: &Value) -> Value {
     event
 }
 
-/// An event of an observed exchange without times: the root asks for it with its next tick, while others go on.
+/// An event of an exchange with policies that are observed, without times: the root asks for them with its next tick, while others
+/// go on.
 fn observed(event: &Value) -> Value {
     let mut event = comparable(event);
     event.as_object_mut().expect("an event is an object").remove("time_ms");
     if let Some(metadata) = event.get_mut("metadata").and_then(Value::as_object_mut) {
-        for time in ["duration_ms", "would_have_held_ms", "judge_latency_ms"] {
-            metadata.remove(time);
+        remove_times(metadata);
+        for policy in metadata.get_mut("policy_rollouts").and_then(Value::as_array_mut).into_iter().flatten() {
+            remove_times(policy.as_object_mut().expect("what is told of a policy is an object"));
         }
     }
     event
+}
+
+fn remove_times(told: &mut serde_json::Map<String, Value>) {
+    for time in ["duration_ms", "would_have_held_ms", "judge_latency_ms"] {
+        told.remove(time);
+    }
 }
 
 fn in_any_order(events: impl Iterator<Item = Value>) -> Vec<String> {
