@@ -1,10 +1,9 @@
 //! A service that tells of which categories texts are: `/v1/moderations` of an OpenAI-compatible API.
 
 use core::fmt;
-use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use weir::callout::{CalloutError, CalloutResponse};
 use weir::document::{DocumentError, PolicyConfig};
 use weir::judge::Judge;
@@ -103,47 +102,58 @@ impl fmt::Display for Failure {
 }
 
 /// What the service says of a text.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Opinion {
-    flagged: Option<bool>,
-    #[serde(default)]
-    categories: BTreeMap<String, Option<bool>>,
-    #[serde(default)]
-    category_scores: BTreeMap<String, Option<f64>>,
+    categories: Map<String, Value>,
+    scores: Map<String, Value>,
 }
 
 impl Opinion {
-    /// Says whether it can be what a service means: one that flags a text names the category, and scores are shares of one.
-    fn is_sound(&self) -> bool {
-        let names = self.categories.keys().chain(self.category_scores.keys());
-        self.categories.len().max(self.category_scores.len()) <= MAX_CATEGORIES
-            && names.map(String::len).all(|length| length <= MAX_NAME_BYTES)
-            && self.category_scores.values().flatten().all(|score| (0.0..=1.0).contains(score))
-            && (self.flagged != Some(true) || self.categories.values().flatten().any(|is_flagged| *is_flagged))
+    /// Takes a result; `None` where it cannot be what a service means: one that flags a text names the category, and scores are
+    /// shares of one.
+    fn read(result: &mut Value) -> Option<Self> {
+        let mut take = |field: &str| match result.get_mut(field).map(Value::take) {
+            None | Some(Value::Null) => Some(Map::new()),
+            Some(Value::Object(members)) if members.len() <= MAX_CATEGORIES => Some(members),
+            Some(_) => None,
+        };
+        let (categories, scores) = (take("categories")?, take("category_scores")?);
+        let is_flagged = match result.as_object()?.get("flagged") {
+            None | Some(Value::Null) => false,
+            Some(flagged) => flagged.as_bool()?,
+        };
+        let are_flags = categories.values().all(|flag| flag.is_boolean() || flag.is_null());
+        let is_share = |score: &Value| score.is_null() || score.as_f64().is_some_and(|score| (0.0..=1.0).contains(&score));
+        let is_sound = are_flags
+            && scores.values().all(is_share)
+            && categories.keys().chain(scores.keys()).all(|name| name.len() <= MAX_NAME_BYTES)
+            && (!is_flagged || categories.values().any(|flag| *flag == true));
+        is_sound.then_some(Self { categories, scores })
     }
 
     pub(crate) fn score(&self, name: &str) -> Option<f64> {
-        self.category_scores.get(name).copied().flatten()
+        self.scores.get(name).and_then(Value::as_f64)
     }
 
     /// Gives the categories of the text among those that are sought.
     pub(crate) fn find(&self, sought: &Sought) -> Result<Vec<&str>, Failure> {
-        let verdicts: Vec<(&str, Option<bool>)> = match sought.threshold {
-            None => self.categories.iter().map(|(name, flag)| (name.as_str(), *flag)).collect(),
-            Some(least) => {
-                self.category_scores.iter().map(|(name, score)| (name.as_str(), score.map(|score| score >= least))).collect()
-            }
+        let told = if sought.threshold.is_some() { &self.scores } else { &self.categories };
+        let is_of = |verdict: &Value| match sought.threshold {
+            None => verdict.as_bool(),
+            Some(least) => verdict.as_f64().map(|score| score >= least),
         };
         let mut found: Vec<&str> = Vec::new();
         for wanted in &sought.names {
-            let mut told = verdicts.iter().filter(|(name, verdict)| verdict.is_some() && covers(wanted, name)).peekable();
-            if told.peek().is_none() {
-                return Err(Failure::UnknownCategory);
-            }
-            for (name, _) in told.filter(|(_, verdict)| *verdict == Some(true)) {
-                if !found.contains(name) {
+            let mut is_told = false;
+            for (name, verdict) in told.iter().filter(|(name, _)| covers(wanted, name)) {
+                let Some(is_of) = is_of(verdict) else { continue };
+                is_told = true;
+                if is_of && !found.contains(&name.as_str()) {
                     found.push(name);
                 }
+            }
+            if !is_told {
+                return Err(Failure::UnknownCategory);
             }
         }
         Ok(found)
@@ -244,25 +254,21 @@ impl Moderation {
 
 /// Reads an answer about so many texts.
 fn read(response: &CalloutResponse, count: usize) -> Result<Vec<Opinion>, Failure> {
-    #[derive(Deserialize)]
-    struct Answer {
-        results: Vec<Opinion>,
-    }
     if !(200..300).contains(&response.status) {
         return Err(Failure::Status(response.status));
     }
-    let answer = read_object(&response.body).ok_or(Failure::NotAnAnswer)?;
-    let answer: Answer = serde_json::from_value(answer).map_err(|_| Failure::NotAnAnswer)?;
-    let is_whole = answer.results.len() == count && answer.results.iter().all(Opinion::is_sound);
-    if is_whole { Ok(answer.results) } else { Err(Failure::NotAnAnswer) }
+    let mut answer = read_object(&response.body).ok_or(Failure::NotAnAnswer)?;
+    let results = answer.get_mut("results").and_then(Value::as_array_mut).filter(|results| results.len() == count);
+    let opinions = results.and_then(|results| results.iter_mut().map(Opinion::read).collect());
+    opinions.ok_or(Failure::NotAnAnswer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn opinion(value: &serde_json::Value) -> Opinion {
-        serde_json::from_value(value.clone()).unwrap()
+    fn opinion(value: &Value) -> Opinion {
+        Opinion::read(&mut value.clone()).unwrap()
     }
 
     fn sought(names: &[&str], threshold: Option<f64>) -> Sought {

@@ -363,26 +363,36 @@ impl<S: Default> PolicyContext<S> {
 
     /// Tells that a hook runs, where that is wanted.
     pub(super) fn tell_run(&self, hook: &'static str) {
-        self.shared.outcome.set_policy(self.policy.name());
-        if self.policy.is_traced() {
-            let run = HookRun { policy: self.policy.name(), hook };
-            self.shared.push_effect(Effect::Observe(Observation::HookRan(run)));
-        }
+        note_run(&self.shared, &self.policy, hook);
     }
 
-    pub(super) fn note_answered(&self, note: impl FnOnce(&mut Recorder, usize)) {
-        let max_bytes = self.shared.chain.limits.max_response_bytes;
-        self.recorder.with(|recorder| {
-            if recorder.is_on() {
-                note(recorder, max_bytes);
-            }
-        });
+    pub(super) fn note_answered(&self, note: &mut dyn FnMut(&mut Recorder, usize)) {
+        note_answered(&self.shared, &self.recorder, note);
     }
 
     /// How long the judge called `name` in the policy document may take; `None` when there is none of that name.
     pub fn judge_timeout(&self, name: &str) -> Option<Duration> {
         self.shared.chain.judge(name).map(|judge| judge.timeout)
     }
+}
+
+/// Of every hook of every policy there is code of its own: what is the same in all stands here once.
+#[inline(never)]
+fn note_run(shared: &Shared, policy: &SharedPolicy, hook: &'static str) {
+    shared.outcome.set_policy(policy.name());
+    if policy.is_traced() {
+        shared.push_effect(Effect::Observe(Observation::HookRan(HookRun { policy: policy.name(), hook })));
+    }
+}
+
+/// As [`note_run`], of what is recorded.
+#[inline(never)]
+fn note_answered(shared: &Shared, recorder: &TakeCell<Recorder>, note: &mut dyn FnMut(&mut Recorder, usize)) {
+    recorder.with(|recorder| {
+        if recorder.is_on() {
+            note(recorder, shared.chain.limits.max_response_bytes);
+        }
+    });
 }
 
 /// What the hooks of a response can reach besides: the output.

@@ -219,7 +219,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
 
     fn on_content_complete(&self, block: Rc<ContentBlock>) -> Hook {
         self.context.tell_run("on_content_complete");
-        self.context.note_answered(|recorder, max_bytes| recorder.content(&block, max_bytes));
+        self.context.note_answered(&mut |recorder, max_bytes| recorder.content(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_content_complete(&block, &cx).await) })
     }
 
@@ -230,7 +230,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
 
     fn on_tool_call_complete(&self, block: Rc<ToolCallBlock>) -> Hook {
         self.context.tell_run("on_tool_call_complete");
-        self.context.note_answered(|recorder, max_bytes| recorder.tool_call(&block, max_bytes));
+        self.context.note_answered(&mut |recorder, max_bytes| recorder.tool_call(&block, max_bytes));
         self.hook(|policy, cx| async move { HookOutput::Block(policy.0.on_tool_call_complete(&block, &cx).await) })
     }
 
@@ -245,7 +245,7 @@ impl<S: Default + 'static, P: Policy<S>> Instance for Running<P, S> {
 
     fn on_finish_reason(&self, reason: String, choice: u32) -> Hook {
         self.context.tell_run("on_finish_reason");
-        self.context.note_answered(|recorder, _| recorder.finish(choice, &reason));
+        self.context.note_answered(&mut |recorder, _| recorder.finish(choice, &reason));
         self.hook(|policy, cx| async move {
             policy.0.on_finish_reason(&reason, choice, &cx).await;
             HookOutput::Finish
