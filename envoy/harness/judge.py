@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from harness.answers import new_id
 from harness.http_server import Handler, Reply, Request, Server
@@ -100,3 +101,19 @@ async def resets_after_head(reply: Reply) -> None:
     await reply.start(200, [("content-length", "100")], framing="none")
     await reply.write(b'{"choices":')
     reply.reset()
+
+
+def moderations(scores: Callable[[str], dict[str, float]]) -> Handler:
+    """Answers as a service of moderations that gives a text these scores; it is flagged from 0.5 on."""
+
+    def result(text: str) -> dict[str, Any]:
+        given = {"hate": 0.0, "violence": 0.0, **scores(text)}
+        categories = {name: score >= 0.5 for name, score in given.items()}
+        return {"flagged": any(categories.values()), "categories": categories, "category_scores": given}
+
+    async def behaviour(reply: Reply) -> None:
+        texts = reply.request.json()["input"]
+        answer = {"id": new_id("modr-"), "model": "omni", "results": [result(text) for text in texts]}
+        await reply.send_json(200, answer)
+
+    return behaviour
