@@ -251,7 +251,9 @@ fn what_comes_of_cases_that_expect_nothing_yet_is_filled_in_and_all_else_stays()
     let call = passing().lines().find(|line| line.contains("expect: {decision: refuse")).unwrap().to_owned();
     let empty = passing().replace(&call, "    expect: {} # to come");
     fs::write(&file, &empty).unwrap();
-    let test = |record| Test { folder: folder.path().to_owned(), format: Format::Text, coverage: false, record }.play();
+    let test = |record| {
+        Test { folder: folder.path().to_owned(), format: Format::Text, coverage: false, coverage_min: None, record }.play()
+    };
     assert_eq!(test(true).unwrap().counts(), (2, 0));
     let filled = fs::read_to_string(&file).unwrap();
     let changed: Vec<_> = filled.lines().zip(empty.lines()).filter(|(after, before)| after != before).collect();
