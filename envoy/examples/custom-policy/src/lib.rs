@@ -1,5 +1,7 @@
-//! A filter with a policy of its own beside the built-in ones: `limit_tool_calls` lets so many tool calls of an exchange
-//! pass, and no more.
+//! A filter with policies of its own beside the built-in ones: `limit_tool_calls` lets so many tool calls of an exchange
+//! pass, and no more; `drop_comments` takes comments out of streams.
+
+mod comments;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -13,9 +15,9 @@ use weir::policy::{BlockAction, DeltaAction, Interests, Policy, SharedPolicy, St
 #[cfg(target_family = "wasm")]
 weir_envoy::plugin!(registry);
 
-/// The built-in policies and the one of this crate.
+/// The built-in policies and those of this crate.
 pub fn registry() -> Registry {
-    weir_policies::registry().with("limit_tool_calls", make)
+    weir_policies::registry().with("limit_tool_calls", make).with("drop_comments", comments::make)
 }
 
 /// Lets at most `max_calls` tool calls of an exchange pass. It is its own configuration.
