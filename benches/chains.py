@@ -33,6 +33,8 @@ AT_ONCE_ELSEWHERE = {1: 200, 16: 60, 256: 6}
 PLAIN_WORDS = "The third build machine is almost full. "
 REDACTED_WORDS = "Write to ada@example.com about the third build machine. "
 ENDING_EVENTS = 3
+# Of which about 110 are text.
+EVENT_BYTES = 400
 
 
 def main() -> None:
@@ -117,7 +119,7 @@ def at_once(proxy: Any) -> dict[int, int]:
 def cost_of(load: Load, proxy: Any, name: str, streams: int, events: int) -> float:
     words = REDACTED_WORDS if "redacted" in name else PLAIN_WORDS
     decided, (used, _) = proxy.decided_exchanges(), proxy.worker_seconds()
-    report = load.run(proxy, "lock-step", streams=streams, events=events, rounds=1, words=words)
+    report = load.run(proxy, "lock-step", streams=streams, events=events, rounds=1, words=words, event_size=EVENT_BYTES)
     used = proxy.worker_seconds()[0] - used
     check(name, report, proxy.decided_exchanges() - decided)
     return used / (streams * (events + ENDING_EVENTS)) * 1e6

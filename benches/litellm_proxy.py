@@ -84,7 +84,10 @@ def _configuration(ports: Ports, guardrail: bool) -> dict[str, object]:
     configuration: dict[str, object] = {
         "model_list": [{"model_name": "gpt-4o-mini", "litellm_params": model}],
         # The provider of the load generator finds its stream by a header of the request.
-        "general_settings": {"forward_client_headers_to_llm_api": True},
+        "general_settings": {
+            "forward_client_headers_to_llm_api": True,
+            "dangerously_permit_weak_or_unset_master_key": True,
+        },
     }
     if guardrail:
         patterns = ("email", "us_ssn", "visa", "mastercard", "aws_access_key", "github_token")
