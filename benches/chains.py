@@ -25,10 +25,11 @@ from proxy import ROOT, BenchError, Filter, Ports, Proxy
 from table import render_rows
 
 PLAIN, READER = "plain Envoy", "Wasm, reads each chunk"
-# Streams at once, and the events of each: together about as many everywhere.
-AT_ONCE = {1: 4000, 16: 1000, 256: 100, 2000: 16}
-# Another gateway takes a hundred times as long for an event, and does not hold as many streams.
-AT_ONCE_ELSEWHERE = {1: 200, 16: 60, 256: 6}
+# Streams at once, the events of each answer, and the answers of each: together about as many events everywhere.
+AT_ONCE = {1: (4000, 1), 16: (1000, 1), 256: (100, 1), 2000: (16, 1)}
+# Another gateway takes a hundred times as long for an event, does not hold as many streams, and takes a hundred events
+# that say the same for a fault of the model.
+AT_ONCE_ELSEWHERE = {1: (80, 4), 16: (60, 1), 256: (6, 1)}
 # Text in which nothing is found, and text of which a part is replaced in every event.
 PLAIN_WORDS = "The third build machine is almost full. "
 REDACTED_WORDS = "Write to ada@example.com about the third build machine. "
@@ -102,27 +103,29 @@ def measure_all(load: Load, proxies: dict[str, Any], repeats: int) -> dict[str, 
     costs: dict[str, dict[int, list[float]]] = {name: {} for name in proxies}
     for name, proxy in proxies.items():
         run.progress(f"warming up: {name}")
-        cost_of(load, proxy, name, 16, 100)
+        cost_of(load, proxy, name, 16, 60, 2)
     for repeat in range(repeats):
         order = list(proxies.items())
         for name, proxy in order if repeat % 2 == 0 else reversed(order):
-            for streams, events in at_once(proxy).items():
+            for streams, (events, rounds) in at_once(proxy).items():
                 run.progress(f"repeat {repeat + 1} of {repeats}: {name}, {streams} streams")
-                costs[name].setdefault(streams, []).append(cost_of(load, proxy, name, streams, events))
+                costs[name].setdefault(streams, []).append(cost_of(load, proxy, name, streams, events, rounds))
     return costs
 
 
-def at_once(proxy: Any) -> dict[int, int]:
+def at_once(proxy: Any) -> dict[int, tuple[int, int]]:
     return AT_ONCE if isinstance(proxy, Proxy) else AT_ONCE_ELSEWHERE
 
 
-def cost_of(load: Load, proxy: Any, name: str, streams: int, events: int) -> float:
+def cost_of(load: Load, proxy: Any, name: str, streams: int, events: int, rounds: int) -> float:
     words = REDACTED_WORDS if "redacted" in name else PLAIN_WORDS
     decided, (used, _) = proxy.decided_exchanges(), proxy.worker_seconds()
-    report = load.run(proxy, "lock-step", streams=streams, events=events, rounds=1, words=words, event_size=EVENT_BYTES)
+    report = load.run(
+        proxy, "lock-step", streams=streams, events=events, rounds=rounds, words=words, event_size=EVENT_BYTES
+    )
     used = proxy.worker_seconds()[0] - used
     check(name, report, proxy.decided_exchanges() - decided)
-    return used / (streams * (events + ENDING_EVENTS)) * 1e6
+    return used / (streams * rounds * (events + ENDING_EVENTS)) * 1e6
 
 
 def check(name: str, report: Figures, decided: int) -> None:
@@ -139,7 +142,9 @@ def report(costs: dict[str, dict[int, list[float]]], arguments: argparse.Namespa
     path = run.FOLDER / f"chains-{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps({"time": now.isoformat(timespec="seconds"), "microseconds": costs}, indent=2))
     run.progress("")
-    rows = [("worker µs an event (× plain, × reader)", *(f"{streams:,} streams" for streams in AT_ONCE))]
+    rows = [
+        ("worker µs an event (× plain, × reader)", *(f"{streams:,} stream{'s' * (streams > 1)}" for streams in AT_ONCE))
+    ]
     rows += [(name, *(cell(costs, name, streams) for streams in AT_ONCE)) for name in costs]
     print(render_rows(rows))
     print(f"\nAll repeats: {path.relative_to(ROOT)}. The module: {arguments.module.stat().st_size:,} bytes.")

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -15,6 +16,9 @@ use crate::http::Connection;
 
 const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// How many connections may wait to be taken: what finds no room waits for a second and more.
+const WAITING_CONNECTIONS: u32 = 4096;
 
 /// The services, as the measurements see them.
 #[derive(Debug, Default)]
@@ -118,8 +122,7 @@ where
     Answer: Fn(Connection) -> Answering + 'static,
     Answering: Future<Output = ()> + 'static,
 {
-    let listener =
-        TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("the {name} cannot listen on port {port}"))?;
+    let listener = listener_on(port).with_context(|| format!("the {name} cannot listen on port {port}"))?;
     spawn_local(async move {
         while let Ok((socket, _)) = listener.accept().await {
             if let Ok(connection) = Connection::new(socket) {
@@ -167,4 +170,12 @@ fn response(status: &str, body: &[u8]) -> Vec<u8> {
 pub(crate) async fn connect(port: u16) -> Result<Connection> {
     let socket = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("no proxy answers on port {port}"))?;
     Connection::new(socket)
+}
+
+/// Listens on a loopback port, with room for all the connections that a proxy opens at once.
+fn listener_on(port: u16) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(WAITING_CONNECTIONS)
 }
