@@ -4,56 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from proxy import BenchError, Ports
+from proxy import Ports, Running
 
 READY_WITHIN_SECONDS = 120
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class LiteLlm:
+class LiteLlm(Running):
     """A running LiteLLM proxy with one worker, with or without a guardrail that looks for personal data in answers."""
 
     def __init__(
         self, program: Path, ports: Ports, number: int, guardrail: bool, folder: Path, core: int | None
     ) -> None:
-        self.name = "LiteLLM, a guardrail of patterns" if guardrail else "LiteLLM, no guardrail"
         self.port = ports.base + 36 + number
-        self._log = folder / f"litellm-{number}.log"
         configuration = folder / f"litellm-{number}.json"
         configuration.write_text(json.dumps(_configuration(ports, guardrail), indent=2))
         command = [str(program), "--config", str(configuration), "--port", str(self.port), "--host", "127.0.0.1"]
         environment = {**os.environ, "LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, "--num_workers", "1", "--telemetry", "False"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
-            )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise BenchError(f"{self.name} ended at once, see {self._log}")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/liveliness", timeout=1):
-                    return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.2)
-        raise BenchError(f"{self.name} was not ready within {READY_WITHIN_SECONDS} s, see {self._log}")
+        name = "LiteLLM, a guardrail of patterns" if guardrail else "LiteLLM, no guardrail"
+        command += ["--num_workers", "1", "--telemetry", "False"]
+        super().__init__(name, command, folder / f"litellm-{number}.log", core, environment)
+        self.wait_until_ready(f"http://127.0.0.1:{self.port}/health/liveliness", READY_WITHIN_SECONDS)
 
     def worker_seconds(self) -> tuple[float, float]:
         """CPU time of the process, of all of its threads."""
@@ -63,19 +36,6 @@ class LiteLlm:
     def decided_exchanges(self) -> int:
         """Weir is not there."""
         return 0
-
-    def check(self) -> None:
-        """A proxy that has died answers nothing."""
-        if self._process.poll() is not None:
-            raise BenchError(f"{self.name} has died, see {self._log}")
-
-    def close(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _configuration(ports: Ports, guardrail: bool) -> dict[str, object]:

@@ -74,7 +74,61 @@ def find_envoy() -> str:
     return envoy
 
 
-class Proxy:
+class Running:
+    """A program that was started to be measured, until it is closed."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, core: int | None, environment: dict[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
+            )
+
+    def wait_until_ready(self, url: str, seconds: float) -> None:
+        """Waits until it answers; one that does not is closed."""
+        try:
+            self._wait_until_ready(url, seconds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait_until_ready(self, url: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise BenchError(f"{self.name} ended at once, see {self._log}:\n{self._last_lines()}")
+            try:
+                with urllib.request.urlopen(url, timeout=1):
+                    return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.05)
+        raise BenchError(f"{self.name} was not ready within {seconds} s, see {self._log}")
+
+    def check(self) -> None:
+        """One that has died answers nothing."""
+        if self._process.poll() is not None:
+            raise BenchError(f"{self.name} has died, see {self._log}:\n{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Proxy(Running):
     """A running Envoy."""
 
     def __init__(
@@ -87,37 +141,13 @@ class Proxy:
         core: int | None,
         workers: int = 1,
     ) -> None:
-        self.name = name
         self.port = ports.listener(number)
         self._admin = ports.admin(number)
-        self._log = folder / f"{name}.log"
         configuration = folder / f"{name}.json"
         configuration.write_text(json.dumps(_bootstrap(self.port, self._admin, ports, wasm_filter), indent=2))
         command = [find_envoy(), "-c", str(configuration), "--concurrency", str(workers), "--disable-hot-restart"]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, "-l", "warning"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
-            )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise BenchError(f"Envoy of {self.name} ended at once, see {self._log}:\n{self._last_lines()}")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._admin}/ready", timeout=1):
-                    return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
-        raise BenchError(f"Envoy of {self.name} was not ready within {READY_WITHIN_SECONDS} s, see {self._log}")
+        super().__init__(name, [*command, "-l", "warning"], folder / f"{name}.log", core)
+        self.wait_until_ready(f"http://127.0.0.1:{self._admin}/ready", READY_WITHIN_SECONDS)
 
     def worker_seconds(self) -> tuple[float, float]:
         """CPU time of the worker threads, and the time in which they were ready to run but had no core."""
@@ -143,22 +173,10 @@ class Proxy:
 
     def check(self) -> None:
         """A filter that has failed answers quickly: its numbers would look good and mean nothing."""
-        if self._process.poll() is not None:
-            raise BenchError(f"Envoy of {self.name} has died, see {self._log}:\n{self._last_lines()}")
+        super().check()
         complaints = [line for line in self._log.read_text(errors="replace").splitlines() if WASM_FAILURE.search(line)]
         if complaints:
             raise BenchError(f"the filter of {self.name} complains, see {self._log}:\n" + "\n".join(complaints[-5:]))
-
-    def _last_lines(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
-
-    def close(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _bootstrap(port: int, admin: int, ports: Ports, wasm_filter: Filter | None) -> JsonObject:

@@ -78,27 +78,36 @@ impl FoundText {
 /// An event of Weir's own that says a text, without the text. `K` is what else it depends on.
 #[derive(Debug)]
 pub(super) struct OwnText<K> {
+    /// What the event that is kept depends on.
     key: Option<K>,
+    /// What the last event that was built depended on: one is worth keeping once two in a row are alike.
+    built: Option<K>,
     before: Vec<u8>,
     after: Vec<u8>,
 }
 
 impl<K> Default for OwnText<K> {
     fn default() -> Self {
-        Self { key: None, before: Vec::new(), after: Vec::new() }
+        Self { key: None, built: None, before: Vec::new(), after: Vec::new() }
     }
 }
 
 impl<K: PartialEq> OwnText<K> {
     /// Forgets the event.
     pub(super) fn forget(&mut self) {
-        self.key = None;
+        (self.key, self.built) = (None, None);
     }
 
     /// Writes what `event` writes for `text`.
     pub(super) fn write(&mut self, key: K, text: &str, out: &mut Vec<u8>, event: impl Fn(&str, &mut Vec<u8>)) {
-        if self.key.as_ref() != Some(&key) && !self.learn(key, &event) {
-            return event(text, out);
+        if self.key.as_ref() != Some(&key) {
+            if self.built.as_ref() != Some(&key) {
+                self.built = Some(key);
+                return event(text, out);
+            }
+            if !self.learn(key, &event) {
+                return event(text, out);
+            }
         }
         out.extend_from_slice(&self.before);
         json::write(text, out);

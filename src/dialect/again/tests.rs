@@ -125,7 +125,8 @@ fn an_event_of_our_own_says_each_text_as_if_it_was_built_for_it() {
         }
     };
     let mut own = OwnText::default();
-    for (kind, text) in [(1, "a"), (1, ""), (1, "."), (2, "\"\u{2028}\\"), (2, "é"), (1, "b")] {
+    let texts = [(1, "a"), (1, ""), (1, "."), (2, "\"\u{2028}\\"), (2, "é"), (2, "\n"), (1, "b"), (2, "c"), (1, "d"), (1, "\\")];
+    for (kind, text) in texts {
         let (mut written, mut expected) = (Vec::new(), Vec::new());
         own.write(kind, text, &mut written, event(kind));
         event(kind)(text, &mut expected);
@@ -136,7 +137,27 @@ fn an_event_of_our_own_says_each_text_as_if_it_was_built_for_it() {
         json::write(text, out);
     };
     let mut written = Vec::new();
+    own.write(3, "y", &mut written, long);
+    written.clear();
     own.write(3, "x", &mut written, long);
     assert!(written.ends_with(b"\"x\""), "what is too long to be kept is built each time");
     assert!(own.before.len() < super::MAX_BYTES);
+}
+
+#[test]
+fn events_that_take_turns_are_built_once_each_and_alike_ones_no_more() {
+    let built = core::cell::Cell::new(0);
+    let event = |text: &str, out: &mut Vec<u8>| {
+        built.set(built.get() + 1);
+        json::write(text, out);
+    };
+    let mut own = OwnText::default();
+    for turn in 0..10 {
+        own.write(turn % 2, "a", &mut Vec::new(), event);
+    }
+    assert_eq!(built.take(), 10);
+    for _ in 0..10 {
+        own.write(7, "a", &mut Vec::new(), event);
+    }
+    assert_eq!(built.take(), 3, "the first, and two to learn from");
 }

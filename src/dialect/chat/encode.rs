@@ -206,7 +206,8 @@ pub struct Encoder {
     /// Members of the upstream's that go along with the call that is written.
     extras: String,
     replaced: Replaced,
-    own_text: OwnText<(u32, BlockKind)>,
+    /// By its choice.
+    own_text: OwnText<u32>,
 }
 
 /// Whether a frame is a delta of a text that has begun, and nothing else.
@@ -408,9 +409,8 @@ impl Encoder {
             self.boundary.with_data(raw, &edited, out);
             if is_text_alone(frame) {
                 let besides = if spliced.is_useful { Besides::Something } else { Besides::Nothing };
-                let members = json::members(source);
-                let padding = json::member(&members, "obfuscation").unwrap_or_default();
-                self.replaced.learn(raw, data, &spliced.edits, padding, besides, out.get(written_before..).unwrap_or_default());
+                let written = out.get(written_before..).unwrap_or_default();
+                self.replaced.learn(raw, data, &spliced.edits, spliced.padding, besides, written);
             }
         });
     }
@@ -531,7 +531,7 @@ impl Encoder {
         }
         self.boundary.close(out);
         let identity = &self.identity;
-        self.own_text.write((index, BlockKind::Text), text, out, |text, out| {
+        self.own_text.write(index, text, out, |text, out| {
             output::chunk(identity, index, &Delta { content: Some(text), ..Delta::default() }, None, out);
         });
     }

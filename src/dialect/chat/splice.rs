@@ -62,8 +62,10 @@ impl Calls {
 
 /// The edits of a frame.
 #[derive(Debug, Default)]
-pub(super) struct Spliced {
+pub(super) struct Spliced<'d> {
     pub(super) edits: Edits,
+    /// What makes the frame longer and says nothing; empty where there is none.
+    pub(super) padding: &'d str,
     /// Whether any of its texts is left.
     pub(super) keeps_text: bool,
     /// Whether anything else in the frame is still of use to a client.
@@ -71,15 +73,16 @@ pub(super) struct Spliced {
 }
 
 /// Works out the edits of `frame`: a chunk, or a whole body (where `message` takes the place of `delta`).
-pub(super) fn splice<'c>(
-    source: &str,
+pub(super) fn splice<'d, 'c>(
+    source: &'d str,
     message_key: &str,
     slots: impl Iterator<Item = SlotChange<'c>>,
     choices: &[ChoiceChange<'_>],
-) -> Spliced {
+) -> Spliced<'d> {
     let mut splicer = Splicer { source, slots, taken: 0, choices, spliced: Spliced::default(), text_changed: false };
     let top = json::members(source);
     splicer.spliced.is_useful = json::member(&top, "usage").is_some() || json::member(&top, "error").is_some();
+    splicer.spliced.padding = json::member(&top, "obfuscation").unwrap_or_default();
     for choice in json::member(&top, "choices").map(json::elements).unwrap_or_default() {
         splicer.choice(choice, message_key);
     }
@@ -92,7 +95,7 @@ struct Splicer<'d, 'c, S> {
     /// How many slots were taken.
     taken: usize,
     choices: &'c [ChoiceChange<'c>],
-    spliced: Spliced,
+    spliced: Spliced<'d>,
     text_changed: bool,
 }
 
